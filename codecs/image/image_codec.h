@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What an image codec is to the rest of the library: one table of functions.
+ * Everything around it (container, compact form, alpha, grey, bit depth, the
+ * search for the model) is image.c's work. */
+#ifndef TSR_CODECS_IMAGE_CODEC_H
+#define TSR_CODECS_IMAGE_CODEC_H
+#include <tessera/image.h>
+#include "lib/core.h"
+#include "lib/nn/net.h"
+
+enum { TSRI_IMAGE_PARAMS_MAX = 16, TSRI_IMAGE_LAYERS_MAX = 8 };
+
+typedef struct tsri_span {
+    const uint8_t *data;
+    size_t bytes;
+} tsri_span;
+
+/** Takes unit `unit` of the picture, `n` layers of it; borrowed. */
+typedef tsr_error (*tsri_image_emit)(void *cookie, int unit,
+                                     const tsri_span *layers, int n);
+
+/** Takes decoded samples: three planes R, G, B in [0, 1] (may exceed it) of
+ *  rectangle r of the picture. */
+typedef tsr_error (*tsri_image_put)(void *cookie, tsri_rect r,
+                                    const tsri_fmap *rgb);
+
+typedef struct tsri_image_codec {
+    const char *id;             /* also metadata tessera.codec of its models */
+    uint8_t number;             /* 1..62, in streams; fixed for ever */
+    bool truncates;             /* 8-bit output is floor(v * 255.999) as McQuic
+                                   has it, not round(v * 255) */
+    bool variable_rate;         /* obeys the quality setting */
+    int layers;                 /* of every unit, 1..8; extra empty ones at the
+                                   end are allowed */
+    const char *layer_name[TSRI_IMAGE_LAYERS_MAX];
+
+    /** Loads the nets and tables of `model` (referenced while open). */
+    tsr_error (*open)(void **self, tsr_context *ctx, tsr_model *model);
+    void (*close)(void **self);
+
+    /** Encoder: chooses the parameters that the stream carries for a picture of
+     *  this size and quality 0..100, at most TSRI_IMAGE_PARAMS_MAX bytes. */
+    tsr_error (*choose)(void *self, int width, int height, double quality,
+                        uint8_t *params, size_t *bytes);
+
+    /** Starts a picture, to encode or to decode.  params come from a stream:
+     *  they are hostile.  *units: independently coded parts, >= 1.  Forgets
+     *  the picture before. */
+    tsr_error (*begin)(void *self, int width, int height, const uint8_t *params,
+                       size_t bytes, int *units);
+
+    /** Encodes the picture begun; emits units 0, 1, ... in order. */
+    tsr_error (*encode)(void *self, const tsr_image *image,
+                        tsri_image_emit emit, void *cookie,
+                        const tsr_progress *progress);
+
+    /** Decodes the tokens of one unit; at most once each, any order.  Units
+     *  never given or failed leave default tokens.  TSR_E_CORRUPT when the
+     *  bytes are not exactly a unit. */
+    tsr_error (*decode)(void *self, int unit, const tsri_span *layers, int n);
+
+    /** Turns the tokens into pixels: the rectangles tile the picture. */
+    tsr_error (*pixels)(void *self, tsri_image_put put, void *cookie,
+                        const tsr_progress *progress);
+
+    /** Quality 0..100 that params stand for; < 0 where there is one rate. */
+    double (*quality)(const uint8_t *params, size_t bytes);
+} tsri_image_codec;
+
+/** The registry; NULL where there is none. */
+const tsri_image_codec *tsri_image_codec_at(int i);
+const tsri_image_codec *tsri_image_codec_by_id(const char *id);
+const tsri_image_codec *tsri_image_codec_by_number(int number);
+
+/**
+ * Gathers samples as RGB in [0, 1]: dst(c, i, j) is the picture at row ys[i],
+ * column xs[j] (padding is a matter of these index lists).  Grey is repeated,
+ * alpha ignored.  dst: 3 planes.
+ */
+void tsri_image_gather(const tsr_image *image, const int *ys, const int *xs,
+                       tsri_fmap *dst);
+
+/** Calls the progress function if there is one: TSR_OK or TSR_E_CANCELED. */
+tsr_error tsri_report(const tsr_progress *progress, double done);
+#endif

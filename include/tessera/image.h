@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TSR_IMAGE_H
+#define TSR_IMAGE_H
+#include <stddef.h>
+#include <stdint.h>
+#include <tessera/context.h>
+#include <tessera/error.h>
+#include <tessera/io.h>
+#include <tessera/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * Pixels: `height` rows of `width` pixels of `channels` interleaved samples,
+ * sRGB.  channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; alpha is
+ * straight.  bits: 8 (uint8_t) or 16 (uint16_t, native byte order).
+ */
+typedef struct tsr_image {
+    int width, height;  /**< pixels, >= 1 */
+    int channels;       /**< 1..4 */
+    int bits;           /**< per sample, 8 or 16 */
+    size_t stride;      /**< bytes from one row to the next */
+    void *data;
+} tsr_image;
+
+/** Allocates pixels for width, height, channels and bits (set by the caller;
+ *  stride and data are set here), within the context's max_pixels. */
+TSR_API TSR_CHECKED tsr_error tsr_image_alloc(tsr_context *context,
+                                              tsr_image *image);
+
+/** Frees what tsr_image_alloc() or tsr_image_decode() took; data becomes NULL. */
+TSR_API void tsr_image_free(tsr_context *context, tsr_image *image);
+
+/** Called now and then with the part done, 0..1; non-zero stops the work
+ *  (TSR_E_CANCELED).  NULL: not called. */
+typedef struct tsr_progress {
+    void *cookie;
+    int (*report)(void *cookie, double done);
+} tsr_progress;
+
+/** Set with tsr_image_settings_init(). */
+typedef struct tsr_image_settings {
+    size_t size;
+    double quality;        /**< 0 (smallest) .. 100 (best); models of a single
+                                rate ignore it.  Default 50 */
+    int container;         /**< 1: always the chunked container; 0 (default):
+                                the compact form for small pictures */
+    int lossless_alpha;    /**< 1 (default) keep the alpha plane exactly,
+                                0 drop it */
+    tsr_progress progress;
+} tsr_image_settings;
+
+TSR_API void tsr_image_settings_init(tsr_image_settings *settings);
+
+/**
+ * Encodes a picture into a .tess stream.
+ *
+ * model     of an image codec; borrowed for the call
+ * settings  NULL = the defaults
+ * image     borrowed; any size from 1x1; grey is coded as RGB and marked
+ * sink      receives the stream in order
+ *
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_LIMIT over max_pixels; TSR_E_MODEL not an
+ * image model; TSR_E_SHAPE a tensor of the model; TSR_E_CANCELED; what the
+ * sink returned; TSR_E_NOMEM.
+ * Memory: the picture's tokens and one tile of activations.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_image_encode(tsr_context *context, tsr_model *model,
+                 const tsr_image_settings *settings, const tsr_image *image,
+                 const tsr_sink *sink);
+
+/**
+ * Decodes a .tess stream with one picture.
+ *
+ * model   the model to use, or NULL to find it by the hash in the stream
+ * image   out: geometry and pixels, freed with tsr_image_free(); set, with
+ *         the missing parts filled in, also when the result is TSR_E_CORRUPT,
+ *         TSR_E_CHECKSUM or TSR_E_TRUNCATED and data is not NULL
+ *
+ * Returns TSR_OK; TSR_E_FORMAT, TSR_E_VERSION, TSR_E_MODEL, TSR_E_LIMIT; the
+ * three above for damage; TSR_E_UNSUPPORTED not a picture, or an unknown codec.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_image_decode(tsr_context *context, tsr_model *model,
+                 const tsr_progress *progress, const tsr_source *source,
+                 tsr_image *image);
+
+/** What a stream says of its picture, and where its bytes are. */
+typedef struct tsr_image_info {
+    int width, height, channels, bits;
+    char codec[16];                /**< id, "hyper", "mcquic"; "" unknown */
+    uint8_t model_hash[32];        /**< as far as the stream holds it */
+    int model_hash_bytes;          /**< 4 (compact) or 32 */
+    int compact;                   /**< 1: the compact form */
+    double quality;                /**< as coded, 0..100; < 0: single rate */
+    int units, units_found;        /**< independently coded parts */
+    uint64_t file_bytes;
+    uint64_t header_bytes;         /**< container, headers, checksums, index */
+    uint64_t alpha_bytes;
+    uint64_t token_bytes;          /**< entropy-coded tokens */
+    uint64_t layer_bytes[8];       /**< token_bytes split by layer */
+    const char *layer_name[8];     /**< static names; NULL after the last */
+    int damaged;                   /**< checksum, truncation or lost chunks */
+} tsr_image_info;
+
+/** Reads the stream without decoding pixels; needs no model.  Returns TSR_OK
+ *  for damaged streams whose header is sound (info->damaged tells). */
+TSR_API TSR_CHECKED tsr_error tsr_image_probe(tsr_context *context,
+                                              const tsr_source *source,
+                                              tsr_image_info *info);
+
+/** Number and ids of the image codecs in this build; NULL outside. */
+TSR_API const char *tsr_image_codec_at(int i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

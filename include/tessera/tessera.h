@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/** Everything of the library. */
+#ifndef TSR_TESSERA_H
+#define TSR_TESSERA_H
+#include <tessera/context.h>
+#include <tessera/error.h>
+#include <tessera/image.h>
+#include <tessera/io.h>
+#include <tessera/model.h>
+#include <tessera/stream.h>
+#include <tessera/version.h>
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdatomic.h>
+#include <tessera/context.h>
+
+static atomic_uint allowed = ~0u;
+
+static unsigned detect(void)
+{
+    unsigned flags = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
+        __builtin_cpu_supports("sse4.2"))
+        flags |= TSR_CPU_AVX2;
+    if ((flags & TSR_CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        flags |= TSR_CPU_AVX512;
+#endif
+    return flags;
+}
+
+unsigned tsr_cpu_flags(void)
+{
+    return detect() & atomic_load(&allowed);
+}
+
+void tsr_cpu_set_mask(unsigned mask)
+{
+    atomic_store(&allowed, mask);
+}

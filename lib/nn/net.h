@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A graph runner for two-dimensional convolutional nets with one input and one
+ * output.  A net is declared node by node, finished once (weights are folded
+ * and packed for the backend), then run any number of times on rectangles of
+ * a plane of any size.
+ *
+ * Rectangles are the point: every node knows which part of its input a part of
+ * its output needs, so a picture can be computed in tiles whose result is the
+ * same, bit for bit, as that of the whole: padding is applied only at the true
+ * borders of each node's plane, inside tiles real neighbours are computed. */
+#ifndef TSR_LIB_NN_NET_H
+#define TSR_LIB_NN_NET_H
+#include <tessera/model.h>
+#include "lib/core.h"
+
+typedef struct tsri_net tsri_net;
+
+/** Half-open: rows y0..y1-1, columns x0..x1-1. */
+typedef struct tsri_rect { int y0, x0, y1, x1; } tsri_rect;
+
+/** A float feature map, planar: element (c, y, x) is
+ *  data[c * plane + y * row + x]. */
+typedef struct tsri_fmap {
+    float *data;
+    int channels, height, width;
+    size_t plane, row;          /* in floats */
+} tsri_fmap;
+
+typedef enum tsri_pad { TSRI_PAD_ZERO, TSRI_PAD_REFLECT } tsri_pad;
+typedef enum tsri_act { TSRI_ACT_NONE, TSRI_ACT_SILU, TSRI_ACT_RELU } tsri_act;
+
+/** A square convolution: kernel 1 or 3, stride 1 or 2, padding kernel / 2 on
+ *  every side; out = ceil(in / stride).  Reflect padding does not repeat the
+ *  border sample and, where the plane is too small for it (1 sample), repeats
+ *  it. */
+typedef struct tsri_conv {
+    int in, out;            /* channels, >= 1 */
+    int kernel, stride;
+    tsri_pad pad;
+    const float *weight;    /* [out][in][kernel][kernel]; copied by finish */
+    const float *bias;      /* [out] or NULL */
+} tsri_conv;
+
+/** Starts a net whose node 0 is an input of `channels` planes. */
+tsr_error tsri_net_new(tsri_net **net, tsr_context *ctx, int channels);
+
+/* Each of these appends a node that reads node `x` and returns its number.  A
+ * fault (bad node, bad sizes, no memory) is remembered and returned by
+ * tsri_net_finish(), so calls may be chained without looking.  Weights must
+ * stay valid until tsri_net_finish(). */
+int tsri_net_conv(tsri_net *net, int x, const tsri_conv *conv);
+int tsri_net_act(tsri_net *net, int x, tsri_act act);
+/** GDN: y = x / sqrt(beta + gamma x^2), inverse: x * sqrt(...).  beta [C],
+ *  gamma [C][C] (row = output channel) as used in the formula, already folded.
+ *  Source: Balle et al., "Density modeling of images using a generalized
+ *  normalization transformation", ICLR 2016. */
+int tsri_net_gdn(tsri_net *net, int x, const float *beta, const float *gamma,
+                 bool inverse);
+/** Pixel shuffle: out[c][r y + i][r x + j] = in[c r r + i r + j][y][x]. */
+int tsri_net_shuffle(tsri_net *net, int x, int r);
+/** Its inverse; the plane's sides must be multiples of r when it is run. */
+int tsri_net_unshuffle(tsri_net *net, int x, int r);
+/** a + b, same channels and scale. */
+int tsri_net_add(tsri_net *net, int a, int b);
+/** skip + value * sigmoid(gate). */
+int tsri_net_gate(tsri_net *net, int skip, int value, int gate);
+
+/** Declares node `output` the result; fuses, folds and packs.  After an error
+ *  only tsri_net_free() may be called. */
+tsr_error tsri_net_finish(tsri_net *net, int output);
+void tsri_net_free(tsri_net **net);
+
+int tsri_net_in_channels(const tsri_net *net);
+int tsri_net_out_channels(const tsri_net *net);
+
+/** Size of the output plane for an input plane of height x width. */
+void tsri_net_out_size(const tsri_net *net, int height, int width, int *out_height,
+                       int *out_width);
+
+/** The part of the input that `out` needs, inside the input plane. */
+tsri_rect tsri_net_in_rect(const tsri_net *net, int height, int width, tsri_rect out);
+
+/** Bytes of activations that running `out` takes at most (packed weights and
+ *  the caller's buffers not counted). */
+uint64_t tsri_net_memory(const tsri_net *net, int height, int width, tsri_rect out);
+
+/** Multiply-adds for `out`, halo included. */
+double tsri_net_macs(const tsri_net *net, int height, int width, tsri_rect out);
+
+/** Writes the input samples of `r` (inside the plane) to dst, whose height and
+ *  width are those of `r`.  Called on the running thread. */
+typedef tsr_error (*tsri_net_source)(void *cookie, tsri_rect r, tsri_fmap *dst);
+
+/** Takes the output samples of `r`; src is valid during the call. */
+typedef tsr_error (*tsri_net_sink)(void *cookie, tsri_rect r,
+                                   const tsri_fmap *src);
+
+/**
+ * Computes rectangle `out` of the output for an input plane of height x width.
+ * Uses the context's threads.
+ *
+ * source  asked once for tsri_net_in_rect(...)
+ * dst     out: height and width of `out`, written whole
+ *
+ * Returns TSR_OK; TSR_E_ARG an empty rectangle or one outside the plane;
+ * TSR_E_NOMEM; TSR_E_BACKEND; what the source returned.
+ */
+tsr_error tsri_net_run(const tsri_net *net, int height, int width, tsri_rect out,
+                       tsri_net_source source, void *cookie, tsri_fmap *dst);
+
+/**
+ * Computes the whole output plane in tiles of at most `budget` bytes of
+ * activations (at least one alignment step each), row by row of tiles.
+ * Tile sides are multiples of `align` output samples (>= 1) except at the
+ * right and bottom.  The result does not depend on `budget`.
+ */
+tsr_error tsri_net_run_tiled(const tsri_net *net, int height, int width,
+                             uint64_t budget, int align,
+                             tsri_net_source source, void *source_cookie,
+                             tsri_net_sink sink, void *sink_cookie);
+#endif

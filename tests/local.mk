@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: BSD-2-Clause
+EXTRA_DIST += tests/cmocka-tap.sh
+noinst_HEADERS += tests/check.h
+
+# A C test is one file tests/test_X.c and one line here.
+if TSR_CMOCKA
+check_PROGRAMS += tests/test_core tests/test_crc32c
+LDADD = libtsrcore.la $(CMOCKA_LIBS)
+AM_CFLAGS += $(CMOCKA_CFLAGS)
+endif
