@@ -4,7 +4,7 @@ noinst_HEADERS += tests/check.h
 
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
-check_PROGRAMS += tests/test_core tests/test_crc32c
+check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

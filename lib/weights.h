@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How a codec asks a model for its tensors. */
+#ifndef TSR_LIB_WEIGHTS_H
+#define TSR_LIB_WEIGHTS_H
+#include <tessera/model.h>
+#include "lib/core.h"
+
+/** A side that may have any length. */
+#define TSRI_ANY UINT64_MAX
+
+/**
+ * Finds tensor `name` (printf-style) and checks its rank and dims (a side of
+ * TSRI_ANY is only checked to be >= 1).
+ *
+ * Returns TSR_OK; TSR_E_SHAPE, with the name in the message, when it is missing
+ * or has another shape.
+ */
+__attribute__((format(printf, 6, 7)))
+tsr_error tsri_want(tsr_context *ctx, const tsr_model *model,
+                    const tsr_tensor **out, int rank, const uint64_t *dims,
+                    const char *name, ...);
+
+/** Elements of a tensor (checked at load: no overflow). */
+size_t tsri_tensor_count(const tsr_tensor *tensor);
+
+/**
+ * Copies a floating-point tensor (F32, F16, BF16, F64) to floats.
+ * out: taken from tsri_alloc(); the caller frees it.  TSR_E_SHAPE for integers.
+ */
+tsr_error tsri_tensor_floats(tsr_context *ctx, const tsr_tensor *tensor,
+                             float **out);
+
+/** Copies an integer tensor of type I8, U8, I16, U16, I32 or U32 to int32.
+ *  TSR_E_SHAPE for other types or a value outside int32. */
+tsr_error tsri_tensor_ints(tsr_context *ctx, const tsr_tensor *tensor,
+                           int32_t **out);
+
+/** IEEE 754 half to float, exact. */
+float tsri_half_to_float(uint16_t half);
+#endif
