@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 EXTRA_DIST += tests/cmocka-tap.sh
-noinst_HEADERS += tests/check.h
+noinst_HEADERS += tests/check.h tests/npy.h
 
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
