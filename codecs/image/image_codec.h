@@ -30,24 +30,26 @@ typedef struct tsri_image_codec {
     bool truncates;             /* 8-bit output is floor(v * 255.999) as McQuic
                                    has it, not round(v * 255) */
     bool variable_rate;         /* obeys the quality setting */
-    int layers;                 /* of every unit, 1..8; extra empty ones at the
-                                   end are allowed */
+    size_t params;              /* bytes of parameters in a stream, the same
+                                   for every picture */
+    int layers;                 /* of every unit, 1..8 */
     const char *layer_name[TSRI_IMAGE_LAYERS_MAX];
 
     /** Loads the nets and tables of `model` (referenced while open). */
     tsr_error (*open)(void **self, tsr_context *ctx, tsr_model *model);
     void (*close)(void **self);
 
-    /** Encoder: chooses the parameters that the stream carries for a picture of
-     *  this size and quality 0..100, at most TSRI_IMAGE_PARAMS_MAX bytes. */
+    /** Encoder: chooses the parameters (`params` bytes, at most
+     *  TSRI_IMAGE_PARAMS_MAX) for a picture of this size and quality 0..100. */
     tsr_error (*choose)(void *self, int width, int height, double quality,
-                        uint8_t *params, size_t *bytes);
+                        uint8_t *params);
 
     /** Starts a picture, to encode or to decode.  params come from a stream:
-     *  they are hostile.  *units: independently coded parts, >= 1.  Forgets
+     *  they are hostile.  seed: for every entropy segment of the picture (see
+     *  entropy/rans.h).  *units: independently coded parts, >= 1.  Forgets
      *  the picture before. */
     tsr_error (*begin)(void *self, int width, int height, const uint8_t *params,
-                       size_t bytes, int *units);
+                       uint16_t seed, int *units);
 
     /** Encodes the picture begun; emits units 0, 1, ... in order. */
     tsr_error (*encode)(void *self, const tsr_image *image,
@@ -64,7 +66,7 @@ typedef struct tsri_image_codec {
                         const tsr_progress *progress);
 
     /** Quality 0..100 that params stand for; < 0 where there is one rate. */
-    double (*quality)(const uint8_t *params, size_t bytes);
+    double (*quality)(const uint8_t *params);
 } tsri_image_codec;
 
 /** The registry; NULL where there is none. */
