@@ -5,6 +5,7 @@ noinst_HEADERS += tests/check.h tests/npy.h
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
+check_PROGRAMS += tests/test_vq
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
