@@ -45,11 +45,11 @@ typedef struct tsri_image_codec {
                         uint8_t *params);
 
     /** Starts a picture, to encode or to decode.  params come from a stream:
-     *  they are hostile.  seed: for every entropy segment of the picture (see
-     *  entropy/rans.h).  *units: independently coded parts, >= 1.  Forgets
+     *  they are hostile.  crc: of what stands before the units, for every
+     *  entropy segment (see tsri_rans_finish()).  *units: independently coded parts, >= 1.  Forgets
      *  the picture before. */
     tsr_error (*begin)(void *self, int width, int height, const uint8_t *params,
-                       uint16_t seed, int *units);
+                       uint32_t crc, int *units);
 
     /** Encodes the picture begun; emits units 0, 1, ... in order. */
     tsr_error (*encode)(void *self, const tsr_image *image,
