@@ -28,7 +28,7 @@ typedef struct tsri_bank tsri_bank;
  *
  * Returns TSR_OK; TSR_E_CORRUPT a frequency of 0 or a wrong sum; TSR_E_ARG
  * bits or tables outside their limits; TSR_E_NOMEM.  Logs why.
- * Memory: 20 bytes a symbol and at most 32 KiB or 4 bytes a symbol more.
+ * Memory: 22 bytes a symbol and at most 32 KiB or 4 bytes a symbol more.
  */
 tsr_error tsri_bank_open(tsri_bank **bank, tsr_context *ctx, int bits,
                          const uint16_t *freq, const uint16_t *sizes,

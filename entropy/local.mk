@@ -1,3 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-noinst_HEADERS += entropy/bank.h entropy/bigtable.h entropy/freq.h \
-	entropy/rans.h entropy/rans64.h
+noinst_HEADERS += entropy/bank.h entropy/bank_impl.h entropy/bigtable.h \
+	entropy/freq.h entropy/rans.h entropy/rans64.h
+libtsrcore_la_SOURCES += entropy/bank.c entropy/rans.c
+
+if TSR_X86
+libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c
+else
+libtsrcore_la_SOURCES += entropy/x86/rans_none.c
+endif

@@ -6,6 +6,7 @@ noinst_HEADERS += tests/check.h tests/npy.h
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq
+check_PROGRAMS += tests/test_rans
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "entropy/bank_impl.h"
+
+enum { LUT_ENTRIES = 16384 }; /* 32 KiB: what a level-1 cache holds */
+
+static int ceil_log2(uint32_t v)
+{
+    return v <= 1 ? 0 : 32 - __builtin_clz(v - 1);
+}
+
+/* 2048 * (bits - log2(f)), rounded up, by squaring. */
+static uint16_t cost(uint32_t f, int bits)
+{
+    const int e = 31 - __builtin_clz(f);
+    uint64_t m = (uint64_t)f << (31 - e); /* 1.0 = 2^31 */
+    uint32_t log = (uint32_t)e;
+
+    for (int i = 0; i < 11; i++) {
+        m = m * m >> 31;
+        log = log << 1 | (uint32_t)(m >> 32);
+        m >>= m >> 32;
+    }
+    log = ((uint32_t)bits << 11) - log;
+    return (uint16_t)(f >> bits ? 0 : log ? log : 1);
+}
+
+/* Division by f of any 32-bit number: 2^shift / f rounded up is exact when the
+ * rounding adds at most 2^(shift - 32) / f; else rounding down, with one more
+ * in the dividend, is (Robison, "N-bit unsigned division via N-bit
+ * multiply-add", ARITH 2005). */
+static void set_divisor(tsri_rans_sym *s, uint32_t f)
+{
+    const int shift = 31 + ceil_log2(f);
+    const uint64_t one = (uint64_t)1 << shift, down = one / f, rest = one % f;
+    const bool up = !rest || f - rest <= one >> 32;
+
+    s->shift = (uint8_t)shift;
+    s->mul = (uint32_t)(down + (up && rest));
+    s->inc = !up;
+}
+
+static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
+                       uint32_t f)
+{
+    tsri_rans_sym *s = &bank->sym[at];
+
+    bank->range[at] = start | f << 16;
+    bank->cost[at] = cost(f, bank->bits);
+    s->last = (uint32_t)(((uint64_t)f << (32 - bank->bits)) - 1);
+    s->start = (uint16_t)start;
+    s->cmpl = (uint16_t)((1u << bank->bits) - f);
+    s->sym = (uint16_t)symbol;
+    set_divisor(s, f);
+}
+
+static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size)
+{
+    uint16_t *lut = bank->lut + ((size_t)table << bank->lut_bits);
+    const int step = bank->bits - bank->lut_bits;
+    uint32_t start = 0, entry = 0;
+
+    for (int i = 0; i < size; i++) {
+        set_symbol(bank, bank->first[table] + (uint32_t)i, i, start,
+                   freq[i]);
+        start += freq[i];
+        for (; entry << step < start; entry++)
+            lut[entry] = (uint16_t)i;
+    }
+}
+
+static tsr_error check(tsr_context *ctx, int bits, const uint16_t *freq,
+                       const uint16_t *sizes, int tables, size_t *symbols)
+{
+    *symbols = 0;
+    if (bits < 1 || bits > TSRI_BANK_MAX_BITS || tables < 1 ||
+        tables > TSRI_BANK_MAX_TABLES)
+        return tsri_fail(ctx, TSR_E_ARG, "%d tables of %d bits", tables, bits);
+    for (int t = 0; t < tables; t++) {
+        uint32_t sum = 0;
+        for (int i = 0; i < sizes[t]; i++) {
+            const uint32_t f = freq[(*symbols)++];
+            sum = f && sum <= 1u << bits ? sum + f : UINT32_MAX;
+        }
+        if (sum != 1u << bits)
+            return tsri_fail(ctx, TSR_E_CORRUPT, "frequency table %d is not "
+                             "positive with a sum of %u", t, 1u << bits);
+    }
+    return TSR_OK;
+}
+
+/* Room for a look-up of every slot where that is little, and always about two
+ * entries a symbol, so that few steps follow it. */
+static int choose_lut_bits(int bits, int tables, size_t symbols)
+{
+    const size_t most = symbols > LUT_ENTRIES / 2 ? 2 * symbols : LUT_ENTRIES;
+    int lut_bits = bits;
+
+    while (lut_bits && (size_t)tables << lut_bits > most)
+        lut_bits--;
+    return lut_bits;
+}
+
+static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
+{
+    const size_t tables = (size_t)bank->tables;
+
+    bank->first = tsri_alloc(ctx, tables + 1, sizeof *bank->first);
+    bank->range = tsri_alloc(ctx, symbols, sizeof *bank->range);
+    bank->cost = tsri_alloc(ctx, symbols, sizeof *bank->cost);
+    bank->sym = tsri_alloc(ctx, symbols, sizeof *bank->sym);
+    bank->lut = tsri_calloc(ctx, (tables << bank->lut_bits) + 1,
+                            sizeof *bank->lut);
+    return bank->first && bank->range && bank->cost && bank->sym && bank->lut
+               ? TSR_OK : tsri_nomem(ctx);
+}
+
+tsr_error tsri_bank_open(tsri_bank **out, tsr_context *ctx, int bits,
+                         const uint16_t *freq, const uint16_t *sizes,
+                         int tables)
+{
+    tsri_bank *bank;
+    size_t symbols;
+
+    *out = NULL;
+    TSR_TRY(check(ctx, bits, freq, sizes, tables, &symbols));
+    bank = tsri_calloc(ctx, 1, sizeof *bank);
+    if (!bank)
+        return tsri_nomem(ctx);
+    bank->bits = bits;
+    bank->tables = tables;
+    bank->lut_bits = choose_lut_bits(bits, tables, symbols);
+    const tsr_error error = allocate(bank, ctx, symbols);
+    if (error) {
+        tsri_bank_close(&bank, ctx);
+        return error;
+    }
+    bank->first[0] = 0;
+    for (int t = 0; t < tables; t++) {
+        bank->first[t + 1] = bank->first[t] + sizes[t];
+        set_table(bank, t, freq + bank->first[t], sizes[t]);
+    }
+    *out = bank;
+    return TSR_OK;
+}
+
+void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
+{
+    tsri_bank *bank = *out;
+    if (!bank)
+        return;
+    tsri_free(ctx, bank->first);
+    tsri_free(ctx, bank->range);
+    tsri_free(ctx, bank->cost);
+    tsri_free(ctx, bank->sym);
+    tsri_free(ctx, bank->lut);
+    tsri_free(ctx, bank);
+    *out = NULL;
+}
+
+int tsri_bank_tables(const tsri_bank *bank)
+{
+    return bank->tables;
+}
+
+int tsri_bank_size(const tsri_bank *bank, int table)
+{
+    return (int)(bank->first[table + 1] - bank->first[table]);
+}
+
+int tsri_bank_cost(const tsri_bank *bank, int table, int symbol)
+{
+    return bank->cost[bank->first[table] + (uint32_t)symbol];
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The inside of a bank, for the coders. */
+#ifndef TSR_ENTROPY_BANK_IMPL_H
+#define TSR_ENTROPY_BANK_IMPL_H
+#include "entropy/rans.h"
+
+/** What the encoder needs of one symbol of frequency f. */
+typedef struct tsri_rans_sym {
+    uint32_t last;  /**< a larger state must give away 16 bits first */
+    uint32_t mul;   /**< state / f = (state + inc) * mul >> shift, exactly */
+    uint16_t start; /**< sum of the frequencies before it */
+    uint16_t cmpl;  /**< 2^p - f */
+    uint16_t sym;   /**< its index in its table */
+    uint8_t shift, inc;
+} tsri_rans_sym;
+
+/** A slot's symbol is found by looking up its highest lut_bits bits, which
+ *  gives the symbol at the first slot of that stretch, and stepping on from
+ *  there.  With lut_bits = bits no step is needed. */
+struct tsri_bank {
+    int bits, tables, lut_bits;
+    uint32_t *first;    /**< tables + 1: where a table's symbols begin */
+    uint32_t *range;    /**< per symbol: start | frequency << 16 */
+    uint16_t *lut;      /**< tables << lut_bits symbols, and one of padding */
+    uint16_t *cost;     /**< per symbol, in 1/2048 bit */
+    tsri_rans_sym *sym;
+};
+
+/** Each lane adds up its symbols, (sum + symbol) * factor modulo 2^16, so that a
+ *  changed symbol shows at the end even where it leaves the state unchanged
+ *  (tables of equal frequencies).  The factor is near 2^16 times the golden
+ *  ratio, so that small differences become large, and has the greatest order,
+ *  2^14. */
+enum { TSRI_RANS_FACTOR = 0x9E35 };
+static inline uint16_t tsri_rans_sum(uint16_t sum, uint32_t symbol)
+{
+    return (uint16_t)((sum + symbol) * (uint32_t)TSRI_RANS_FACTOR);
+}
+
+/** Decodes whole rows while enough words are left for certain; returns the
+ *  number of symbols done, a multiple of the lanes.  Needs 8 or 32 lanes and
+ *  tables checked by the caller.  0 where there is no such code. */
+size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
+                           const uint16_t *cls, int table, uint16_t *sym,
+                           size_t n);
+
+#endif

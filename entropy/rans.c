@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "entropy/bank_impl.h"
+#include "lib/bytes.h"
+#include "lib/crc32c.h"
+
+enum {
+    LOW = 1 << 16,       /* states are in [2^16, 2^32) */
+    HAS_RAW = 1 << 2,    /* first byte: lane code, this, zeros */
+    HEAD_MAX = 1 + TSRI_VARINT_MAX + 4 * TSRI_RANS_MAX_LANES
+};
+
+static const int lane_counts[4] = { 1, 4, 8, 32 };
+
+/* ---- encoder ---- */
+
+typedef struct run {
+    const tsri_bank *bank;
+    size_t n;
+} run;
+
+struct tsri_rans_enc {
+    tsr_context *ctx;
+    uint32_t *sym;          /* places in the run's bank's `sym` */
+    run *runs;
+    uint8_t *raw, *out;
+    size_t nsym, nruns, nraw;
+    size_t sym_room, runs_room, raw_room, out_room;
+    uint64_t bits;          /* raw bits not yet in `raw` */
+    int nbits;
+};
+
+/* Makes room for `need` elements, keeping the first `used`. */
+static tsr_error grow(tsr_context *ctx, void *pointer, size_t *room,
+                      size_t used, size_t need, size_t size)
+{
+    void **p = pointer, *bigger;
+    size_t more;
+
+    if (need <= *room)
+        return TSR_OK;
+    if (!tsri_add(need, need / 2 + 64, &more))
+        return TSR_E_NOMEM;
+    bigger = tsri_alloc(ctx, more, size);
+    if (!bigger)
+        return TSR_E_NOMEM;
+    if (used)
+        memcpy(bigger, *p, used * size);
+    tsri_free(ctx, *p);
+    *p = bigger;
+    *room = more;
+    return TSR_OK;
+}
+
+tsr_error tsri_rans_enc_open(tsri_rans_enc **out, tsr_context *ctx)
+{
+    tsri_rans_enc *enc = tsri_calloc(ctx, 1, sizeof *enc);
+    *out = enc;
+    if (!enc)
+        return TSR_E_NOMEM;
+    enc->ctx = ctx;
+    return TSR_OK;
+}
+
+void tsri_rans_enc_close(tsri_rans_enc **out)
+{
+    tsri_rans_enc *enc = *out;
+    if (!enc)
+        return;
+    tsri_free(enc->ctx, enc->sym);
+    tsri_free(enc->ctx, enc->runs);
+    tsri_free(enc->ctx, enc->raw);
+    tsri_free(enc->ctx, enc->out);
+    tsri_free(enc->ctx, enc);
+    *out = NULL;
+}
+
+void tsri_rans_enc_reset(tsri_rans_enc *enc)
+{
+    enc->nsym = enc->nruns = enc->nraw = 0;
+    enc->bits = 0;
+    enc->nbits = 0;
+}
+
+tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
+                        const uint16_t *cls, int table, const uint16_t *sym,
+                        size_t n)
+{
+    const uint32_t *first = bank->first;
+    size_t all;
+    uint32_t *to;
+
+    if (!n)
+        return TSR_OK;
+    if (!tsri_add(enc->nsym, n, &all))
+        return TSR_E_NOMEM;
+    TSR_TRY(grow(enc->ctx, &enc->sym, &enc->sym_room, enc->nsym, all,
+                 sizeof *enc->sym));
+    TSR_TRY(grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns,
+                 enc->nruns + 1, sizeof *enc->runs));
+    to = enc->sym + enc->nsym;
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t t = cls ? cls[i] : (uint32_t)table;
+        if (t >= (uint32_t)bank->tables || sym[i] >= first[t + 1] - first[t])
+            return TSR_E_ARG;
+        to[i] = first[t] + sym[i];
+    }
+    enc->nsym = all;
+    enc->runs[enc->nruns++] = (run){ bank, n };
+    return TSR_OK;
+}
+
+tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
+{
+    enc->bits |= (uint64_t)value << enc->nbits;
+    enc->nbits += nbits;
+    if (enc->nbits < 32)
+        return TSR_OK;
+    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw,
+                 enc->nraw + 4, 1));
+    tsri_put32(enc->raw + enc->nraw, (uint32_t)enc->bits);
+    enc->nraw += 4;
+    enc->bits >>= 32;
+    enc->nbits -= 32;
+    return TSR_OK;
+}
+
+static tsr_error flush_bits(tsri_rans_enc *enc)
+{
+    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw,
+                 enc->nraw + 4, 1));
+    for (; enc->nbits > 0; enc->nbits -= 8, enc->bits >>= 8)
+        enc->raw[enc->nraw++] = (uint8_t)enc->bits;
+    return TSR_OK;
+}
+
+/* Which of lane_counts: by the bytes that the symbols cost.  The sum stops
+ * where it no longer matters. */
+static int choose_lanes(const tsri_rans_enc *enc, uint64_t *cost)
+{
+    const uint64_t byte = 8 * 2048;
+    const uint32_t *sym = enc->sym;
+
+    *cost = 0;
+    for (size_t r = 0; r < enc->nruns && *cost < 16384 * byte; r++) {
+        const uint16_t *costs = enc->runs[r].bank->cost;
+        for (size_t i = 0; i < enc->runs[r].n; i++)
+            *cost += costs[*sym++];
+    }
+    return *cost < 2048 * byte ? 0 : *cost < 4096 * byte ? 1 :
+           *cost < 16384 * byte ? 2 : 3;
+}
+
+/* Codes all symbols, last first, with the words going down from `end`;
+ * returns the first word. */
+static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
+                       uint8_t *end)
+{
+    const uint32_t *sym = enc->sym + enc->nsym;
+    const size_t mask = (size_t)lanes - 1;
+
+    for (size_t r = enc->nruns; r-- > 0;) {
+        const tsri_rans_sym *records = enc->runs[r].bank->sym;
+        for (size_t i = enc->runs[r].n; i-- > 0;) {
+            const tsri_rans_sym *s = &records[*--sym];
+            uint32_t x = state[i & mask];
+            if (x > s->last) {
+                end -= 2;
+                tsri_put16(end, (uint16_t)x);
+                x >>= 16;
+            }
+            const uint64_t q = ((uint64_t)x + s->inc) * s->mul >> s->shift;
+            state[i & mask] = x + s->start + (uint32_t)q * s->cmpl;
+        }
+    }
+    return end;
+}
+
+/* What the lanes start from: the seed and the sums of their symbols. */
+static void start_states(const tsri_rans_enc *enc, uint32_t crc, int lanes,
+                         uint32_t *state)
+{
+    const uint32_t seed = tsri_crc32c(crc, enc->raw, enc->nraw);
+    const uint32_t *sym = enc->sym;
+    uint16_t sum[TSRI_RANS_MAX_LANES] = { 0 };
+    const size_t mask = (size_t)lanes - 1;
+
+    for (size_t r = 0; r < enc->nruns; r++) {
+        const tsri_rans_sym *records = enc->runs[r].bank->sym;
+        for (size_t i = 0; i < enc->runs[r].n; i++)
+            sum[i & mask] = tsri_rans_sum(sum[i & mask], records[*sym++].sym);
+    }
+    for (int i = 0; i < lanes; i++)
+        state[i] = LOW | ((seed ^ sum[i]) & 0xffff);
+}
+
+/* Puts the parts together: enc->out has room for the head and all words. */
+static size_t assemble(tsri_rans_enc *enc, uint32_t crc, int code)
+{
+    const int lanes = lane_counts[code];
+    uint8_t *p = enc->out, *end = p + HEAD_MAX + 2 * enc->nsym, *words;
+    uint32_t state[TSRI_RANS_MAX_LANES];
+
+    start_states(enc, crc, lanes, state);
+    words = encode(enc, state, lanes, end);
+    *p++ = (uint8_t)(code | (enc->nraw ? HAS_RAW : 0));
+    if (enc->nraw)
+        p += tsri_put_varint(p, enc->nraw);
+    for (int i = 0; i < lanes; i++, p += 4)
+        tsri_put32(p, state[i]);
+    memmove(p, words, (size_t)(end - words));
+    p += end - words;
+    if (enc->nraw)
+        memcpy(p, enc->raw, enc->nraw);
+    return (size_t)(p - enc->out) + enc->nraw;
+}
+
+tsr_error tsri_rans_finish(tsri_rans_enc *enc, uint32_t crc, int lanes,
+                           const uint8_t **data, size_t *size)
+{
+    uint64_t cost;
+    int code = choose_lanes(enc, &cost);
+    size_t room;
+
+    if (lanes)
+        for (code = 0; code < 4 && lane_counts[code] != lanes;)
+            code++;
+    if (code == 4)
+        return TSR_E_ARG;
+    TSR_TRY(flush_bits(enc));
+    if (!tsri_mul(enc->nsym, 2, &room) ||
+        !tsri_add(room, HEAD_MAX + enc->nraw, &room))
+        return TSR_E_NOMEM;
+    TSR_TRY(grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
+    *data = enc->out;
+    *size = cost || enc->nraw ? assemble(enc, crc, code) : 0;
+    tsri_rans_enc_reset(enc);
+    return TSR_OK;
+}
+
+/* ---- decoder ---- */
+
+/* Splits what follows the first byte into states, words and raw section. */
+static tsr_error split(tsri_rans_dec *dec, const uint8_t *p, const uint8_t *end,
+                       bool has_raw)
+{
+    uint64_t raw = 0;
+
+    if (has_raw) {
+        const size_t n = tsri_get_varint(p, (size_t)(end - p), &raw);
+        p += n;
+        if (!n || !raw || raw > (size_t)(end - p))
+            return TSR_E_CORRUPT;
+    }
+    dec->raw = end - raw;
+    dec->raw_end = end;
+    if (dec->raw - p < 4 * dec->lanes)
+        return TSR_E_CORRUPT;
+    for (int i = 0; i < dec->lanes; i++, p += 4) {
+        dec->state[i] = tsri_get32(p);
+        if (dec->state[i] < LOW)
+            return TSR_E_CORRUPT;
+    }
+    dec->word = p;
+    dec->word_end = dec->raw;
+    return (dec->word_end - p) % 2 ? TSR_E_CORRUPT : TSR_OK;
+}
+
+tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
+                             const uint8_t *data, size_t size, uint32_t crc)
+{
+    *dec = (tsri_rans_dec){ .lanes = 1, .avx2 = ctx->cpu & TSR_CPU_AVX2 };
+    if (size) {
+        if (data[0] & ~(3 | HAS_RAW))
+            return TSR_E_CORRUPT;
+        dec->lanes = lane_counts[data[0] & 3];
+        TSR_TRY(split(dec, data + 1, data + size, data[0] & HAS_RAW));
+    }
+    dec->seed = LOW | (tsri_crc32c(crc, dec->raw,
+                                   (size_t)(dec->raw_end - dec->raw)) & 0xffff);
+    if (!size)
+        dec->state[0] = dec->seed;
+    return TSR_OK;
+}
+
+static bool tables_in_range(const tsri_bank *bank, const uint16_t *cls,
+                            int table, size_t n)
+{
+    int most = cls ? 0 : table;
+    if (cls)
+        for (size_t i = 0; i < n; i++)
+            most = tsri_max(most, cls[i]);
+    return most >= 0 && most < bank->tables;
+}
+
+/* One symbol: takes it off the state and tells which it is. */
+static inline uint16_t take(const tsri_bank *bank, uint32_t table, uint32_t *x)
+{
+    const uint32_t slot = *x & ((1u << bank->bits) - 1);
+    const uint32_t *range = bank->range + bank->first[table];
+    uint32_t s = bank->lut[((size_t)table << bank->lut_bits) +
+                           (slot >> (bank->bits - bank->lut_bits))];
+
+    while (slot - (range[s] & 0xffff) >= range[s] >> 16)
+        s++;
+    *x = (range[s] >> 16) * (*x >> bank->bits) + slot - (range[s] & 0xffff);
+    return (uint16_t)s;
+}
+
+tsr_error tsri_rans_get(tsri_rans_dec *dec, const tsri_bank *bank,
+                        const uint16_t *cls, int table, uint16_t *sym,
+                        size_t n)
+{
+    const size_t mask = (size_t)dec->lanes - 1;
+    size_t i = 0;
+
+    if (!tables_in_range(bank, cls, table, n))
+        return TSR_E_ARG;
+    if (dec->avx2 && dec->lanes >= 8)
+        i = tsri_rans_rows_avx2(dec, bank, cls, table, sym, n);
+    for (; i < n; i++) {
+        uint32_t *x = &dec->state[i & mask];
+        sym[i] = take(bank, cls ? cls[i] : (uint32_t)table, x);
+        if (*x < LOW) {
+            if (dec->word == dec->word_end)
+                return TSR_E_CORRUPT;
+            *x = *x << 16 | tsri_get16(dec->word);
+            dec->word += 2;
+        }
+        dec->sum[i & mask] = tsri_rans_sum(dec->sum[i & mask], sym[i]);
+    }
+    return TSR_OK;
+}
+
+uint32_t tsri_rans_get_bits(tsri_rans_dec *dec, int nbits)
+{
+    uint32_t value;
+
+    while (dec->nbits < nbits && dec->raw < dec->raw_end) {
+        dec->bits |= (uint64_t)*dec->raw++ << dec->nbits;
+        dec->nbits += 8;
+    }
+    value = (uint32_t)(dec->bits & (((uint64_t)1 << nbits) - 1));
+    dec->cut |= dec->nbits < nbits;
+    dec->nbits = tsri_max(dec->nbits - nbits, 0);
+    dec->bits >>= nbits;
+    return value;
+}
+
+tsr_error tsri_rans_dec_end(const tsri_rans_dec *dec)
+{
+    bool sound = dec->word == dec->word_end && dec->raw == dec->raw_end &&
+                 dec->nbits < 8 && !dec->bits && !dec->cut;
+
+    for (int i = 0; i < dec->lanes; i++)
+        sound &= dec->state[i] == (dec->seed ^ dec->sum[i]);
+    return sound ? TSR_OK : TSR_E_CORRUPT;
+}
