@@ -6,7 +6,13 @@ noinst_HEADERS += tests/check.h tests/npy.h
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq
-check_PROGRAMS += tests/test_rans
+check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq \
+	tests/test_bigtable
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
+
+# Entropy coder and container: tables, streams and files that are fixed.
+EXTRA_DIST += tests/vectors/mcquic_entropy \
+	tests/vectors/mcquic_c12_m4_64x64 \
+	tests/vectors/mcquic_c32_m2_100x130
