@@ -4,14 +4,14 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/error.h \
 	include/tessera/stream.h include/tessera/tessera.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h \
-	lib/model_path.h lib/pool.h lib/sha256.h lib/weights.h
+	lib/model_path.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h
 
 lib_LTLIBRARIES += libtessera.la
 # All code sits in a convenience library, so that the tests reach the hidden
 # symbols; the installed library is that plus the export rule.
 noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
-	lib/json.c lib/model.c lib/model_path.c lib/pool.c lib/sha256.c \
+	lib/json.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
 	lib/weights.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
@@ -22,11 +22,12 @@ if TSR_X86
 noinst_LTLIBRARIES += libtsrsse42.la libtsravx2.la
 libtsrsse42_la_SOURCES = lib/x86/crc32c_sse42.c lib/x86/sha256_ni.c
 libtsrsse42_la_CFLAGS = $(AM_CFLAGS) -msse4.2 -msha
-libtsravx2_la_SOURCES =
+libtsravx2_la_SOURCES = lib/x86/iconv_avx2.c
 libtsravx2_la_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mbmi2 -mpopcnt
 libtsrcore_la_LIBADD += libtsrsse42.la libtsravx2.la
 else
-libtsrcore_la_SOURCES += lib/x86/crc32c_none.c lib/x86/sha256_none.c
+libtsrcore_la_SOURCES += lib/x86/crc32c_none.c lib/x86/iconv_none.c \
+	lib/x86/sha256_none.c
 endif
 
 include lib/nn/local.mk

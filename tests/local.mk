@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 EXTRA_DIST += tests/cmocka-tap.sh
-noinst_HEADERS += tests/check.h tests/npy.h
+noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h
 
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
@@ -8,6 +8,7 @@ check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq \
 	tests/test_bigtable
+check_PROGRAMS += tests/test_iconv
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The codec "hyper": a convolutional transform at 1/16 of the resolution, a
+ * product scalar quantiser, and an entropy model of integer networks.
+ * docs/codecs/hyper.md is the format; this header joins its three files.
+ *
+ * Sources: Balle et al., "Variational image compression with a scale
+ * hyperprior", ICLR 2018; Minnen et al., "Joint autoregressive and hierarchical
+ * priors", NeurIPS 2018; He et al., "ELIC", CVPR 2022 (channel groups and
+ * checkerboard); Cui et al., "Asymmetric gained deep image compression",
+ * CVPR 2021 (gain vectors). */
+#ifndef TSR_CODECS_HYPER_H
+#define TSR_CODECS_HYPER_H
+#include <tessera/model.h>
+#include "entropy/rans.h"
+#include "lib/nn/iconv.h"
+#include "lib/nn/net.h"
+
+enum {
+    TSRI_HYPER_STEP = 16,       /* pixels of one latent position */
+    TSRI_HYPER_UNIT = 128,      /* latent positions of a unit's side */
+    TSRI_HYPER_LATENTS_MAX = 1024,
+    TSRI_HYPER_GROUPS_MAX = 8,
+    TSRI_HYPER_CLASSES = 64,
+    TSRI_HYPER_ONE = 128,       /* fixed-point 1.0 of means and context */
+    TSRI_HYPER_Z_LIMIT = 15,
+    TSRI_HYPER_LEVELS = 8,      /* of quality */
+    TSRI_HYPER_STEPS = 16       /* between two of them */
+};
+
+/* ---- the float nets ---- */
+
+typedef struct tsri_hyper_nets {
+    tsri_net *enc, *dec, *hyper_enc;
+    int latents, hyper_latents;         /* channels of y and z */
+    float *gain_enc, *gain_dec;         /* [TSRI_HYPER_LEVELS][latents] */
+} tsri_hyper_nets;
+
+tsr_error tsri_hyper_nets_open(tsri_hyper_nets *nets, tsr_context *ctx,
+                               const tsr_model *model);
+void tsri_hyper_nets_close(tsri_hyper_nets *nets, tsr_context *ctx);
+
+/** gain[latents] of quality code q (in steps), from one of the two tables;
+ *  between two levels the logarithm is interpolated. */
+void tsri_hyper_gain(const tsri_hyper_nets *nets, const float *table, int q,
+                     float *gain);
+
+/* ---- the entropy model: integers only ---- */
+
+typedef struct tsri_hyper_group {
+    int first, channels;                /* of y */
+    tsri_iconv layer[3];
+} tsri_hyper_group;
+
+typedef struct tsri_hyper_model {
+    int latents, hyper_latents, features;
+    tsri_iconv hs[3];
+    int groups;
+    tsri_hyper_group group[TSRI_HYPER_GROUPS_MAX];
+    tsri_bank *z_bank, *y_bank;
+    int radius[TSRI_HYPER_CLASSES];     /* symbols -radius..radius, escape */
+    int skip;                           /* classes below are not coded */
+    tsri_iconv_fn *conv;
+} tsri_hyper_model;
+
+tsr_error tsri_hyper_model_open(tsri_hyper_model *m, tsr_context *ctx,
+                                const tsr_model *model);
+void tsri_hyper_model_close(tsri_hyper_model *m, tsr_context *ctx);
+
+/** Side of z for a side of y. */
+static inline int tsri_hyper_z_side(int y_side)
+{
+    return tsri_ceil_div(tsri_ceil_div(y_side, 2), 2);
+}
+
+/** Working memory for units of up to height x width latent positions. */
+typedef struct tsri_hyper_work tsri_hyper_work;
+tsr_error tsri_hyper_work_open(tsri_hyper_work **work, tsr_context *ctx,
+                               const tsri_hyper_model *m, int height, int width);
+void tsri_hyper_work_close(tsri_hyper_work **work);
+
+/**
+ * Codes one unit.
+ *
+ * z       [hyper_latents][zh][zw] in -15..15
+ * y       [latents][height][width], already times the gain; NaN is taken as 0
+ * fixed   out, [latents][height][width]: 128 times what the decoder will have
+ * crc     see tsri_rans_finish()
+ * data    out: the segment, enc's until its next use
+ */
+tsr_error tsri_hyper_put(tsri_hyper_work *work, const tsri_hyper_model *m,
+                         tsri_rans_enc *enc, int height, int width,
+                         const int8_t *z, const float *y, int16_t *fixed,
+                         uint32_t crc, const uint8_t **data, size_t *size);
+
+/** Decodes one unit into z and fixed, sized as above.
+ *  TSR_E_CORRUPT when the bytes are not exactly a unit. */
+tsr_error tsri_hyper_get(tsri_hyper_work *work, const tsri_hyper_model *m,
+                         int height, int width, const uint8_t *data, size_t size,
+                         uint32_t crc, int8_t *z, int16_t *fixed);
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The parts of image.c: what a picture's stream says of itself, and how it is
+ * written and read.  docs/format.md sections 4 and 5 are the format. */
+#ifndef TSR_CODECS_IMAGE_H
+#define TSR_CODECS_IMAGE_H
+#include <tessera/stream.h>
+#include "codecs/image/image_codec.h"
+
+/** What stands in front of the tokens. */
+typedef struct tsri_image_head {
+    const tsri_image_codec *codec;  /* NULL: a codec this build does not have */
+    int codec_number;
+    int width, height, channels, bits, units, layers;
+    uint8_t params[TSRI_IMAGE_PARAMS_MAX];
+    size_t params_bytes;
+    uint8_t hash[TSR_MODEL_HASH_BYTES];
+    size_t hash_bytes;              /* 4 or 32 */
+    char model_name[64];            /* "" in the compact form */
+    bool compact;
+    uint32_t crc;                   /* of the compact form's head, else 0 */
+} tsri_image_head;
+
+enum { TSRI_IMAGE_HEAD_MAX = 128, TSRI_COMPACT_MAX = 64 << 20 };
+
+/* Pixels. */
+
+/** TSR_E_ARG or TSR_E_LIMIT for a picture that cannot be coded. */
+tsr_error tsri_image_check(tsr_context *ctx, const tsr_image *image);
+
+/** Stores decoded samples of rectangle r, the colour channels only. */
+void tsri_image_store(const tsr_image *image, tsri_rect r, const tsri_fmap *rgb,
+                      bool truncates);
+
+/* Compact form. */
+bool tsri_compact_starts(const uint8_t *data, size_t size);
+
+/** Writes the compact head to out[TSRI_IMAGE_HEAD_MAX]; returns its bytes and
+ *  sets head->crc. */
+size_t tsri_compact_put(tsri_image_head *head, uint8_t *out);
+
+/** Reads one; *used: its bytes.  TSR_E_TRUNCATED, TSR_E_CORRUPT,
+ *  TSR_E_VERSION, TSR_E_UNSUPPORTED (unknown codec: its parameters have an
+ *  unknown length). */
+tsr_error tsri_compact_get(tsr_context *ctx, tsri_image_head *head,
+                           const uint8_t *data, size_t size, size_t *used);
+
+/* Payloads of HEAD and MODL chunks. */
+size_t tsri_head_put(const tsri_image_head *head, uint8_t *out);
+tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
+                        const uint8_t *data, size_t size);
+size_t tsri_modl_put(const tsri_image_head *head, uint8_t *out);
+tsr_error tsri_modl_get(tsr_context *ctx, tsri_image_head *head,
+                        const uint8_t *data, size_t size);
+
+/** Writes [layer lengths but the last] to out[TSRI_IMAGE_HEAD_MAX]. */
+size_t tsri_layers_put(const tsri_span *layers, int n, uint8_t *out);
+
+/** Splits data into n layers; TSR_E_CORRUPT when the lengths do not fit. */
+tsr_error tsri_layers_get(const uint8_t *data, size_t size, tsri_span *layers,
+                          int n);
+
+/* Alpha planes, kept exactly: bands of rows, each filtered as PNG's Paeth
+ * filter does and compressed by zlib. */
+
+/** Called with the payload of each ALPH chunk. */
+typedef tsr_error (*tsri_alpha_emit)(void *cookie, int first_row,
+                                     const uint8_t *data, size_t size);
+tsr_error tsri_alpha_encode(tsr_context *ctx, const tsr_image *image,
+                            tsri_alpha_emit emit, void *cookie);
+
+/** Fills the rows of one ALPH payload; TSR_E_CORRUPT when it is not exactly
+ *  a band of this picture. */
+tsr_error tsri_alpha_decode(tsr_context *ctx, const tsr_image *image,
+                            const uint8_t *data, size_t size);
+
+/** Sets every alpha sample to opaque. */
+void tsri_alpha_opaque(const tsr_image *image);
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+#include <string.h>
+#include "codecs/image/image.h"
+#include "lib/bytes.h"
+
+typedef struct decoding {
+    tsr_context *ctx;
+    tsr_model *model;           /* the caller's, or one reference of our own */
+    bool own_model;
+    void *self;
+    tsri_image_head head;
+    bool have_head, have_model_hash;
+    int units_found;
+    tsr_error damage;           /* the first fault that did not stop us */
+    tsr_image *image;
+    tsr_image_info *info;       /* not NULL: only look */
+} decoding;
+
+/* A source with a few bytes put back in front. */
+typedef struct pushback {
+    tsr_source source;
+    uint8_t held[2];
+    size_t count, at;
+    uint64_t total;
+} pushback;
+
+static tsr_error read_pushback(void *cookie, void *data, size_t size, size_t *got)
+{
+    pushback *p = cookie;
+    size_t more = 0;
+
+    *got = 0;
+    while (size && p->at < p->count) {
+        ((uint8_t *)data)[(*got)++] = p->held[p->at++];
+        size--;
+    }
+    if (size)
+        TSR_TRY(p->source.read(p->source.cookie, (uint8_t *)data + *got, size,
+                               &more));
+    *got += more;
+    p->total += *got;
+    return TSR_OK;
+}
+
+static void note(decoding *d, tsr_error error)
+{
+    if (!d->damage)
+        d->damage = error;
+}
+
+static tsr_error check_model(decoding *d)
+{
+    const tsri_image_head *h = &d->head;
+
+    if (!d->model) {
+        d->own_model = true;
+        const tsr_error error =
+            tsr_model_open_hash(&d->model, d->ctx, h->hash, h->hash_bytes);
+        if (error && h->model_name[0])
+            tsri_log(d->ctx, TSR_LOG_ERROR, "the stream needs model '%s'",
+                     h->model_name);
+        return error;
+    }
+    if (memcmp(tsr_model_hash(d->model), h->hash, h->hash_bytes))
+        return tsri_fail(d->ctx, TSR_E_MODEL,
+                         "the stream was not made with model '%s'%s%s",
+                         tsr_model_name(d->model), h->model_name[0] ? ", but with " : "",
+                         h->model_name);
+    return TSR_OK;
+}
+
+/* Everything that must be known before the first token. */
+static tsr_error start(decoding *d)
+{
+    tsri_image_head *h = &d->head;
+    int units;
+
+    if (!h->codec)
+        return tsri_fail(d->ctx, TSR_E_UNSUPPORTED,
+                         "image codec number %d is not in this build",
+                         h->codec_number);
+    if ((uint64_t)h->width * (uint64_t)h->height > d->ctx->max_pixels)
+        return tsri_fail(d->ctx, TSR_E_LIMIT,
+                         "the stream says %dx%d, over the limit of %llu pixels",
+                         h->width, h->height,
+                         (unsigned long long)d->ctx->max_pixels);
+    TSR_TRY(check_model(d));
+    if (strcmp(tsr_model_codec(d->model), h->codec->id))
+        return tsri_fail(d->ctx, TSR_E_MODEL, "model '%s' is not of codec '%s'",
+                         tsr_model_name(d->model), h->codec->id);
+    TSR_TRY(h->codec->open(&d->self, d->ctx, d->model));
+    TSR_TRY(h->codec->begin(d->self, h->width, h->height, h->params, h->crc,
+                            &units));
+    if (units != h->units)
+        return tsri_fail(d->ctx, TSR_E_CORRUPT,
+                         "the stream has %d units, its size asks for %d", h->units,
+                         units);
+    return TSR_OK;
+}
+
+static void count_unit(decoding *d, const tsri_span *layers)
+{
+    for (int i = 0; i < d->head.layers; i++) {
+        d->info->layer_bytes[i] += layers[i].bytes;
+        d->info->token_bytes += layers[i].bytes;
+    }
+    d->units_found++;
+}
+
+/* A unit's layers; damage in it is noted, not returned. */
+static tsr_error take_unit(decoding *d, int unit, const uint8_t *data, size_t size)
+{
+    tsri_span layers[TSRI_IMAGE_LAYERS_MAX];
+    tsr_error error = tsri_layers_get(data, size, layers, d->head.layers);
+
+    if (!error && d->info) {
+        count_unit(d, layers);
+        return TSR_OK;
+    }
+    if (!error)
+        error = d->head.codec->decode(d->self, unit, layers, d->head.layers);
+    if (!error)
+        d->units_found++;
+    if (error != TSR_E_CORRUPT)
+        return error;
+    note(d, error);
+    return TSR_OK;
+}
+
+static tsr_error take_data(decoding *d, const tsr_chunk *chunk)
+{
+    uint64_t unit;
+    const size_t used = tsri_get_varint(chunk->data, chunk->bytes, &unit);
+
+    if (!d->have_head || !d->have_model_hash)
+        return tsri_fail(d->ctx, TSR_E_CORRUPT, "tokens before HEAD and MODL");
+    if (!d->self && !d->info)
+        TSR_TRY(start(d));
+    if (!used || unit >= (uint64_t)d->head.units) {
+        note(d, TSR_E_CORRUPT);
+        return TSR_OK;
+    }
+    return take_unit(d, (int)unit, chunk->data + used, chunk->bytes - used);
+}
+
+/* Allocates the picture; its alpha is opaque until told otherwise. */
+static tsr_error make_image(decoding *d)
+{
+    if (d->image->data)
+        return TSR_OK;
+    *d->image = (tsr_image){ .width = d->head.width, .height = d->head.height,
+                             .channels = d->head.channels, .bits = d->head.bits };
+    TSR_TRY(tsr_image_alloc(d->ctx, d->image));
+    if (d->head.channels == 2 || d->head.channels == 4)
+        tsri_alpha_opaque(d->image);
+    return TSR_OK;
+}
+
+static tsr_error take_alpha(decoding *d, const tsr_chunk *chunk)
+{
+    tsr_error error;
+
+    if (d->info) {
+        d->info->alpha_bytes += chunk->bytes;
+        return TSR_OK;
+    }
+    if (!d->units_found || (d->head.channels != 2 && d->head.channels != 4)) {
+        note(d, TSR_E_CORRUPT);
+        return TSR_OK;
+    }
+    TSR_TRY(make_image(d));
+    error = tsri_alpha_decode(d->ctx, d->image, chunk->data, chunk->bytes);
+    if (error != TSR_E_CORRUPT)
+        return error;
+    note(d, error);
+    return TSR_OK;
+}
+
+static tsr_error take_chunk(decoding *d, const tsr_chunk *chunk)
+{
+    switch (chunk->type) {
+    case TSR_FOURCC('H', 'E', 'A', 'D'):
+        if (d->have_head)
+            return TSR_OK; /* a second stream's, or a copy: the first counts */
+        d->have_head = true;
+        return tsri_head_get(d->ctx, &d->head, chunk->data, chunk->bytes);
+    case TSR_FOURCC('M', 'O', 'D', 'L'):
+        if (d->have_model_hash)
+            return TSR_OK;
+        d->have_model_hash = true;
+        return tsri_modl_get(d->ctx, &d->head, chunk->data, chunk->bytes);
+    case TSR_FOURCC('D', 'A', 'T', 'A'):
+        return take_data(d, chunk);
+    case TSR_FOURCC('A', 'L', 'P', 'H'):
+        return take_alpha(d, chunk);
+    case TSR_FOURCC('I', 'N', 'D', 'X'):
+        return TSR_OK;
+    }
+    if (chunk->type & 0x20) /* lower-case first letter */
+        return TSR_OK;
+    return tsri_fail(d->ctx, TSR_E_UNSUPPORTED, "unknown critical chunk");
+}
+
+static tsr_error read_chunks(decoding *d, const tsr_source *source)
+{
+    tsr_stream_reader *reader;
+    tsr_stream_damage damage;
+    tsr_chunk chunk;
+    tsr_error error = tsr_stream_reader_open(&reader, d->ctx, source);
+
+    if (error)
+        return error;
+    if (tsr_stream_reader_kind(reader) != TSR_KIND_IMAGE)
+        error = tsri_fail(d->ctx, TSR_E_UNSUPPORTED, "the stream is not a picture");
+    while (!error && !(error = tsr_stream_reader_next(reader, &chunk)))
+        error = chunk.stream ? TSR_OK : take_chunk(d, &chunk);
+    damage = tsr_stream_reader_damage(reader);
+    tsr_stream_reader_close(&reader);
+    if (error != TSR_E_EOF)
+        return error;
+    if (damage.lost_chunks || damage.skipped_bytes)
+        note(d, TSR_E_CHECKSUM);
+    if (damage.truncated)
+        note(d, TSR_E_TRUNCATED);
+    if (!d->have_head || !d->have_model_hash)
+        return tsri_fail(d->ctx, d->damage ? d->damage : TSR_E_CORRUPT,
+                         "the stream has no header left");
+    return TSR_OK;
+}
+
+/* All that is left of a source, at most TSRI_COMPACT_MAX bytes. */
+static tsr_error read_all(tsr_context *ctx, const tsr_source *source,
+                          uint8_t **data, size_t *size)
+{
+    size_t room = 1 << 14, got;
+
+    *size = 0;
+    *data = tsri_alloc(ctx, room, 1);
+    while (*data) {
+        TSR_TRY(source->read(source->cookie, *data + *size, room - *size, &got));
+        *size += got;
+        if (*size < room)
+            return TSR_OK;
+        if (room >= TSRI_COMPACT_MAX)
+            return tsri_fail(ctx, TSR_E_LIMIT, "a compact stream over 64 MiB");
+        uint8_t *bigger = tsri_alloc(ctx, room *= 2, 1);
+        if (bigger)
+            memcpy(bigger, *data, *size);
+        tsri_free(ctx, *data);
+        *data = bigger;
+    }
+    return tsri_nomem(ctx);
+}
+
+static tsr_error read_compact(decoding *d, const tsr_source *source)
+{
+    uint8_t *data = NULL;
+    size_t size, used;
+    tsr_error error = read_all(d->ctx, source, &data, &size);
+
+    if (!error)
+        error = tsri_compact_get(d->ctx, &d->head, data, size, &used);
+    d->have_head = d->have_model_hash = !error;
+    if (!error && !d->info)
+        error = start(d);
+    if (!error)
+        error = take_unit(d, 0, data + used, size - used);
+    tsri_free(d->ctx, data);
+    return error;
+}
+
+static tsr_error read_stream(decoding *d, const tsr_source *source, uint64_t *total)
+{
+    pushback p = { .source = *source };
+    const tsr_source front = { &p, read_pushback };
+    tsr_error error =
+        p.source.read(p.source.cookie, p.held, sizeof p.held, &p.count);
+
+    if (!error && !p.count)
+        error = tsri_fail(d->ctx, TSR_E_FORMAT, "empty, not a .tess stream");
+    if (!error)
+        error = tsri_compact_starts(p.held, p.count) ? read_compact(d, &front)
+                                                     : read_chunks(d, &front);
+    *total = p.total;
+    return error;
+}
+
+static tsr_error put(void *cookie, tsri_rect r, const tsri_fmap *rgb)
+{
+    const decoding *d = cookie;
+    tsri_image_store(d->image, r, rgb, d->head.codec->truncates);
+    return TSR_OK;
+}
+
+static tsr_error finish(decoding *d, const tsr_progress *progress)
+{
+    if (d->units_found < d->head.units)
+        note(d, TSR_E_CORRUPT);
+    if (!d->units_found)
+        return tsri_fail(d->ctx, d->damage, "no part of the picture is left: %s",
+                         tsr_error_string(d->damage));
+    TSR_TRY(make_image(d));
+    TSR_TRY(d->head.codec->pixels(d->self, put, d, progress));
+    if (d->damage)
+        tsri_log(d->ctx, TSR_LOG_WARNING, "%s: %d of %d units decoded",
+                 tsr_error_string(d->damage), d->units_found, d->head.units);
+    return TSR_OK;
+}
+
+tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
+                           const tsr_progress *progress, const tsr_source *source,
+                           tsr_image *image)
+{
+    decoding d = { .ctx = ctx, .model = model, .image = image };
+    uint64_t total;
+    tsr_error error;
+
+    *image = (tsr_image){ 0 };
+    error = read_stream(&d, source, &total);
+    if (!error)
+        error = finish(&d, progress);
+    if (error)
+        tsr_image_free(ctx, image);
+    if (d.self)
+        d.head.codec->close(&d.self);
+    if (d.own_model)
+        tsr_model_unref(&d.model);
+    return error ? error : d.damage;
+}
+
+static void fill_info(const decoding *d, uint64_t total)
+{
+    tsr_image_info *i = d->info;
+    const tsri_image_head *h = &d->head;
+
+    i->width = h->width;
+    i->height = h->height;
+    i->channels = h->channels;
+    i->bits = h->bits;
+    i->compact = h->compact;
+    i->units = h->units;
+    i->units_found = d->units_found;
+    i->model_hash_bytes = (int)h->hash_bytes;
+    memcpy(i->model_hash, h->hash, h->hash_bytes);
+    i->quality = -1;
+    if (h->codec) {
+        snprintf(i->codec, sizeof i->codec, "%s", h->codec->id);
+        if (h->codec->quality)
+            i->quality = h->codec->quality(h->params);
+        for (int k = 0; k < h->layers; k++)
+            i->layer_name[k] = h->codec->layer_name[k];
+    }
+    i->file_bytes = total;
+    i->header_bytes = total - i->token_bytes - i->alpha_bytes;
+    i->damaged = d->damage || d->units_found != h->units;
+}
+
+tsr_error tsr_image_probe(tsr_context *ctx, const tsr_source *source,
+                          tsr_image_info *info)
+{
+    decoding d = { .ctx = ctx, .info = info };
+    uint64_t total;
+
+    *info = (tsr_image_info){ 0 };
+    TSR_TRY(read_stream(&d, source, &total));
+    fill_info(&d, total);
+    return TSR_OK;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+#include <string.h>
+#include "codecs/image/image.h"
+#include "lib/bytes.h"
+
+typedef struct encoding {
+    tsr_context *ctx;
+    const tsri_image_codec *codec;
+    void *self;
+    tsri_image_head head;
+    const tsr_image *image;
+    const tsr_image_settings *settings;
+    tsr_sink sink;
+    tsr_stream_writer *writer;  /* NULL: compact */
+    uint8_t *payload;           /* of the DATA chunk being made */
+    size_t room;
+} encoding;
+
+static tsr_error emit_compact(void *cookie, int unit, const tsri_span *layers,
+                              int n)
+{
+    encoding *e = cookie;
+    uint8_t lengths[TSRI_IMAGE_HEAD_MAX];
+
+    (void)unit;
+    TSR_TRY(e->sink.write(e->sink.cookie, lengths,
+                          tsri_layers_put(layers, n, lengths)));
+    for (int i = 0; i < n; i++)
+        if (layers[i].bytes)
+            TSR_TRY(e->sink.write(e->sink.cookie, layers[i].data, layers[i].bytes));
+    return TSR_OK;
+}
+
+static tsr_error want_room(encoding *e, size_t bytes)
+{
+    if (bytes <= e->room)
+        return TSR_OK;
+    tsri_free(e->ctx, e->payload);
+    e->room = 0;
+    e->payload = tsri_alloc(e->ctx, bytes, 1);
+    if (!e->payload)
+        return tsri_nomem(e->ctx);
+    e->room = bytes;
+    return TSR_OK;
+}
+
+static tsr_error emit_chunk(void *cookie, int unit, const tsri_span *layers, int n)
+{
+    encoding *e = cookie;
+    size_t bytes = TSRI_IMAGE_HEAD_MAX, at;
+
+    for (int i = 0; i < n; i++)
+        if (!tsri_add(bytes, layers[i].bytes, &bytes))
+            return tsri_nomem(e->ctx);
+    TSR_TRY(want_room(e, bytes));
+    at = tsri_put_varint(e->payload, (uint64_t)unit);
+    at += tsri_layers_put(layers, n, e->payload + at);
+    for (int i = 0; i < n; at += layers[i++].bytes)
+        if (layers[i].bytes)
+            memcpy(e->payload + at, layers[i].data, layers[i].bytes);
+    return tsr_stream_writer_chunk(e->writer, TSR_FOURCC('D', 'A', 'T', 'A'), 0,
+                                   (uint64_t)unit, e->payload, at);
+}
+
+static tsr_error emit_alpha(void *cookie, int first_row, const uint8_t *data,
+                            size_t size)
+{
+    encoding *e = cookie;
+    return tsr_stream_writer_chunk(e->writer, TSR_FOURCC('A', 'L', 'P', 'H'), 0,
+                                   (uint64_t)first_row, data, size);
+}
+
+static tsr_error begin(encoding *e)
+{
+    return e->codec->begin(e->self, e->head.width, e->head.height, e->head.params,
+                           e->head.crc, &e->head.units);
+}
+
+static tsr_error write_compact(encoding *e)
+{
+    uint8_t out[TSRI_IMAGE_HEAD_MAX];
+    const size_t n = tsri_compact_put(&e->head, out);
+
+    TSR_TRY(e->sink.write(e->sink.cookie, out, n));
+    TSR_TRY(begin(e)); /* once more: now with the header's CRC */
+    return e->codec->encode(e->self, e->image, emit_compact, e,
+                            &e->settings->progress);
+}
+
+static tsr_error write_chunks(encoding *e)
+{
+    uint8_t out[TSRI_IMAGE_HEAD_MAX];
+
+    TSR_TRY(tsr_stream_writer_open(&e->writer, e->ctx, &e->sink, TSR_KIND_IMAGE));
+    TSR_TRY(tsr_stream_writer_chunk(e->writer, TSR_FOURCC('H', 'E', 'A', 'D'), 0, 0,
+                                    out, tsri_head_put(&e->head, out)));
+    TSR_TRY(tsr_stream_writer_chunk(e->writer, TSR_FOURCC('M', 'O', 'D', 'L'), 0, 0,
+                                    out, tsri_modl_put(&e->head, out)));
+    TSR_TRY(e->codec->encode(e->self, e->image, emit_chunk, e,
+                             &e->settings->progress));
+    if (e->head.channels == 2 || e->head.channels == 4)
+        TSR_TRY(tsri_alpha_encode(e->ctx, e->image, emit_alpha, e));
+    return tsr_stream_writer_finish(e->writer);
+}
+
+static tsr_error run(encoding *e, tsr_model *model)
+{
+    tsri_image_head *head = &e->head;
+
+    TSR_TRY(e->codec->open(&e->self, e->ctx, model));
+    TSR_TRY(e->codec->choose(e->self, head->width, head->height,
+                             e->settings->quality, head->params));
+    TSR_TRY(begin(e));
+    head->compact = head->units == 1 && !e->settings->container &&
+                    head->bits == 8 && (head->channels == 1 || head->channels == 3);
+    return head->compact ? write_compact(e) : write_chunks(e);
+}
+
+static void fill_head(encoding *e, const tsr_model *model)
+{
+    tsri_image_head *head = &e->head;
+    const tsr_image *image = e->image;
+    const bool alpha = e->settings->lossless_alpha;
+
+    *head = (tsri_image_head){
+        .codec = e->codec, .codec_number = e->codec->number,
+        .width = image->width, .height = image->height, .bits = image->bits,
+        .channels = alpha ? image->channels : image->channels < 3 ? 1 : 3,
+        .layers = e->codec->layers, .params_bytes = e->codec->params,
+        .hash_bytes = TSR_MODEL_HASH_BYTES };
+    memcpy(head->hash, tsr_model_hash(model), TSR_MODEL_HASH_BYTES);
+    snprintf(head->model_name, sizeof head->model_name, "%s",
+             tsr_model_name(model));
+}
+
+/* The caller's struct may be older and shorter than ours. */
+static tsr_error take_settings(tsr_image_settings *own,
+                               const tsr_image_settings *theirs)
+{
+    tsr_image_settings_init(own);
+    if (theirs)
+        memcpy(own, theirs,
+               theirs->size < sizeof *own ? theirs->size : sizeof *own);
+    return own->quality >= 0 && own->quality <= 100 ? TSR_OK : TSR_E_ARG;
+}
+
+tsr_error tsr_image_encode(tsr_context *ctx, tsr_model *model,
+                           const tsr_image_settings *settings,
+                           const tsr_image *image, const tsr_sink *sink)
+{
+    tsr_image_settings own;
+    encoding e = { .ctx = ctx, .image = image, .settings = &own, .sink = *sink };
+    tsr_error error;
+
+    if (take_settings(&own, settings))
+        return tsri_fail(ctx, TSR_E_ARG, "quality must be 0..100");
+    TSR_TRY(tsri_image_check(ctx, image));
+    e.codec = tsri_image_codec_by_id(tsr_model_codec(model));
+    if (!e.codec)
+        return tsri_fail(ctx, TSR_E_MODEL, "%s: not a model of an image codec",
+                         tsr_model_path(model));
+    fill_head(&e, model);
+    error = run(&e, model);
+    if (e.self)
+        e.codec->close(&e.self);
+    tsr_stream_writer_close(&e.writer);
+    tsri_free(ctx, e.payload);
+    return error;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Pictures through the whole library, with a tiny random model: the pixels mean
+ * nothing, the bytes and the behaviour do. */
+#include "tests/hyper_gen.h"
+#include <tessera/image.h>
+#include <tessera/model.h>
+
+static const char path[] = "test_image.safetensors";
+static tsr_context *loud, *quiet;
+static tsr_model *model;
+
+typedef struct bytes {
+    uint8_t *data;
+    size_t size, room, at, step; /* step: most a read may give; 0 = all */
+} bytes;
+
+static tsr_error take(void *cookie, const void *data, size_t size)
+{
+    bytes *b = cookie;
+    if (b->size + size > b->room) {
+        b->room = 2 * (b->size + size);
+        b->data = realloc(b->data, b->room);
+    }
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+    return TSR_OK;
+}
+
+static tsr_error give(void *cookie, void *data, size_t size, size_t *got)
+{
+    bytes *b = cookie;
+    *got = b->size - b->at < size ? b->size - b->at : size;
+    memcpy(data, b->data + b->at, *got);
+    b->at += *got;
+    return TSR_OK;
+}
+
+static tsr_image picture(check_rng *rng, int width, int height, int channels, int bits)
+{
+    tsr_image im = { .width = width, .height = height, .channels = channels,
+                     .bits = bits };
+    assert_int_equal(tsr_image_alloc(loud, &im), TSR_OK);
+    for (size_t i = 0; i < (size_t)height * im.stride; i++)
+        ((uint8_t *)im.data)[i] = (uint8_t)check_u32(rng);
+    return im;
+}
+
+static bytes encode(tsr_context *ctx, const tsr_image *im, int container)
+{
+    tsr_image_settings s;
+    bytes b = { 0 };
+    const tsr_sink sink = { &b, take };
+    tsr_image_settings_init(&s);
+    s.container = container;
+    assert_int_equal(tsr_image_encode(ctx, model, &s, im, &sink), TSR_OK);
+    return b;
+}
+
+static tsr_error decode(tsr_context *ctx, bytes *b, tsr_image *out)
+{
+    const tsr_source source = { b, give };
+    b->at = 0;
+    return tsr_image_decode(ctx, model, NULL, &source, out);
+}
+
+static void same_alpha(const tsr_image *a, const tsr_image *b)
+{
+    const size_t step = (size_t)a->bits / 8, pixel = (size_t)a->channels * step;
+    for (int y = 0; y < a->height; y++)
+        for (int x = 0; x < a->width; x++) {
+            const size_t at = (size_t)y * a->stride + ((size_t)x + 1) * pixel - step;
+            assert_memory_equal((uint8_t *)a->data + at, (uint8_t *)b->data + at, step);
+        }
+}
+
+static void test_shapes(void **state)
+{
+    static const int sizes[][2] = { { 1, 1 }, { 3, 5 }, { 16, 16 }, { 70, 33 } };
+    check_rng rng = { 2 };
+    (void)state;
+    for (int k = 0; k < 4; k++)
+        for (int channels = 1; channels <= 4; channels++)
+            for (int bits = 8; bits <= 16; bits += 8)
+                for (int container = 0; container < 2; container++) {
+                    tsr_image im = picture(&rng, sizes[k][0], sizes[k][1], channels,
+                                           bits), out;
+                    bytes b = encode(loud, &im, container);
+                    assert_int_equal(decode(loud, &b, &out), TSR_OK);
+                    assert_int_equal(out.width, im.width);
+                    assert_int_equal(out.height, im.height);
+                    assert_int_equal(out.channels, channels);
+                    assert_int_equal(out.bits, bits);
+                    if (channels % 2 == 0)
+                        same_alpha(&im, &out);
+                    tsr_image_free(loud, &out);
+                    tsr_image_free(loud, &im);
+                    free(b.data);
+                }
+}
+
+/* The compact head of a 256x256 picture, and the entropy coder's own bytes. */
+static void test_compact(void **state)
+{
+    check_rng rng = { 3 };
+    tsr_image im = picture(&rng, 256, 256, 3, 8);
+    tsr_image_info info;
+    bytes b = encode(loud, &im, 0);
+    const tsr_source source = { &b, give };
+    (void)state;
+    assert_int_equal(tsr_image_probe(loud, &source, &info), TSR_OK);
+    assert_int_equal(info.compact, 1);
+    assert_int_equal(info.header_bytes, 2 + 1 + 4 + 2 + 2 + 1);
+    assert_int_equal(info.file_bytes, b.size);
+    assert_int_equal(info.token_bytes + info.header_bytes, b.size);
+    assert_string_equal(info.codec, "hyper");
+    assert_string_equal(info.layer_name[0], "tokens");
+    assert_int_equal(info.damaged, 0);
+    assert_true(fabs(info.quality - 50) < 1);
+    tsr_image_free(loud, &im);
+    free(b.data);
+}
+
+/* Threads, tiles and backends: the same bytes; plain and fast pixels alike. */
+static void test_same(void **state)
+{
+    check_rng rng = { 4 };
+    tsr_image im = picture(&rng, 150, 90, 3, 8), one, two;
+    bytes a = encode(loud, &im, 0);
+    tsr_context_settings s;
+    tsr_context *small;
+    (void)state;
+    tsr_context_settings_init(&s);
+    s.backend = tsr_context_backend(loud);
+    s.threads = 3;
+    s.max_memory = 1;
+    assert_int_equal(tsr_context_open(&small, &s), TSR_OK);
+    bytes b = encode(small, &im, 0);
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.data, b.data, a.size);
+    assert_int_equal(decode(loud, &a, &one), TSR_OK);
+    assert_int_equal(decode(small, &a, &two), TSR_OK);
+    assert_memory_equal(one.data, two.data, (size_t)one.height * one.stride);
+    tsr_image_free(small, &two);
+    tsr_context_close(&small);
+
+    tsr_context *plain = check_context("c", 2);
+    assert_int_equal(decode(plain, &a, &two), TSR_OK);
+    for (size_t i = 0; i < (size_t)one.height * one.stride; i++)
+        assert_in_range(((uint8_t *)one.data)[i] - ((uint8_t *)two.data)[i] + 1, 0, 2);
+    tsr_image_free(plain, &two);
+    tsr_context_close(&plain);
+    tsr_image_free(loud, &one);
+    tsr_image_free(loud, &im);
+    free(a.data);
+    free(b.data);
+}
+
+/* Every truncation and every flipped bit of small streams: an error or a
+ * picture of the right size, and never the silent loss of tokens. */
+static void damage(int channels, int container)
+{
+    check_rng rng = { 9 };
+    tsr_image im = picture(&rng, 20, 18, channels, 8), out;
+    bytes b = encode(loud, &im, container), cut;
+
+    for (cut = b, cut.size = 0; cut.size < b.size; cut.size++) {
+        const tsr_error error = decode(quiet, &cut, &out);
+        /* Only index and footer may be missing from a whole picture. */
+        assert_true(error != TSR_OK);
+        tsr_image_free(quiet, &out);
+    }
+    for (size_t bit = 0; bit < 8 * b.size; bit++) {
+        b.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        const tsr_error error = decode(quiet, &b, &out);
+        if (!error) /* reserved bytes of the file header */
+            assert_true(container && bit / 8 >= 8 && bit / 8 < 16);
+        tsr_image_free(quiet, &out);
+        b.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    tsr_image_free(loud, &im);
+    free(b.data);
+}
+
+static void test_damage(void **state)
+{
+    (void)state;
+    damage(3, 0);
+    damage(3, 1);
+    damage(4, 1);
+}
+
+/* Two units; when the file is cut in the second, the first is still there. */
+static void test_salvage(void **state)
+{
+    check_rng rng = { 10 };
+    tsr_image im = picture(&rng, 2100, 40, 3, 8), whole, part;
+    bytes b = encode(loud, &im, 0);
+    (void)state;
+    assert_int_equal(decode(loud, &b, &whole), TSR_OK);
+    b.size -= 300;
+    assert_true(decode(quiet, &b, &part) != TSR_OK);
+    assert_non_null(part.data);
+    assert_int_equal(part.width, 2100);
+    for (int y = 0; y < 40; y++) /* far from the lost unit nothing has changed */
+        assert_memory_equal((uint8_t *)whole.data + (size_t)y * whole.stride,
+                            (uint8_t *)part.data + (size_t)y * part.stride, 3 * 1800);
+    tsr_image_free(loud, &whole);
+    tsr_image_free(quiet, &part);
+    tsr_image_free(loud, &im);
+    free(b.data);
+}
+
+static void test_wrong_model(void **state)
+{
+    static const char other[] = "test_image_other.safetensors";
+    check_rng rng = { 11 };
+    tsr_image im = picture(&rng, 20, 20, 3, 8), out;
+    bytes b = encode(loud, &im, 0);
+    const tsr_source source = { &b, give };
+    tsr_model *m;
+    (void)state;
+    hyper_gen(other, 22);
+    assert_int_equal(tsr_model_open(&m, loud, other), TSR_OK);
+    assert_int_equal(tsr_image_decode(quiet, m, NULL, &source, &out), TSR_E_MODEL);
+    assert_null(out.data);
+    b.at = 0;
+    assert_int_equal(tsr_image_decode(quiet, NULL, NULL, &source, &out), TSR_E_MODEL);
+    assert_int_equal(setenv("TESSERA_MODELS", ".", 1), 0);
+    b.at = 0;
+    assert_int_equal(tsr_image_decode(quiet, NULL, NULL, &source, &out), TSR_OK);
+    tsr_image_free(quiet, &out);
+    tsr_model_unref(&m);
+    remove(other);
+    tsr_image_free(loud, &im);
+    free(b.data);
+}
+
+static void test_limits(void **state)
+{
+    check_rng rng = { 12 };
+    tsr_image im = picture(&rng, 20, 20, 3, 8), out;
+    bytes b = encode(loud, &im, 0);
+    const tsr_source source = { &b, give };
+    tsr_context_settings s;
+    tsr_context *small;
+    tsr_image bad = { .width = 5, .height = 0, .channels = 3, .bits = 8 };
+    bytes none = { 0 };
+    const tsr_sink sink = { &none, take };
+    (void)state;
+    tsr_context_settings_init(&s);
+    s.max_pixels = 399;
+    assert_int_equal(tsr_context_open(&small, &s), TSR_OK);
+    assert_int_equal(tsr_image_decode(small, model, NULL, &source, &out), TSR_E_LIMIT);
+    assert_int_equal(tsr_image_encode(small, model, NULL, &im, &sink), TSR_E_LIMIT);
+    assert_int_equal(tsr_image_encode(small, model, NULL, &bad, &sink), TSR_E_ARG);
+    assert_int_equal(none.size, 0);
+    tsr_context_close(&small);
+    tsr_image_free(loud, &im);
+    free(b.data);
+}
+
+static int stop(void *cookie, double done)
+{
+    assert_true(done >= 0 && done <= 1);
+    return ++*(int *)cookie == 2;
+}
+
+static void test_cancel(void **state)
+{
+    check_rng rng = { 13 };
+    tsr_image im = picture(&rng, 2100, 20, 3, 8);
+    tsr_image_settings s;
+    bytes b = { 0 };
+    const tsr_sink sink = { &b, take };
+    int calls = 0;
+    (void)state;
+    tsr_image_settings_init(&s);
+    s.progress = (tsr_progress){ &calls, stop };
+    assert_int_equal(tsr_image_encode(quiet, model, &s, &im, &sink), TSR_E_CANCELED);
+    assert_int_equal(calls, 2);
+    tsr_image_free(loud, &im);
+    free(b.data);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    unsetenv("TESSERA_MODELS");
+    hyper_gen(path, 21);
+    loud = check_context("auto", 1);
+    return tsr_context_open(&quiet, NULL) || tsr_model_open(&model, loud, path);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    tsr_model_unref(&model);
+    tsr_context_close(&loud);
+    tsr_context_close(&quiet);
+    return remove(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes),   cmocka_unit_test(test_compact),
+        cmocka_unit_test(test_same),     cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_salvage),  cmocka_unit_test(test_wrong_model),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_cancel),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
