@@ -10,6 +10,7 @@ check_PROGRAMS += tests/test_vq
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq \
 	tests/test_bigtable
 check_PROGRAMS += tests/test_iconv
+	tests/test_bigtable tests/test_stream
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
