@@ -12,7 +12,7 @@ lib_LTLIBRARIES += libtessera.la
 noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
 	lib/json.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
-	lib/json.c lib/model.c lib/model_path.c lib/pool.c lib/sha256.c lib/stream.c \
+	lib/stream.c \
 	lib/weights.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
