@@ -7,10 +7,9 @@ noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h 
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq
-check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq \
-	tests/test_bigtable
+check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
+check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_iconv
-	tests/test_bigtable tests/test_stream
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
