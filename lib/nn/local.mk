@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-noinst_HEADERS += lib/nn/backend.h lib/nn/net.h
-libtsrcore_la_SOURCES += lib/nn/plain.c
+noinst_HEADERS += lib/nn/backend.h lib/nn/net.h lib/nn/net_internal.h
+libtsrcore_la_SOURCES += lib/nn/net_build.c lib/nn/net_plan.c lib/nn/net_rows.c \
+	lib/nn/net_run.c lib/nn/plain.c
 
 if TSR_ONEDNN
 libtsrcore_la_SOURCES += lib/nn/onednn/onednn.c

@@ -1,0 +1,1043 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The graph runner against a naive double-precision interpreter of the same
+ * graph, which carries a bound of the float error with every sample. */
+#include <math.h>
+#include "tests/check.h"
+#include "lib/nn/backend.h"
+#include "lib/nn/net.h"
+
+enum { MAX_NODES = 64 };
+static const double unit = 1.0 / (1 << 24);     /* half an ulp of 1 */
+
+typedef struct plane {
+    int channels, h, w;
+    double *v, *e;          /* value, bound of |float result - value| */
+} plane;
+
+typedef struct twin_node {
+    char kind;              /* i c a g s u + * */
+    int in[3], channels, r;
+    bool inverse;
+    tsri_act act;
+    tsri_conv conv;
+    const float *beta, *gamma;
+} twin_node;
+
+/** A net and the same graph for the interpreter. */
+typedef struct twin {
+    tsri_net *net;
+    check_rng rng;
+    int nodes;
+    twin_node node[MAX_NODES];
+    float *weights[4 * MAX_NODES];
+    int owned;
+} twin;
+
+static float *random_floats(twin *t, size_t n, float lo, float hi)
+{
+    float *p = malloc(n * sizeof *p);
+    assert_non_null(p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = lo + (hi - lo) * 0.5f * (check_float(&t->rng) + 1);
+    t->weights[t->owned++] = p;
+    return p;
+}
+
+static void twin_open(twin *t, tsr_context *ctx, int channels, uint64_t seed)
+{
+    *t = (twin){ .rng = { seed }, .nodes = 1 };
+    t->node[0] = (twin_node){ .kind = 'i', .channels = channels };
+    assert_int_equal(tsri_net_new(&t->net, ctx, channels), TSR_OK);
+}
+
+static void twin_close(twin *t)
+{
+    tsri_net_free(&t->net);
+    assert_null(t->net);
+    for (int i = 0; i < t->owned; i++)
+        free(t->weights[i]);
+}
+
+static int twin_add(twin *t, int number, twin_node n)
+{
+    assert_int_equal(number, t->nodes);
+    t->node[t->nodes] = n;
+    return t->nodes++;
+}
+
+/** Weights that keep the variance of what goes through. */
+static int conv(twin *t, int x, int out, int kernel, int stride, tsri_pad pad)
+{
+    const int in = t->node[x].channels, taps = in * kernel * kernel;
+    const float a = sqrtf(3.0f / (float)taps);
+    const tsri_conv c = { in, out, kernel, stride, pad,
+                          random_floats(t, (size_t)(out * taps), -a, a),
+                          out % 3 ? random_floats(t, (size_t)out, -1, 1) :
+                                    NULL };
+    return twin_add(t, tsri_net_conv(t->net, x, &c),
+                    (twin_node){ .kind = 'c', .in = { x }, .channels = out,
+                                 .conv = c });
+}
+
+static int act(twin *t, int x, tsri_act a)
+{
+    return twin_add(t, tsri_net_act(t->net, x, a),
+                    (twin_node){ .kind = 'a', .in = { x },
+                                 .channels = t->node[x].channels, .act = a });
+}
+
+static int gdn(twin *t, int x, bool inverse)
+{
+    const int c = t->node[x].channels;
+    const float *beta = random_floats(t, (size_t)c, 0.5f, 1.5f);
+    const float *gamma = random_floats(t, (size_t)(c * c), 0, 1 / (float)c);
+    return twin_add(t, tsri_net_gdn(t->net, x, beta, gamma, inverse),
+                    (twin_node){ .kind = 'g', .in = { x }, .channels = c,
+                                 .beta = beta, .gamma = gamma,
+                                 .inverse = inverse });
+}
+
+static int shuffle(twin *t, int x, int r)
+{
+    return twin_add(t, tsri_net_shuffle(t->net, x, r),
+                    (twin_node){ .kind = 's', .in = { x },
+                                 .channels = t->node[x].channels / (r * r),
+                                 .r = r });
+}
+
+static int unshuffle(twin *t, int x, int r)
+{
+    return twin_add(t, tsri_net_unshuffle(t->net, x, r),
+                    (twin_node){ .kind = 'u', .in = { x },
+                                 .channels = t->node[x].channels * r * r,
+                                 .r = r });
+}
+
+static int add(twin *t, int a, int b)
+{
+    return twin_add(t, tsri_net_add(t->net, a, b),
+                    (twin_node){ .kind = '+', .in = { a, b },
+                                 .channels = t->node[a].channels });
+}
+
+static int gate(twin *t, int skip, int value, int g)
+{
+    return twin_add(t, tsri_net_gate(t->net, skip, value, g),
+                    (twin_node){ .kind = '*', .in = { skip, value, g },
+                                 .channels = t->node[skip].channels });
+}
+
+static void finish(twin *t)
+{
+    assert_int_equal(tsri_net_finish(t->net, t->nodes - 1), TSR_OK);
+    assert_int_equal(tsri_net_in_channels(t->net), t->node[0].channels);
+    assert_int_equal(tsri_net_out_channels(t->net),
+                     t->node[t->nodes - 1].channels);
+}
+
+/* The interpreter. */
+
+static plane plane_new(int channels, int h, int w)
+{
+    plane p = { channels, h, w, NULL, NULL };
+    const size_t n = (size_t)channels * (size_t)h * (size_t)w;
+    p.v = calloc(n, sizeof *p.v);
+    p.e = calloc(n, sizeof *p.e);
+    assert_true(p.v && p.e);
+    return p;
+}
+
+static size_t at(const plane *p, int c, int y, int x)
+{
+    return ((size_t)c * (size_t)p->h + (size_t)y) * (size_t)p->w + (size_t)x;
+}
+
+static int reflect(int i, int n)
+{
+    if (n == 1)
+        return 0;
+    return i < 0 ? -i : i >= n ? 2 * (n - 1) - i : i;
+}
+
+/* A sum of n products in float, in any order, is off by at most n + 1 half
+ * ulps of the sum of their magnitudes (Higham, 2002, section 3.1). */
+static void conv_sample(const tsri_conv *k, const plane *in, plane *out, int o,
+                        int y, int x)
+{
+    double sum = k->bias ? k->bias[o] : 0, size = fabs(sum), error = 0;
+    const int p = k->kernel / 2;
+
+    for (int c = 0; c < k->in; c++)
+        for (int i = 0; i < k->kernel * k->kernel; i++) {
+            int sy = y * k->stride + i / k->kernel - p;
+            int sx = x * k->stride + i % k->kernel - p;
+            const double w = k->weight[(o * k->in + c) * k->kernel * k->kernel +
+                                       i];
+            if (k->pad == TSRI_PAD_REFLECT) {
+                sy = reflect(sy, in->h);
+                sx = reflect(sx, in->w);
+            } else if (sy < 0 || sx < 0 || sy >= in->h || sx >= in->w) {
+                continue;
+            }
+            sum += w * in->v[at(in, c, sy, sx)];
+            size += fabs(w * in->v[at(in, c, sy, sx)]);
+            error += fabs(w) * in->e[at(in, c, sy, sx)];
+        }
+    out->v[at(out, o, y, x)] = sum;
+    out->e[at(out, o, y, x)] = error + (k->in * k->kernel * k->kernel + 2) *
+                               unit * (size + error);
+}
+
+static plane eval_conv(const tsri_conv *k, const plane *in)
+{
+    plane out = plane_new(k->out, (in->h + k->stride - 1) / k->stride,
+                          (in->w + k->stride - 1) / k->stride);
+    for (int o = 0; o < k->out; o++)
+        for (int y = 0; y < out.h; y++)
+            for (int x = 0; x < out.w; x++)
+                conv_sample(k, in, &out, o, y, x);
+    return out;
+}
+
+/* exp is good to 4 ulp in every backend, 1 + exp, the division and the product
+ * add half an ulp each; |silu'| <= 1.1. */
+static plane eval_act(tsri_act a, const plane *in)
+{
+    plane out = plane_new(in->channels, in->h, in->w);
+    for (size_t i = 0; i < at(in, in->channels, 0, 0); i++) {
+        const double x = in->v[i], e = in->e[i];
+        out.v[i] = a == TSRI_ACT_SILU ? x / (1 + exp(-x)) :
+                   a == TSRI_ACT_RELU ? fmax(x, 0) : x;
+        out.e[i] = a == TSRI_ACT_SILU ? 1.1 * e + 12 * unit * fabs(x) : e;
+    }
+    return out;
+}
+
+static plane eval_gdn(const twin_node *n, const plane *in)
+{
+    plane square = plane_new(in->channels, in->h, in->w);
+    const tsri_conv c = { n->channels, n->channels, 1, 1, TSRI_PAD_ZERO,
+                          n->gamma, n->beta };
+    for (size_t i = 0; i < at(in, in->channels, 0, 0); i++) {
+        const double x = fabs(in->v[i]), e = in->e[i];
+        square.v[i] = x * x;
+        square.e[i] = (2 * x + e) * e + unit * x * x;
+    }
+    plane out = eval_conv(&c, &square);
+    for (size_t i = 0; i < at(in, in->channels, 0, 0); i++) {
+        const double root = sqrt(out.v[i]), x = in->v[i];
+        const double factor = n->inverse ? root : 1 / root;
+        const double relative = out.e[i] / (out.v[i] - out.e[i]) + 3 * unit;
+        out.v[i] = x * factor;
+        out.e[i] = factor * (in->e[i] + (fabs(x) + in->e[i]) * relative);
+    }
+    free(square.v);
+    free(square.e);
+    return out;
+}
+
+static plane eval_shuffle(const twin_node *n, const plane *in)
+{
+    const int r = n->r;
+    plane out = n->kind == 's' ? plane_new(n->channels, in->h * r, in->w * r) :
+                                 plane_new(n->channels, in->h / r, in->w / r);
+    const plane *big = n->kind == 's' ? &out : in;
+    for (int c = 0; c < big->channels; c++)
+        for (int y = 0; y < big->h; y++)
+            for (int x = 0; x < big->w; x++) {
+                const int deep = c * r * r + y % r * r + x % r;
+                const size_t a = at(big, c, y, x);
+                const size_t b = at(big == in ? &out : in, deep, y / r, x / r);
+                out.v[big == in ? b : a] = in->v[big == in ? a : b];
+                out.e[big == in ? b : a] = in->e[big == in ? a : b];
+            }
+    return out;
+}
+
+static plane eval_pointwise(const twin_node *n, const plane *all)
+{
+    const plane *a = &all[n->in[0]], *b = &all[n->in[1]], *c = &all[n->in[2]];
+    plane out = plane_new(a->channels, a->h, a->w);
+    for (size_t i = 0; i < at(a, a->channels, 0, 0); i++) {
+        double v = b->v[i], e = b->e[i];
+        if (n->kind == '*') {
+            const double s = 1 / (1 + exp(-c->v[i]));
+            e = e * s + (fabs(v) + e) * (0.25 * c->e[i] + 12 * unit);
+            v *= s;
+        }
+        out.v[i] = a->v[i] + v;
+        out.e[i] = a->e[i] + e + unit * (fabs(out.v[i]) + a->e[i] + e);
+    }
+    return out;
+}
+
+static plane eval_node(const twin_node *n, const plane *all)
+{
+    const plane *in = &all[n->in[0]];
+    switch (n->kind) {
+    case 'c': return eval_conv(&n->conv, in);
+    case 'a': return eval_act(n->act, in);
+    case 'g': return eval_gdn(n, in);
+    case 's':
+    case 'u': return eval_shuffle(n, in);
+    default: return eval_pointwise(n, all);
+    }
+}
+
+static plane eval(const twin *t, const float *x, int h, int w)
+{
+    plane all[MAX_NODES];
+    all[0] = plane_new(t->node[0].channels, h, w);
+    for (size_t i = 0; i < at(&all[0], t->node[0].channels, 0, 0); i++)
+        all[0].v[i] = x[i];
+    for (int i = 1; i < t->nodes; i++)
+        all[i] = eval_node(&t->node[i], all);
+    for (int i = 0; i < t->nodes - 1; i++) {
+        free(all[i].v);
+        free(all[i].e);
+    }
+    return all[t->nodes - 1];
+}
+
+/* Running. */
+
+typedef struct picture { int channels, h, w; float *data; int calls; } picture;
+
+static picture picture_new(int channels, int h, int w)
+{
+    picture p = { channels, h, w, NULL, 0 };
+    p.data = calloc((size_t)channels * (size_t)h * (size_t)w, sizeof(float));
+    assert_non_null(p.data);
+    return p;
+}
+
+static picture random_picture(check_rng *rng, int channels, int h, int w)
+{
+    picture p = picture_new(channels, h, w);
+    for (int i = 0; i < channels * h * w; i++)
+        p.data[i] = 2 * check_float(rng);
+    return p;
+}
+
+/* Copies a rectangle from or to its place in the whole picture. */
+static void copy(picture *p, tsri_rect r, const tsri_fmap *m, bool in)
+{
+    assert_int_equal(m->channels, p->channels);
+    assert_int_equal(m->height, r.y1 - r.y0);
+    assert_int_equal(m->width, r.x1 - r.x0);
+    assert_true(r.y0 >= 0 && r.x0 >= 0 && r.y1 <= p->h && r.x1 <= p->w);
+    for (int c = 0; c < p->channels; c++)
+        for (int y = r.y0; y < r.y1; y++) {
+            float *a = p->data + ((size_t)c * (size_t)p->h + (size_t)y) *
+                       (size_t)p->w + (size_t)r.x0;
+            float *b = m->data + (size_t)c * m->plane +
+                       (size_t)(y - r.y0) * m->row;
+            memcpy(in ? b : a, in ? a : b, (size_t)m->width * sizeof *a);
+        }
+    p->calls++;
+}
+
+static tsr_error source(void *cookie, tsri_rect r, tsri_fmap *dst)
+{
+    copy(cookie, r, dst, true);
+    return TSR_OK;
+}
+
+static tsr_error sink(void *cookie, tsri_rect r, const tsri_fmap *src)
+{
+    copy(cookie, r, src, false);
+    return TSR_OK;
+}
+
+static tsri_fmap map_of(const picture *p)
+{
+    const size_t row = (size_t)p->w;
+    return (tsri_fmap){ p->data, p->channels, p->h, p->w, row * (size_t)p->h,
+                        row };
+}
+
+static picture run_whole(const twin *t, picture *in)
+{
+    int h, w;
+    tsri_net_out_size(t->net, in->h, in->w, &h, &w);
+    picture out = picture_new(tsri_net_out_channels(t->net), h, w);
+    tsri_fmap map = map_of(&out);
+    in->calls = 0;
+    assert_int_equal(tsri_net_run(t->net, in->h, in->w,
+                                  (tsri_rect){ 0, 0, h, w }, source, in, &map),
+                     TSR_OK);
+    assert_int_equal(in->calls, 1);
+    return out;
+}
+
+static void compare(const picture *got, const plane *want)
+{
+    assert_int_equal(got->channels, want->channels);
+    assert_int_equal(got->h, want->h);
+    assert_int_equal(got->w, want->w);
+    for (size_t i = 0; i < at(want, want->channels, 0, 0); i++) {
+        const double off = fabs(got->data[i] - want->v[i]);
+        if (!(off <= want->e[i]))
+            fail_msg("sample %zu of %d x %d x %d: %.9g, not %.9g +- %.2g", i,
+                     want->channels, want->h, want->w, got->data[i],
+                     want->v[i], want->e[i]);
+    }
+}
+
+static void check_size(twin *t, int h, int w)
+{
+    picture in = random_picture(&t->rng, t->node[0].channels, h, w);
+    plane want = eval(t, in.data, h, w);
+    picture got = run_whole(t, &in);
+    compare(&got, &want);
+    free(want.v);
+    free(want.e);
+    free(got.data);
+    free(in.data);
+}
+
+static const char *const backends[] = { "c", "onednn" };
+static int backend_count(void)
+{
+    return tsri_nn_onednn() ? 2 : 1;
+}
+
+static const int sizes[][2] = {
+    { 1, 1 }, { 1, 7 }, { 9, 1 }, { 2, 3 }, { 3, 2 }, { 5, 6 }, { 17, 31 },
+    { 40, 70 }, { 4, 130 }
+};
+
+/* Planes whose sides are multiples of m. */
+static void check_sizes(twin *t, int m)
+{
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        check_size(t, sizes[i][0] * m, sizes[i][1] * m);
+}
+
+static void each_conv(tsr_context *ctx)
+{
+    static const int channels[][2] = {
+        { 1, 1 }, { 3, 16 }, { 16, 12 }, { 8, 8 }, { 20, 33 }, { 40, 24 }
+    };
+    for (int i = 0; i < 6 * 8; i++) {
+        twin t;
+        twin_open(&t, ctx, channels[i % 6][0], 100 + (uint64_t)i);
+        conv(&t, 0, channels[i % 6][1], i / 6 & 1 ? 3 : 1, i / 12 & 1 ? 2 : 1,
+             i / 24 ? TSRI_PAD_REFLECT : TSRI_PAD_ZERO);
+        finish(&t);
+        check_sizes(&t, 1);
+        twin_close(&t);
+    }
+}
+
+static void test_conv(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        tsr_context *ctx = check_context(backends[b], 1 + b);
+        each_conv(ctx);
+        tsr_context_close(&ctx);
+    }
+}
+
+/* Each other layer by itself, reading and writing the outside. */
+static int single(twin *t, int kind)
+{
+    switch (kind) {
+    case 0: return act(t, 0, TSRI_ACT_SILU);
+    case 1: return act(t, 0, TSRI_ACT_RELU);
+    case 2: return gdn(t, 0, false);
+    case 3: return gdn(t, 0, true);
+    case 4: return shuffle(t, 0, 2);
+    case 5: return unshuffle(t, 0, 2);
+    case 6: return add(t, 0, 0);
+    case 7: return gate(t, 0, 0, 0);
+    case 8: return unshuffle(t, 0, 4);
+    case 9: return shuffle(t, unshuffle(t, 0, 4), 2);
+    case 10: return add(t, 0, act(t, 0, TSRI_ACT_RELU));
+    default: return act(t, 0, TSRI_ACT_NONE);
+    }
+}
+
+static void test_single(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        tsr_context *ctx = check_context(backends[b], 2);
+        for (int kind = 0; kind < 24; kind++) {
+            twin t;
+            twin_open(&t, ctx, kind < 12 ? 12 : 32, (uint64_t)kind + 1);
+            single(&t, kind % 12);
+            finish(&t);
+            check_sizes(&t, 4);
+            twin_close(&t);
+        }
+        tsr_context_close(&ctx);
+    }
+}
+
+/* Blocks of the published codecs. */
+
+static int rb(twin *t, int x, tsri_pad pad)
+{
+    const int c = t->node[x].channels;
+    int y = conv(t, act(t, x, TSRI_ACT_SILU), c, 3, 1, pad);
+    y = conv(t, act(t, y, TSRI_ACT_SILU), c, 3, 1, pad);
+    return add(t, x, y);
+}
+
+static int rb_down(twin *t, int x)
+{
+    const int c = t->node[x].channels;
+    int y = conv(t, act(t, x, TSRI_ACT_SILU), c, 3, 2, TSRI_PAD_REFLECT);
+    y = conv(t, gdn(t, y, false), c, 3, 1, TSRI_PAD_REFLECT);
+    return add(t, y, conv(t, x, c, 3, 2, TSRI_PAD_REFLECT));
+}
+
+static int rb_up(twin *t, int x)
+{
+    const int c = t->node[x].channels;
+    int y = conv(t, act(t, x, TSRI_ACT_SILU), 4 * c, 3, 1, TSRI_PAD_REFLECT);
+    y = gdn(t, shuffle(t, y, 2), true);
+    y = conv(t, y, c, 3, 1, TSRI_PAD_REFLECT);
+    x = conv(t, x, 4 * c, 3, 1, TSRI_PAD_REFLECT);
+    return add(t, shuffle(t, x, 2), y);
+}
+
+static int attention(twin *t, int x)
+{
+    const int main = rb(t, x, TSRI_PAD_REFLECT);
+    const int side = rb(t, x, TSRI_PAD_REFLECT);
+    return gate(t, x, main, conv(t, side, t->node[x].channels, 1, 1,
+                                 TSRI_PAD_ZERO));
+}
+
+/* Pixels to a latent like that of the default codec, small. */
+static int down(twin *t, int x)
+{
+    x = conv(t, unshuffle(t, x, 4), 24, 3, 1, TSRI_PAD_ZERO);
+    x = add(t, x, conv(t, act(t, conv(t, x, 24, 3, 1, TSRI_PAD_ZERO),
+                              TSRI_ACT_SILU), 24, 3, 1, TSRI_PAD_ZERO));
+    x = conv(t, x, 40, 3, 2, TSRI_PAD_ZERO);
+    return conv(t, rb(t, x, TSRI_PAD_ZERO), 20, 3, 1, TSRI_PAD_ZERO);
+}
+
+static int up(twin *t, int x)
+{
+    x = conv(t, x, 40, 3, 1, TSRI_PAD_ZERO);
+    x = shuffle(t, conv(t, x, 96, 1, 1, TSRI_PAD_ZERO), 2);
+    x = rb(t, x, TSRI_PAD_ZERO);
+    return shuffle(t, conv(t, x, 48, 3, 1, TSRI_PAD_ZERO), 4);
+}
+
+enum { GRAPHS = 9 };
+
+static int graph(twin *t, int kind)
+{
+    switch (kind) {
+    case 0: return rb(t, 0, TSRI_PAD_REFLECT);
+    case 1: return rb_down(t, 0);
+    case 2: return rb_up(t, 0);
+    case 3: return attention(t, 0);
+    case 4: return down(t, 0);
+    case 5: return up(t, 0);
+    case 6: return rb_up(t, attention(t, rb_down(t, 0)));
+    case 7: return shuffle(t, rb_up(t, rb(t, 0, TSRI_PAD_ZERO)), 2);
+    default: return conv(t, rb_down(t, conv(t, 0, 16, 3, 2, TSRI_PAD_REFLECT)),
+                         9, 1, 2, TSRI_PAD_ZERO);
+    }
+}
+
+static const int graph_channels[GRAPHS] = { 16, 24, 8, 20, 3, 20, 8, 12, 3 };
+
+static void graph_open(twin *t, tsr_context *ctx, int kind)
+{
+    twin_open(t, ctx, graph_channels[kind], 77 + (uint64_t)kind);
+    graph(t, kind);
+    finish(t);
+}
+
+static void test_graphs(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        tsr_context *ctx = check_context(backends[b], 2);
+        for (int kind = 0; kind < GRAPHS; kind++) {
+            twin t;
+            graph_open(&t, ctx, kind);
+            /* Unshuffling and adding what was halved and doubled want even
+             * planes, the others take any. */
+            check_sizes(&t, kind == 4 ? 4 : 1);
+            twin_close(&t);
+        }
+        tsr_context_close(&ctx);
+    }
+}
+
+static void check_rects(twin *t, picture *in, const picture *whole)
+{
+    for (int i = 0; i < 12; i++) {
+        const int h = 1 + (int)check_below(&t->rng, (uint32_t)whole->h);
+        const int w = 1 + (int)check_below(&t->rng, (uint32_t)whole->w);
+        const int y = (int)check_below(&t->rng, (uint32_t)(whole->h - h + 1));
+        const int x = (int)check_below(&t->rng, (uint32_t)(whole->w - w + 1));
+        const tsri_rect r = { y, x, y + h, x + w };
+        picture part = picture_new(whole->channels, h, w);
+        tsri_fmap map = map_of(&part);
+        assert_int_equal(tsri_net_run(t->net, in->h, in->w, r, source, in,
+                                      &map), TSR_OK);
+        for (int c = 0; c < whole->channels; c++)
+            for (int k = 0; k < h; k++)
+                assert_memory_equal(
+                    part.data + (c * h + k) * w,
+                    whole->data + (c * whole->h + y + k) * whole->w + x,
+                    (size_t)w * sizeof(float));
+        free(part.data);
+    }
+}
+
+static void check_tiled(twin *t, picture *in, const picture *whole)
+{
+    static const uint64_t budgets[] = { 0, 20000, 300000, UINT64_MAX };
+    const size_t n = (size_t)whole->channels * (size_t)whole->h *
+                     (size_t)whole->w;
+    for (int i = 0; i < 4 * 3; i++) {
+        const int align = (const int[]){ 1, 4, 16 }[i / 4];
+        const uint64_t budget = budgets[i % 4];
+        if (budget < 300000 && whole->h * whole->w > 100 * align * align)
+            continue;       /* tile by tile only small planes */
+        picture got = picture_new(whole->channels, whole->h, whole->w);
+        assert_int_equal(tsri_net_run_tiled(t->net, in->h, in->w, budget, align,
+                                            source, in, sink, &got), TSR_OK);
+        assert_memory_equal(got.data, whole->data, n * sizeof(float));
+        if (budget == 0 && whole->h > align)
+            assert_true(got.calls > 1);
+        if (budget == UINT64_MAX)
+            assert_int_equal(got.calls, 1);
+        free(got.data);
+    }
+}
+
+/* The whole plane on one thread, then parts and tiles on one and on three. */
+static void check_parts(const char *backend, int kind, int h, int w)
+{
+    tsr_context *one = check_context(backend, 1), *many;
+    picture whole = { 0, 0, 0, NULL, 0 };
+
+    many = check_context(backend, 3);
+    for (int i = 0; i < 2; i++) {
+        twin t;
+        graph_open(&t, i ? many : one, kind);
+        picture in = random_picture(&(check_rng){ 5 }, graph_channels[kind], h,
+                                    w);
+        picture again = run_whole(&t, &in);
+        if (!i)
+            whole = again;
+        else
+            assert_memory_equal(again.data, whole.data,
+                                (size_t)(whole.channels * whole.h * whole.w) *
+                                sizeof(float));
+        check_rects(&t, &in, &whole);
+        check_tiled(&t, &in, &whole);
+        if (i)
+            free(again.data);
+        free(in.data);
+        twin_close(&t);
+    }
+    free(whole.data);
+    tsr_context_close(&one);
+    tsr_context_close(&many);
+}
+
+static void test_tiles(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++)
+        for (int kind = 0; kind < GRAPHS; kind++) {
+            check_parts(backends[b], kind, 4, 12);
+            check_parts(backends[b], kind, 36, 76);
+            if (kind != 4)
+                check_parts(backends[b], kind, 35, 77);
+        }
+}
+
+/* Wide layers, where blocking in a library would begin to matter. */
+static int wide(twin *t, int x, int channels)
+{
+    x = gdn(t, conv(t, x, channels, 3, 1, TSRI_PAD_ZERO), false);
+    x = rb(t, x, TSRI_PAD_REFLECT);
+    x = conv(t, conv(t, x, channels + 64, 3, 2, TSRI_PAD_ZERO), channels, 1, 1,
+             TSRI_PAD_ZERO);
+    return conv(t, act(t, x, TSRI_ACT_RELU), 2 * channels, 1, 2,
+                TSRI_PAD_ZERO);
+}
+
+static void test_wide(void **state)
+{
+    static const int channels[] = { 48, 96, 160, 224 };
+    (void)state;
+    for (int b = 0; b < backend_count(); b++)
+        for (int i = 0; i < 4; i++) {
+            tsr_context *ctx = check_context(backends[b], 1 + i % 2);
+            twin t;
+            twin_open(&t, ctx, 16, 9);
+            wide(&t, 0, channels[i]);
+            finish(&t);
+            picture in = random_picture(&t.rng, 16, 45, 150);
+            picture whole = run_whole(&t, &in);
+            check_rects(&t, &in, &whole);
+            check_size(&t, 9, 11);
+            free(whole.data);
+            free(in.data);
+            twin_close(&t);
+            tsr_context_close(&ctx);
+        }
+}
+
+/* The strict bounds above grow with depth; this one does not.  Rounding
+ * errors of independent sign add up to about unit * sqrt(terms) of a sum's
+ * size, here at most sqrt(9 * 40) = 19 half ulps for each of some 10 layers:
+ * 1e-5 relative to the largest sample is four times that. */
+static void test_backends_agree(void **state)
+{
+    (void)state;
+    if (backend_count() < 2)
+        skip();
+    for (int kind = 0; kind < GRAPHS; kind++) {
+        tsr_context *ctx[2];
+        picture out[2];
+        double off = 0, size = 0;
+        for (int b = 0; b < 2; b++) {
+            twin t;
+            ctx[b] = check_context(backends[b], 2);
+            graph_open(&t, ctx[b], kind);
+            picture in = random_picture(&(check_rng){ 3 }, graph_channels[kind],
+                                        44, 60);
+            out[b] = run_whole(&t, &in);
+            free(in.data);
+            twin_close(&t);
+            tsr_context_close(&ctx[b]);
+        }
+        for (int i = 0; i < out[0].channels * out[0].h * out[0].w; i++) {
+            off = fmax(off, fabs(out[0].data[i] - (double)out[1].data[i]));
+            size = fmax(size, fabs(out[0].data[i]));
+        }
+        assert_true(size > 0.1);
+        assert_true(off < 1e-5 * size);
+        free(out[0].data);
+        free(out[1].data);
+    }
+}
+
+/* Memory. */
+
+typedef struct meter { size_t now, peak, fail_after; } meter;
+
+static void *meter_alloc(void *cookie, size_t size, size_t align)
+{
+    meter *m = cookie;
+    size_t *p;
+    if (m->fail_after && !--m->fail_after)
+        return NULL;
+    p = aligned_alloc(align, (size + 2 * align - 1) / align * align);
+    if (!p)
+        return NULL;
+    *p = size;
+    m->now += size;
+    m->peak = m->now > m->peak ? m->now : m->peak;
+    return (char *)p + align;
+}
+
+static void meter_free(void *cookie, void *memory)
+{
+    meter *m = cookie;
+    size_t *p = (size_t *)(void *)((char *)memory - 64);
+    m->now -= *p;
+    free(p);
+}
+
+static tsr_context *meter_context(meter *m, const char *backend)
+{
+    tsr_context_settings s;
+    tsr_context *ctx;
+    tsr_context_settings_init(&s);
+    s.backend = backend;
+    s.threads = 2;
+    s.allocator = (tsr_allocator){ m, meter_alloc, meter_free };
+    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
+    return ctx;
+}
+
+/* What the hungriest tile of side x side samples takes with its output. */
+static uint64_t most_of_tiles(const tsri_net *net, int h, int w, int side)
+{
+    uint64_t most = 0;
+    for (int y = 0; y < h; y += side)
+        for (int x = 0; x < w; x += side) {
+            const tsri_rect r = { y, x, y + side < h ? y + side : h,
+                                  x + side < w ? x + side : w };
+            const uint64_t m = tsri_net_memory(net, 96, 96, r) +
+                               (uint64_t)tsri_net_out_channels(net) * 4 *
+                               (uint64_t)((r.y1 - r.y0) * (r.x1 - r.x0));
+            most = m > most ? m : most;
+        }
+    return most;
+}
+
+static void test_memory(void **state)
+{
+    (void)state;
+    for (int i = 0; i < GRAPHS * backend_count(); i++) {
+        meter m = { 0, 0, 0 };
+        tsr_context *ctx = meter_context(&m, backends[i / GRAPHS]);
+        twin t;
+        int h, w;
+        graph_open(&t, ctx, i % GRAPHS);
+        picture in = random_picture(&t.rng, graph_channels[i % GRAPHS], 96, 96);
+        const size_t before = m.now;
+        m.peak = 0;
+        picture out = run_whole(&t, &in);
+        tsri_net_out_size(t.net, 96, 96, &h, &w);
+        const uint64_t said = tsri_net_memory(t.net, 96, 96,
+                                              (tsri_rect){ 0, 0, h, w });
+        assert_int_equal(m.now, before);
+        assert_int_equal(m.peak - before, said);
+        const uint64_t budget = most_of_tiles(t.net, h, w, 16);
+        m.peak = 0;
+        assert_int_equal(tsri_net_run_tiled(t.net, 96, 96, budget, 16, source,
+                                            &in, sink, &out), TSR_OK);
+        assert_true(m.peak - before <= budget);
+        assert_true(budget >= said || out.calls > 1);
+        assert_int_equal(m.now, before);
+        free(out.data);
+        free(in.data);
+        twin_close(&t);
+        tsr_context_close(&ctx);
+        assert_int_equal(m.now, 0);
+    }
+}
+
+/* Every allocation in turn fails; nothing is lost and nothing crashes. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        tsr_error error = TSR_E_NOMEM;
+        for (size_t n = 1; error; n++) {
+            meter m = { 0, 0, 0 };
+            tsr_context *ctx = meter_context(&m, backends[b]);
+            picture in = picture_new(1, 8, 8), out = picture_new(1, 8, 8);
+            tsri_fmap map = map_of(&out);
+            const float one[9] = { 1 };
+            tsri_net *net;
+            m.fail_after = n;
+            error = tsri_net_new(&net, ctx, 1);
+            if (!error) {
+                const int x = tsri_net_conv(net, 0, &(tsri_conv){
+                    1, 1, 3, 1, TSRI_PAD_ZERO, one, NULL });
+                error = tsri_net_finish(net, tsri_net_add(net, x, 0));
+            }
+            if (!error)
+                error = tsri_net_run(net, 8, 8, (tsri_rect){ 0, 0, 8, 8 },
+                                     source, &in, &map);
+            assert_true(error == TSR_OK || error == TSR_E_NOMEM);
+            m.fail_after = 0;
+            tsri_net_free(&net);
+            tsr_context_close(&ctx);
+            assert_int_equal(m.now, 0);
+            free(in.data);
+            free(out.data);
+        }
+    }
+}
+
+/* Errors. */
+
+static tsr_context *quiet_context(const char *backend)
+{
+    tsr_context_settings s;
+    tsr_context *ctx;
+    tsr_context_settings_init(&s);
+    s.backend = backend;
+    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
+    return ctx;
+}
+
+static int broken(tsri_net *net, int fault)
+{
+    static const float w[16 * 16];
+    tsri_conv c = { 3, 4, 1, 1, TSRI_PAD_ZERO, w, w };
+    const int x = tsri_net_conv(net, 0, &c);
+
+    c.in = fault == 0 ? 3 : 4;
+    c.out = fault == 1 ? 0 : fault == 13 ? INT32_MAX : 4;
+    c.kernel = fault == 2 ? 2 : 1;
+    c.stride = fault == 3 ? 3 : fault == 4 ? 0 : 1;
+    c.weight = fault == 5 ? NULL : w;
+    switch (fault) {
+    case 6: return tsri_net_conv(net, 7, &c);
+    case 7: return tsri_net_conv(net, -1, &c);
+    case 8: return tsri_net_add(net, x, 0);
+    case 9: c.stride = 2; return tsri_net_add(net, x, tsri_net_conv(net, x, &c));
+    case 10: return tsri_net_shuffle(net, x, 3);
+    case 11: return tsri_net_gate(net, x, x, 0);
+    case 12: return tsri_net_gdn(net, x, w, NULL, false);
+    case 14: return tsri_net_unshuffle(net, x, 0);
+    case 15: return tsri_net_unshuffle(net, x, 1000000);
+    case 16: return tsri_net_shuffle(net, x, INT32_MAX);
+    case 17: return 99;
+    default: return tsri_net_conv(net, x, &c);
+    }
+}
+
+static void test_builder(void **state)
+{
+    tsr_context *ctx = quiet_context("auto");
+    tsri_net *net;
+    (void)state;
+    for (int fault = 0; fault < 18; fault++) {
+        assert_int_equal(tsri_net_new(&net, ctx, 3), TSR_OK);
+        const int x = broken(net, fault);
+        if (fault < 17)
+            assert_int_equal(x, -1);
+        /* Later nodes do not hide it. */
+        assert_int_equal(tsri_net_act(net, fault < 17 ? 0 : 98, TSRI_ACT_RELU),
+                         -1);
+        assert_int_equal(tsri_net_finish(net, 0), TSR_E_ARG);
+        tsri_net_free(&net);
+    }
+    assert_int_equal(tsri_net_new(&net, ctx, 0), TSR_E_ARG);
+    assert_null(net);
+    tsri_net_free(&net);
+    tsri_net_free(NULL);
+    tsr_context_close(&ctx);
+}
+
+static tsr_error refuse(void *cookie, tsri_rect r, tsri_fmap *dst)
+{
+    (void)cookie;
+    (void)r;
+    (void)dst;
+    return TSR_E_CANCELED;
+}
+
+static tsr_error refuse_sink(void *cookie, tsri_rect r, const tsri_fmap *src)
+{
+    (void)cookie;
+    (void)r;
+    (void)src;
+    return TSR_E_CANCELED;
+}
+
+static void test_run_errors(void **state)
+{
+    static const tsri_rect bad[] = {
+        { 0, 0, 0, 4 }, { 0, 0, 4, 0 }, { -1, 0, 4, 4 }, { 0, 0, 9, 4 },
+        { 0, 0, 4, 9 }, { 3, 0, 2, 4 }
+    };
+    tsr_context *ctx = quiet_context("auto");
+    picture in = picture_new(2, 16, 16), out = picture_new(8, 8, 8);
+    tsri_fmap map = map_of(&out);
+    int h, w;
+    twin t;
+    (void)state;
+    twin_open(&t, ctx, 2, 1);
+    unshuffle(&t, 0, 2);
+    finish(&t);
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(tsri_net_run(t.net, 16, 16, bad[i], source, &in, &map),
+                         TSR_E_ARG);
+    const tsri_rect all = { 0, 0, 8, 8 };
+    assert_int_equal(tsri_net_run(t.net, 16, 16, all, refuse, NULL, &map),
+                     TSR_E_CANCELED);
+    assert_int_equal(tsri_net_run_tiled(t.net, 16, 16, 0, 4, source, &in,
+                                        refuse_sink, NULL), TSR_E_CANCELED);
+    assert_int_equal(tsri_net_run(t.net, 17, 16, all, source, &in, &map),
+                     TSR_E_ARG);
+    assert_int_equal(tsri_net_run_tiled(t.net, 16, 15, 0, 4, source, &in, sink,
+                                        &out), TSR_E_ARG);
+    assert_int_equal(tsri_net_run_tiled(t.net, 16, 16, 0, 0, source, &in, sink,
+                                        &out), TSR_E_ARG);
+    map.width = 7;
+    assert_int_equal(tsri_net_run(t.net, 16, 16, all, source, &in, &map),
+                     TSR_E_ARG);
+    tsri_net_out_size(t.net, 17, 16, &h, &w);
+    assert_int_equal(h, 0);
+    assert_int_equal(tsri_net_run(t.net, 0, 16, all, source, &in, &map),
+                     TSR_E_ARG);
+    assert_true(tsri_net_memory(t.net, 1 << 28, 1 << 28, (tsri_rect)
+                { 0, 0, 1 << 27, 1 << 27 }) > (uint64_t)1 << 58);
+    twin_close(&t);
+    free(in.data);
+    free(out.data);
+    tsr_context_close(&ctx);
+}
+
+/* What a hostile model may hold: the result is anything, the same in tiles. */
+static void test_not_numbers(void **state)
+{
+    static const float odd[] = { NAN, INFINITY, -INFINITY, 3e38f, 1e-42f };
+    (void)state;
+    for (int i = 0; i < GRAPHS * backend_count(); i++) {
+        tsr_context *ctx = check_context(backends[i / GRAPHS], 2);
+        twin t;
+        twin_open(&t, ctx, graph_channels[i % GRAPHS], 7);
+        graph(&t, i % GRAPHS);
+        for (int k = 0; k < t.owned; k++)
+            t.weights[k][k % 3] = odd[k % 5];
+        finish(&t);
+        picture in = random_picture(&t.rng, graph_channels[i % GRAPHS], 24, 24);
+        picture whole = run_whole(&t, &in);
+        picture tiled = picture_new(whole.channels, whole.h, whole.w);
+        assert_int_equal(tsri_net_run_tiled(t.net, 24, 24, 0, 8, source, &in,
+                                            sink, &tiled), TSR_OK);
+        for (int k = 0; k < whole.channels * whole.h * whole.w; k++)
+            assert_true(whole.data[k] == tiled.data[k] ||
+                        (isnan(whole.data[k]) && isnan(tiled.data[k])));
+        free(tiled.data);
+        free(whole.data);
+        free(in.data);
+        twin_close(&t);
+        tsr_context_close(&ctx);
+    }
+}
+
+/* Counts by hand: 3 x 3 from 3 to 8 channels on 5 x 6, then 1 x 1 to 4. */
+static void test_numbers(void **state)
+{
+    tsr_context *ctx = check_context("auto", 1);
+    twin t;
+    (void)state;
+    twin_open(&t, ctx, 3, 1);
+    conv(&t, conv(&t, 0, 8, 3, 2, TSRI_PAD_ZERO), 4, 1, 1, TSRI_PAD_ZERO);
+    finish(&t);
+    assert_true(tsri_net_macs(t.net, 9, 12, (tsri_rect){ 0, 0, 5, 6 }) ==
+                30.0 * (3 * 8 * 9 + 8 * 4));
+    const tsri_rect r = tsri_net_in_rect(t.net, 9, 12,
+                                         (tsri_rect){ 1, 2, 5, 4 });
+    assert_int_equal(r.y0, 1);
+    assert_int_equal(r.x0, 3);
+    assert_int_equal(r.y1, 9);
+    assert_int_equal(r.x1, 8);
+    twin_close(&t);
+    tsr_context_close(&ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv),
+        cmocka_unit_test(test_single),
+        cmocka_unit_test(test_graphs),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_wide),
+        cmocka_unit_test(test_backends_agree),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_builder),
+        cmocka_unit_test(test_run_errors),
+        cmocka_unit_test(test_not_numbers),
+        cmocka_unit_test(test_numbers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
