@@ -1,1 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
+noinst_HEADERS += codecs/registry.list codecs/image/hyper.h \
+	codecs/image/image.h codecs/image/image_codec.h
+libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
+	codecs/image/hyper.c codecs/image/hyper_model.c \
+	codecs/image/hyper_nets.c codecs/image/hyper_units.c \
+	codecs/image/image.c codecs/image/image_decode.c \
+	codecs/image/image_encode.c codecs/image/image_head.c

@@ -3,6 +3,7 @@
  * fails loudly, a random generator with a seed. */
 #ifndef TSR_TESTS_CHECK_H
 #define TSR_TESTS_CHECK_H
+#include "config.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -287,11 +287,13 @@ static tsr_error hyper_encode(void *self, const tsr_image *image,
         tsri_alloc(h->ctx, area, latents * sizeof *room.y),
         tsri_alloc(h->ctx, area, (size_t)h->nets.hyper_latents * sizeof *room.z),
         tsri_alloc(h->ctx, area, latents * sizeof *room.fixed) };
-    tsr_error error = tsri_nomem(h->ctx);
+    tsr_error error;
 
     if (gain && room.y && room.z && room.fixed) {
         tsri_hyper_gain(&h->nets, h->nets.gain_enc, h->quality, gain);
         error = encode_units(h, image, gain, &room, emit, cookie, progress);
+    } else {
+        error = tsri_nomem(h->ctx);
     }
     tsri_free(h->ctx, gain);
     tsri_free(h->ctx, room.y);
