@@ -6,3 +6,6 @@ libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
 	codecs/image/hyper_nets.c codecs/image/hyper_units.c \
 	codecs/image/image.c codecs/image/image_decode.c \
 	codecs/image/image_encode.c codecs/image/image_head.c
+noinst_HEADERS += codecs/image/mcquic.h
+libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
+	codecs/image/mcquic_run.c codecs/image/mcquic_units.c

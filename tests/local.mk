@@ -9,8 +9,8 @@ check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_bigtable tests/test_stream
-check_PROGRAMS += tests/test_iconv
-check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_nn
+check_PROGRAMS += tests/test_hyper tests/test_iconv tests/test_image
+check_PROGRAMS += tests/test_nn
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
