@@ -11,6 +11,10 @@ check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_hyper tests/test_iconv tests/test_image
 check_PROGRAMS += tests/test_nn
+check_PROGRAMS += tests/test_iconv
+check_PROGRAMS += tests/test_nn
+# Not built by default: make tests/nn_speed
+EXTRA_PROGRAMS += tests/nn_speed
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
