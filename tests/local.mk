@@ -15,6 +15,7 @@ check_PROGRAMS += tests/test_iconv
 check_PROGRAMS += tests/test_nn
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed
+check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

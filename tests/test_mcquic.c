@@ -221,6 +221,8 @@ static bool bench_open(bench *b, const char *vector, const char *backend)
                                                        "weights.safetensors"))
                               : generate(b->ctx, vector);
     assert_int_equal(tsr_model_open(&b->model, b->ctx, path), TSR_OK);
+    if (!stored)
+        assert_int_equal(remove(path), 0); /* it stays mapped */
     assert_int_equal(tsri_image_codec_mcquic.open((void **)&b->self, b->ctx,
                                                   b->model), TSR_OK);
     return true;

@@ -155,6 +155,21 @@ static void assert_codes(const tsri_mcquic *self, const int32_t *want, size_t n)
     free(codes);
 }
 
+/* A picture of some size must not be coded by one code all over. */
+static void assert_diverse(const tsri_mcquic *self)
+{
+    const tsri_mcquic_level *l = &self->level[0];
+    uint8_t seen[512] = { 0 };
+    int distinct = 0;
+
+    for (size_t i = 0; i < l->codes.plane; i++)
+        if (!seen[l->codes.data[i]]) {
+            seen[l->codes.data[i]] = 1;
+            distinct++;
+        }
+    assert_true(l->codes.plane <= 64 || self->shape.k[0] < 4 || distinct > 2);
+}
+
 /* The picture, and how often each pixel was put. */
 typedef struct canvas {
     int width, height;
@@ -210,6 +225,7 @@ static void round_trip(tsri_mcquic *self, int width, int height, int units)
 
     assert_int_equal(s->units, units);
     int32_t *codes = all_codes(self, &n);
+    assert_diverse(self);
     canvas first = decode_pixels(self);
     assert_int_equal(codec->begin(self, width, height, NULL, 9, &got), TSR_OK);
     assert_int_equal(got, units);
@@ -630,6 +646,12 @@ static void test_half(void **state)
     tsr_context_close(&ctx);
 }
 
+static int remove_file(void **state)
+{
+    (void)state;
+    return remove(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -640,5 +662,5 @@ int main(void)
         cmocka_unit_test(test_sizes), cmocka_unit_test(test_tables),
         cmocka_unit_test(test_half),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, remove_file);
 }
