@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "config.h"
 #include <unistd.h>
 #include "tests/check.h"
 #include "lib/bytes.h"
