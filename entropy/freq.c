@@ -6,11 +6,17 @@
  * cross products below fit 64 bits. */
 enum { COUNT_BITS = 47, MAX_BITS = 15 };
 
+/* The count of symbol i, cut by `shift` bits; all 1 for a negative shift. */
+static uint64_t value(const uint64_t *count, int i, int shift)
+{
+    return shift < 0 ? 1 : count[i] >> shift;
+}
+
 static bool sum_counts(const uint64_t *count, int n, int shift, uint64_t *sum)
 {
     *sum = 0;
     for (int i = 0; i < n; i++)
-        if (__builtin_add_overflow(*sum, count[i] >> shift, sum))
+        if (__builtin_add_overflow(*sum, value(count, i, shift), sum))
             return false;
     return true;
 }
@@ -25,7 +31,7 @@ static int pick(const uint64_t *count, int shift, const uint16_t *freq, int n,
     int best = -1;
 
     for (int i = 0; i < n; i++) {
-        const uint64_t c = count[i] >> shift;
+        const uint64_t c = value(count, i, shift);
         const uint64_t div = 2 * (uint64_t)freq[i] + (more ? 1 : (uint64_t)-1);
         if (!more && freq[i] == 1)
             continue;
@@ -51,10 +57,12 @@ tsr_error tsri_freq_normalise(const uint64_t *count, int n, int bits,
         return TSR_E_ARG;
     while (sum >> shift >> COUNT_BITS)
         shift++;
+    if (!sum)
+        shift = -1;
     sum_counts(count, n, shift, &sum);
     left = 1u << bits;
     for (int i = 0; i < n; i++) {
-        const uint64_t f = sum ? ((count[i] >> shift) << bits) / sum : 0;
+        const uint64_t f = (value(count, i, shift) << bits) / sum;
         freq[i] = (uint16_t)(f ? f : 1);
         left -= freq[i];
     }

@@ -151,7 +151,7 @@ static int choose_lanes(const tsri_rans_enc *enc, uint64_t *cost)
 }
 
 /* Codes all symbols, last first, with the words going down from `end`;
- * returns the first word. */
+ * returns the first word.  There is room for one more before it. */
 static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                        uint8_t *end)
 {
@@ -163,11 +163,10 @@ static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
         for (size_t i = enc->runs[r].n; i-- > 0;) {
             const tsri_rans_sym *s = &records[*--sym];
             uint32_t x = state[i & mask];
-            if (x > s->last) {
-                end -= 2;
-                tsri_put16(end, (uint16_t)x);
-                x >>= 16;
-            }
+            const int gives = x > s->last; /* no branch: it is a coin toss */
+            tsri_put16(end - 2, (uint16_t)x);
+            end -= 2 * gives;
+            x >>= 16 * gives;
             const uint64_t q = ((uint64_t)x + s->inc) * s->mul >> s->shift;
             state[i & mask] = x + s->start + (uint32_t)q * s->cmpl;
         }
@@ -293,7 +292,7 @@ static bool tables_in_range(const tsri_bank *bank, const uint16_t *cls,
 }
 
 /* One symbol: takes it off the state and tells which it is. */
-static inline uint16_t take(const tsri_bank *bank, uint32_t table, uint32_t *x)
+static inline uint32_t take(const tsri_bank *bank, uint32_t table, uint32_t *x)
 {
     const uint32_t slot = *x & ((1u << bank->bits) - 1);
     const uint32_t *range = bank->range + bank->first[table];
@@ -303,32 +302,46 @@ static inline uint16_t take(const tsri_bank *bank, uint32_t table, uint32_t *x)
     while (slot - (range[s] & 0xffff) >= range[s] >> 16)
         s++;
     *x = (range[s] >> 16) * (*x >> bank->bits) + slot - (range[s] & 0xffff);
-    return (uint16_t)s;
+    return s;
+}
+
+/* Symbols begin..n of a run.  Whether a state takes a word is a coin toss, so
+ * that is done without a branch. */
+static tsr_error get_plain(tsri_rans_dec *dec, const tsri_bank *bank,
+                           const uint16_t *cls, int table, uint16_t *sym,
+                           size_t begin, size_t n)
+{
+    static const uint8_t none[2];
+    const size_t mask = (size_t)dec->lanes - 1;
+    const uint8_t *word = dec->word, *const end = dec->word_end;
+
+    for (size_t i = begin; i < n; i++) {
+        uint32_t x = dec->state[i & mask];
+        const uint32_t s = take(bank, cls ? cls[i] : (uint32_t)table, &x);
+        const uint32_t more = x << 16 | tsri_get16(word < end ? word : none);
+        const int takes = x < LOW;
+        if (takes && word == end)
+            return TSR_E_CORRUPT;
+        dec->state[i & mask] = takes ? more : x;
+        word += 2 * takes;
+        dec->sum[i & mask] = tsri_rans_sum(dec->sum[i & mask], s);
+        sym[i] = (uint16_t)s;
+    }
+    dec->word = word;
+    return TSR_OK;
 }
 
 tsr_error tsri_rans_get(tsri_rans_dec *dec, const tsri_bank *bank,
                         const uint16_t *cls, int table, uint16_t *sym,
                         size_t n)
 {
-    const size_t mask = (size_t)dec->lanes - 1;
-    size_t i = 0;
+    size_t done = 0;
 
     if (!tables_in_range(bank, cls, table, n))
         return TSR_E_ARG;
     if (dec->avx2 && dec->lanes >= 8)
-        i = tsri_rans_rows_avx2(dec, bank, cls, table, sym, n);
-    for (; i < n; i++) {
-        uint32_t *x = &dec->state[i & mask];
-        sym[i] = take(bank, cls ? cls[i] : (uint32_t)table, x);
-        if (*x < LOW) {
-            if (dec->word == dec->word_end)
-                return TSR_E_CORRUPT;
-            *x = *x << 16 | tsri_get16(dec->word);
-            dec->word += 2;
-        }
-        dec->sum[i & mask] = tsri_rans_sum(dec->sum[i & mask], sym[i]);
-    }
-    return TSR_OK;
+        done = tsri_rans_rows_avx2(dec, bank, cls, table, sym, n);
+    return get_plain(dec, bank, cls, table, sym, done, n);
 }
 
 uint32_t tsri_rans_get_bits(tsri_rans_dec *dec, int nbits)

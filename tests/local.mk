@@ -11,6 +11,7 @@ check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_hyper tests/test_iconv tests/test_image
 check_PROGRAMS += tests/test_nn
+check_PROGRAMS += tests/test_bigtable tests/test_stream tests/test_golden
 check_PROGRAMS += tests/test_iconv
 check_PROGRAMS += tests/test_nn
 # Not built by default: make tests/nn_speed
@@ -20,7 +21,16 @@ LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
 
-# Entropy coder and container: tables, streams and files that are fixed.
-EXTRA_DIST += tests/vectors/mcquic_entropy \
+# Entropy coder and container: tables, streams and files that are fixed, a
+# second implementation, and how fast it is (make tests/rans_speed).
+EXTRA_PROGRAMS += tests/golden_tool tests/rans_speed
+CLEANFILES += tests/golden_tool$(EXEEXT) tests/rans_speed$(EXEEXT)
+tests_golden_tool_LDADD = libtsrcore.la
+tests_rans_speed_LDADD = libtsrcore.la
+noinst_HEADERS += tests/golden.h
+check_SCRIPTS += tests/test_python.sh
+tests/test_python.log: tests/golden_tool$(EXEEXT)
+EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
+	tests/golden tests/vectors/mcquic_entropy \
 	tests/vectors/mcquic_c12_m4_64x64 \
 	tests/vectors/mcquic_c32_m2_100x130

@@ -11,9 +11,9 @@ static void test_known(void **state)
     assert_int_equal(f[0], 12);
     assert_int_equal(f[1], 4);
     /* All zero: all equal; what is left goes to the first. */
-    assert_int_equal(tsri_freq_normalise((uint64_t[]){ 0, 0, 0 }, 3, 2, f),
+    assert_int_equal(tsri_freq_normalise((uint64_t[]){ 0, 0, 0 }, 3, 4, f),
                      TSR_OK);
-    assert_memory_equal(f, ((uint16_t[]){ 2, 1, 1 }), 6);
+    assert_memory_equal(f, ((uint16_t[]){ 6, 5, 5 }), 6);
     /* 7.98, 0.01, 0.01 of 8: two are raised, the first pays. */
     assert_int_equal(tsri_freq_normalise((uint64_t[]){ 998, 1, 1 }, 3, 3, f),
                      TSR_OK);
