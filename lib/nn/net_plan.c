@@ -7,7 +7,7 @@ enum {
     LANE = TSRI_NN_LANE,
     /* Blocks of a step: wide enough for the kernels, small enough for their
      * two sides to stay in a second-level cache. */
-    BLOCK_COLS = 64, BLOCK_FLOATS = 96 * 1024
+    BLOCK_COLS = 32, BLOCK_FLOATS = 64 * 1024
 };
 
 /* Sides stay below this, so that int arithmetic on them cannot overflow. */

@@ -85,6 +85,9 @@ typedef struct tsri_taps {
     int blocks, kernel, stride;
 } tsri_taps;
 
+/* Unless the loops over columns are unrolled, the sums live in memory. */
+#define UNROLL _Pragma("GCC unroll 4")
+
 /* `cols` neighbouring columns of one output channel block; always inlined
  * with a constant, so that the sums stay in registers. */
 static inline __attribute__((always_inline))
@@ -94,6 +97,7 @@ void columns(const tsri_taps *t, float *dst, const int cols)
     const float *w = t->weight;
     vec sum[COLS][2];
 
+    UNROLL
     for (int c = 0; c < cols; c++) {
         sum[c][0] = load(t->bias);
         sum[c][1] = load(t->bias + LANE / 2);
@@ -105,6 +109,7 @@ void columns(const tsri_taps *t, float *dst, const int cols)
                                  (size_t)ky * t->row + kx * LANE;
                 for (int i = 0; i < LANE; i++, w += LANE) {
                     const vec w0 = load(w), w1 = load(w + LANE / 2);
+                    UNROLL
                     for (int c = 0; c < cols; c++) {
                         const float x = p[(size_t)c * px + (size_t)i];
                         sum[c][0] += w0 * x;
@@ -112,6 +117,7 @@ void columns(const tsri_taps *t, float *dst, const int cols)
                     }
                 }
             }
+    UNROLL
     for (int c = 0; c < cols; c++)
         memcpy(dst + c * LANE, sum[c], sizeof sum[c]);
 }

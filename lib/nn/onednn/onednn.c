@@ -16,7 +16,6 @@ struct tsri_nn_kernel {
     int shape[7];               /* in, out, kernel, stride, act, height, width */
     uint64_t used;              /* time of the last use; 0: free */
     dnnl_primitive_t primitive;
-    dnnl_memory_desc_t src, dst;
     dnnl_engine_t engine;
 };
 
@@ -281,8 +280,6 @@ static dnnl_status_t create_kernel(tsri_nn_kernel *k, dnnl_engine_t engine,
 
     if (status)
         return status;
-    k->src = *dnnl_primitive_desc_query_md(pd, dnnl_query_src_md, 0);
-    k->dst = *dnnl_primitive_desc_query_md(pd, dnnl_query_dst_md, 0);
     k->engine = engine;
     omp_set_num_threads(1);
     status = dnnl_primitive_create(&k->primitive, pd);
@@ -347,15 +344,27 @@ static dnnl_status_t execute(const tsri_nn_kernel *k, int n,
     return status;
 }
 
+/* Wraps the block that a primitive takes as its source or destination. */
+static dnnl_status_t wrap(dnnl_memory_t *out, const tsri_nn_kernel *k,
+                          dnnl_query_t what, const float *data)
+{
+    const_dnnl_primitive_desc_t pd;
+    const dnnl_status_t status = dnnl_primitive_get_primitive_desc(
+        k->primitive, &pd);
+    return status ? status :
+           dnnl_memory_create(out, dnnl_primitive_desc_query_md(pd, what, 0),
+                              k->engine, (float *)(uintptr_t)data);
+}
+
 static tsr_error onednn_run(const tsri_nn_kernel *k, const tsri_nn_conv *c,
                             const float *src, float *dst)
 {
     const packed *p = c->packed;
     dnnl_memory_t in = NULL, out = NULL;
-    dnnl_status_t status = dnnl_memory_create(&in, &k->src, k->engine,
-                                              (float *)(uintptr_t)src);
+    dnnl_status_t status = wrap(&in, k, dnnl_query_src_md, src);
+
     if (!status)
-        status = dnnl_memory_create(&out, &k->dst, k->engine, dst);
+        status = wrap(&out, k, dnnl_query_dst_md, dst);
     if (!status)
         status = execute(k, 4, (dnnl_exec_arg_t[]){
             { DNNL_ARG_SRC, in }, { DNNL_ARG_WEIGHTS, p->weight },
