@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tools/args.h"
+#include "tools/say.h"
+
+enum { NAME_MAX_SIZE = 32 };
+
+#define FIELD(name) offsetof(args, name)
+
+const opt args_output_options[] = {
+    { "-o --output", "FILE", "the output; also the last plain argument; - is"
+      " stdout", OPT_TEXT, FIELD(out), 0, 0 },
+    { "-y --force", NULL, "overwrite without asking", OPT_FLAG, FIELD(yes), 0, 0 },
+    { "-n", NULL, "never overwrite", OPT_FLAG, FIELD(no), 0, 0 },
+    { "-nostdin", NULL, "never ask on the terminal", OPT_FLAG, FIELD(nostdin),
+      0, 0 },
+    { "-stats", NULL, "progress line although stderr is no terminal", OPT_FLAG,
+      FIELD(stats), 0, 0 },
+    { "-nostats", NULL, "no progress line", OPT_FLAG, FIELD(nostats),
+      0, 0 },
+    { "-progress", "URL", "key=value progress to a file, pipe:1 or pipe:2",
+      OPT_TEXT, FIELD(progress), 0, 0 },
+    { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
+};
+
+const opt args_engine_options[] = {
+    { "-model", "NAME", "name or path of the model", OPT_TEXT, FIELD(model),
+      0, 0 },
+    { "-threads", "N", "worker threads; 0, the default, is one per processor",
+      OPT_INT, FIELD(threads), 0, 256 },
+    { "-max_pixels", "N", "refuse larger pictures", OPT_NUMBER,
+      FIELD(max_pixels), 1, 2147483647.0 },
+    { "-backend", "NAME", "auto, onednn or c", OPT_TEXT, FIELD(backend), 0, 0 },
+    { "-cpuflags", "SET", "0, avx2, avx512: allow only these; for tests",
+      OPT_TEXT, FIELD(cpuflags), 0, 0 },
+    { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
+};
+
+const opt args_common_options[] = {
+    { "-v -loglevel", "LEVEL", "quiet, error, warning, info or debug", OPT_TEXT,
+      FIELD(loglevel), 0, 0 },
+    { "-hide_banner", NULL, "no effect: there is no banner", OPT_FLAG,
+      FIELD(hide_banner), 0, 0 },
+    { "-h --help", NULL, "this text", OPT_FLAG, FIELD(help), 0, 0 },
+    { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
+};
+
+int args_is_pipe(const char *path)
+{
+    return !strcmp(path, "-") || !strncmp(path, "pipe:", 5);
+}
+
+/* The first of the names in *at, without its dashes, into `name`; moves *at
+ * behind it.  0 when there are no more. */
+static int take_name(const char **at, char name[NAME_MAX_SIZE])
+{
+    const char *s = *at + strspn(*at, " -");
+    const size_t n = strcspn(s, " ");
+    snprintf(name, NAME_MAX_SIZE, "%.*s", (int)n, s);
+    *at = s + n;
+    return n > 0;
+}
+
+static int has_name(const char *names, const char *word, size_t n)
+{
+    char name[NAME_MAX_SIZE];
+    while (take_name(&names, name))
+        if (strlen(name) == n && !memcmp(name, word, n))
+            return 1;
+    return 0;
+}
+
+static const opt *find(const command *cmd, const char *word, size_t n)
+{
+    for (int t = 0; cmd->tables[t]; t++)
+        for (const opt *o = cmd->tables[t]; o->names; o++)
+            if (has_name(o->names, word, n))
+                return o;
+    return NULL;
+}
+
+/* Levenshtein's distance; words over 31 characters are far from everything. */
+static int distance(const char *a, const char *b)
+{
+    int row[33];
+    const size_t n = strlen(b);
+    if (n > 31 || strlen(a) > 31)
+        return 99;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = (int)j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        int corner = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= n; j++) {
+            const int change = corner + (a[i - 1] != b[j - 1]);
+            int least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            if (change < least)
+                least = change;
+            corner = row[j];
+            row[j] = least;
+        }
+    }
+    return row[n];
+}
+
+const char *args_nearest(const char *word, const char *(*next)(void *cookie),
+                         void *cookie)
+{
+    static char best[NAME_MAX_SIZE];
+    const char *name;
+    int least = strlen(word) < 4 ? 2 : 3;
+    best[0] = 0;
+    while ((name = next(cookie))) {
+        const int d = distance(word, name);
+        if (d < least && (size_t)d < strlen(name)) {
+            least = d;
+            snprintf(best, sizeof best, "%s", name);
+        }
+    }
+    return *best ? best : NULL;
+}
+
+/* Where a walk through all names of a command's options stands. */
+typedef struct walk {
+    const opt *const *table;
+    const opt *o;
+    const char *at;
+    char name[NAME_MAX_SIZE];
+} walk;
+
+static const char *next_name(void *cookie)
+{
+    walk *w = cookie;
+    while (!w->at || !take_name(&w->at, w->name)) {
+        w->o = w->o ? w->o + 1 : *w->table;
+        if (!w->o)
+            return NULL;
+        w->at = w->o->names;
+        if (!w->at) {
+            w->table++;
+            w->o = NULL;
+        }
+    }
+    return w->name;
+}
+
+static int unknown(const command *cmd, const char *arg, const char *word)
+{
+    walk w = { .table = cmd->tables };
+    const char *name = args_nearest(word, next_name, &w);
+    if (!name)
+        return say_error(RC_USAGE, NULL,
+                         "unknown option '%s'; see 'tessera help %s'", arg,
+                         cmd->name);
+    return say_error(RC_USAGE, NULL, "unknown option '%s'; did you mean"
+                     " '%s%s'?", arg, arg[1] == '-' ? "--" : "-", name);
+}
+
+static int bad_value(const opt *o, const char *arg, const char *text)
+{
+    return say_error(RC_USAGE, NULL, "%s %s: a number from %.0f to %.0f is"
+                     " wanted", arg, text, o->min, o->max);
+}
+
+static int store(args *a, const opt *o, const char *arg, const char *text)
+{
+    void *field = (char *)a + o->offset;
+    char *end;
+    double number;
+
+    if (o->kind == OPT_TEXT) {
+        *(const char **)field = text;
+        return RC_OK;
+    }
+    errno = 0;
+    number = strtod(text, &end);
+    if (errno || end == text || *end || !(number >= o->min) ||
+        !(number <= o->max))
+        return bad_value(o, arg, text);
+    if (o->kind == OPT_NUMBER)
+        *(double *)field = number;
+    else if (number != floor(number))
+        return bad_value(o, arg, text);
+    else
+        *(int *)field = (int)number;
+    return RC_OK;
+}
+
+/* One option at argv[*i]; moves *i over a value that stands apart. */
+static int option(args *a, const command *cmd, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i];
+    const char *word = arg + 1 + (arg[1] == '-');
+    const size_t n = strcspn(word, "=");
+    const char *text = word[n] ? word + n + 1 : NULL;
+    const opt *o = find(cmd, word, n);
+
+    if (!o)
+        return unknown(cmd, arg, word);
+    if (o->kind == OPT_FLAG) {
+        if (text)
+            return say_error(RC_USAGE, NULL, "%s takes no value", arg);
+        *(int *)((char *)a + o->offset) = 1;
+        return RC_OK;
+    }
+    if (!text && *i + 1 >= argc)
+        return say_error(RC_USAGE, NULL, "%s wants a value: %s", arg,
+                         o->value);
+    if (!text)
+        text = argv[++*i];
+    return store(a, o, arg, text);
+}
+
+static int add_file(args *a, const char *name)
+{
+    if (a->files == ARGS_MAX_FILES)
+        return say_error(RC_USAGE, NULL, "more than %d files",
+                         ARGS_MAX_FILES);
+    a->file[a->files++] = name;
+    return RC_OK;
+}
+
+int args_parse(args *a, const command *cmd, int argc, char **argv)
+{
+    static const char *files[ARGS_MAX_FILES];
+    int plain = 0, rc = RC_OK;
+
+    *a = (args){ .quality = 50, .file = files, .max_pixels = 2147483647.0 };
+    for (int i = 0; i < argc && !rc; i++) {
+        if (plain || argv[i][0] != '-' || !argv[i][1])
+            rc = add_file(a, argv[i]);
+        else if (!strcmp(argv[i], "--"))
+            plain = 1;
+        else
+            rc = option(a, cmd, argc, argv, &i);
+    }
+    if (!rc && a->loglevel && !say_set_level(a->loglevel))
+        rc = say_error(RC_USAGE, NULL, "unknown log level '%s' (quiet, error,"
+                       " warning, info, debug)", a->loglevel);
+    return rc;
+}
+
+void args_help(const command *cmd)
+{
+    printf("tessera %s: %s\n\n%s\nOptions, with one dash or two\n", cmd->name,
+           cmd->summary, cmd->usage);
+    for (int t = 0; cmd->tables[t]; t++) {
+        for (const opt *o = cmd->tables[t]; o->names; o++) {
+            char text[80];
+            snprintf(text, sizeof text, "%s %s", o->names,
+                     o->value ? o->value : "");
+            printf("  %-23s %s\n", text, o->help);
+        }
+    }
+    if (cmd->notes)
+        printf("\n%s", cmd->notes);
+}

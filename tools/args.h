@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The command line: one table of options per command, from which both the
+ * parser and the help text are made.  Spellings are ffmpeg's; the long GNU
+ * forms are names of the same option. */
+#ifndef TOOLS_ARGS_H
+#define TOOLS_ARGS_H
+#include <stddef.h>
+
+enum { ARGS_MAX_FILES = 4096 };
+
+/** Everything an option can set; each command reads its part. */
+typedef struct args {
+    const char *in, *out;
+    const char *model, *codec, *format;
+    const char *backend, *cpuflags, *progress, *loglevel;
+    double quality;
+    int threads;
+    double max_pixels;
+    int yes, no, nostdin, stats, nostats, hide_banner;
+    int container, noalpha;
+    int json, check;
+    int help;
+    const char **file;  /**< what is no option; points into argv */
+    int files;
+} args;
+
+typedef enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_INT, OPT_NUMBER } opt_kind;
+
+typedef struct opt {
+    const char *names;  /**< as the help shows them: "-q --quality"; one dash
+                             or two is the same; NULL ends a table */
+    const char *value;  /**< how the help calls the value; NULL for a flag */
+    const char *help;
+    opt_kind kind;
+    size_t offset;      /**< of the field in args */
+    double min, max;    /**< of a number */
+} opt;
+
+enum { CMD_MAX_TABLES = 4 };
+
+typedef struct command {
+    const char *name;
+    const char *summary;  /**< one line */
+    const char *usage;    /**< examples, one a line, indented */
+    const char *notes;    /**< after the options; may be NULL */
+    const opt *tables[CMD_MAX_TABLES + 1]; /**< NULL ends them */
+    int (*run)(args *a);  /**< returns an exit status */
+} command;
+
+/** Options that several commands share. */
+extern const opt args_output_options[]; /**< -o -y -n -stats -progress ... */
+extern const opt args_engine_options[]; /**< -threads -backend ... */
+extern const opt args_common_options[]; /**< -v -hide_banner -h */
+
+/** Sets the defaults, then reads argv[0..argc-1] by the command's tables.
+ *  Returns an exit status; has said what was wrong. */
+int args_parse(args *a, const command *cmd, int argc, char **argv);
+
+/** Prints the help of one command to stdout. */
+void args_help(const command *cmd);
+
+/** Of the names, the one most like `word`, or NULL if none is near.  `next`
+ *  yields the names one after the other, then NULL. */
+const char *args_nearest(const char *word, const char *(*next)(void *cookie),
+                         void *cookie);
+
+/** "-" and "pipe:" mean standard input or output. */
+int args_is_pipe(const char *path);
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stddef.h>
+#include <stdio.h>
+#include "tools/commands.h"
+#include "tools/engine.h"
+#include "tools/io/picture.h"
+#include "tools/progress.h"
+#include "tools/say.h"
+
+static const opt decode_options[] = {
+    { "-i --input", "FILE", "the .tess file; - is stdin", OPT_TEXT,
+      offsetof(args, in), 0, 0 },
+    { "-f --format", "FMT", "png, pnm, ppm, pgm or pam; default: by the"
+      " extension", OPT_TEXT, offsetof(args, format), 0, 0 },
+    { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
+};
+
+/* What a damaged file still gave is kept; the exit status says what it is. */
+static int say_damage(const input *in, const output *out, tsr_error error)
+{
+    const char *text = say_take_detail();
+    return say_error(RC_INPUT, in->name, "%s; what could be decoded is in %s",
+                     *text ? text : tsr_error_string(error), out->name);
+}
+
+/* Decodes and writes; a damaged picture is written too, with rc RC_INPUT. */
+static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
+                       input *in, const picture_format *format, output *out)
+{
+    const tsr_source source = input_source(in);
+    tsr_image image = { 0 };
+    tsr_progress hook;
+    tsr_error error;
+    progress p;
+    int rc = progress_open(&p, a, a->out);
+
+    if (rc)
+        return rc;
+    hook = progress_hook(&p);
+    error = tsr_image_decode(ctx, model, &hook, &source, &image);
+    if (image.data)
+        rc = picture_write(format, out, &image);
+    else if (in->fault)
+        rc = input_failed(in);
+    else
+        rc = say_failure(in->name, error);
+    tsr_image_free(ctx, &image);
+    progress_close(&p, out->bytes);
+    if (!rc && !error)
+        say_info("%s: %d x %d, %.2f s", out->name, image.width, image.height,
+                 progress_seconds(&p));
+    return rc ? rc : error ? say_damage(in, out, error) : RC_OK;
+}
+
+static int decode_file(tsr_context *ctx, tsr_model *model, const args *a,
+                       input *in, const picture_format *format)
+{
+    output out;
+    int rc = output_open(&out, a, in, a->out), rc_close, keep;
+
+    if (rc)
+        return rc;
+    rc = decode_into(ctx, model, a, in, format, &out);
+    keep = !rc || (rc == RC_INPUT && out.bytes);
+    rc_close = output_close(&out, keep);
+    return rc_close ? rc_close : rc;
+}
+
+static int run(args *a)
+{
+    char made[NAME_SIZE];
+    const picture_format *format = NULL;
+    tsr_context *ctx = NULL;
+    tsr_model *model = NULL;
+    input in = { 0 };
+    int rc = command_paths(a, ".tess", ".png", made);
+
+    if (!rc && !(format = picture_writer(a->format, a->out)))
+        rc = RC_USAGE;
+    if (!rc)
+        rc = input_open(&in, a->in);
+    if (!rc)
+        rc = engine_open(&ctx, a);
+    if (!rc && a->model)
+        rc = engine_open_model(&model, ctx, a->model);
+    if (!rc)
+        rc = decode_file(ctx, model, a, &in, format);
+    tsr_model_unref(&model);
+    tsr_context_close(&ctx);
+    input_close(&in);
+    return rc;
+}
+
+const command command_decode = {
+    .name = "decode",
+    .summary = "a .tess file becomes a picture",
+    .usage =
+        "  tessera decode photo.tess                 writes photo.png\n"
+        "  tessera decode -i photo.tess copy.ppm\n"
+        "  tessera decode -i photo.tess -f ppm - | cjpeg > photo.jpg\n",
+    .notes =
+        "The model is found by the hash in the file. Of a damaged file the\n"
+        "sound parts are written, and the exit status is 2.\n",
+    .tables = { decode_options, args_output_options, args_engine_options,
+                args_common_options },
+    .run = run
+};

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "tools/commands.h"
+#include "tools/engine.h"
+#include "tools/say.h"
+
+/* What a walk through the model files carries along. */
+typedef struct tour {
+    tsr_context *ctx;
+    int found, rc;
+} tour;
+
+static void print_hash(const uint8_t *hash, int bytes)
+{
+    for (int i = 0; i < bytes; i++)
+        printf("%02x", hash[i]);
+}
+
+static const char *meta(const tsr_model *model, const char *key)
+{
+    const char *text = tsr_model_meta(model, key);
+    return text ? text : "-";
+}
+
+static int bad_model(const char *path, tsr_error error)
+{
+    const char *text = say_take_detail();
+    return say_error(RC_MODEL, path, "%s",
+                     *text ? text : tsr_error_string(error));
+}
+
+static int list_one(void *cookie, const char *path)
+{
+    tour *t = cookie;
+    tsr_model *model;
+    const tsr_error error = tsr_model_open(&model, t->ctx, path);
+    if (error) {
+        t->rc = bad_model(path, error);
+        return 0;
+    }
+    t->found++;
+    printf("%-16s %-8s %9.2f  ", tsr_model_name(model),
+           tsr_model_codec(model), (double)tsr_model_file_bytes(model) / 1e6);
+    print_hash(tsr_model_hash(model), 8);
+    printf("  %s\n", meta(model, "license"));
+    tsr_model_unref(&model);
+    return 0;
+}
+
+static int list(tsr_context *ctx)
+{
+    tour t = { ctx, 0, RC_OK };
+    printf("%-16s %-8s %9s  %-16s  %s\n", "name", "codec", "MB", "hash",
+           "licence");
+    tsr_model_files(list_one, &t);
+    if (!t.found && !t.rc)
+        return say_error(RC_MODEL, NULL, "no model was found; 'tessera models"
+                         " path' shows where");
+    return t.rc;
+}
+
+static uint64_t count_values(const tsr_model *model)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < tsr_model_tensor_count(model); i++) {
+        const tsr_tensor *t = tsr_model_tensor_at(model, i);
+        sum += t->bytes / tsr_dtype_bytes(t->dtype);
+    }
+    return sum;
+}
+
+static int info(tsr_context *ctx, const char *name)
+{
+    tsr_model *model;
+    const int rc = engine_open_model(&model, ctx, name);
+    if (rc)
+        return rc;
+    printf("name     %s\npath     %s\ncodec    %s\nlicence  %s\n",
+           tsr_model_name(model), tsr_model_path(model),
+           tsr_model_codec(model), meta(model, "license"));
+    printf("bytes    %" PRIu64 "\ntensors  %zu, %" PRIu64 " values\nhash     ",
+           tsr_model_file_bytes(model), tsr_model_tensor_count(model),
+           count_values(model));
+    print_hash(tsr_model_hash(model), TSR_MODEL_HASH_BYTES);
+    printf("\n");
+    tsr_model_unref(&model);
+    return RC_OK;
+}
+
+static int print_folder(void *cookie, const char *folder)
+{
+    (void)cookie;
+    printf("%s\n", folder);
+    return 0;
+}
+
+static int path(tsr_context *ctx, const char *name)
+{
+    tsr_model *model;
+    const int rc = engine_open_model(&model, ctx, name);
+    if (!rc)
+        printf("%s\n", tsr_model_path(model));
+    tsr_model_unref(&model);
+    return rc;
+}
+
+/* Opening a model compares its hash, so that is the whole check. */
+static int verify_one(void *cookie, const char *name)
+{
+    tour *t = cookie;
+    tsr_model *model;
+    const tsr_error error = tsr_model_open(&model, t->ctx, name);
+    t->found++;
+    if (error) {
+        t->rc = bad_model(name, error);
+        return 0;
+    }
+    printf("%s: sound\n", tsr_model_path(model));
+    tsr_model_unref(&model);
+    return 0;
+}
+
+static int verify(tsr_context *ctx, const args *a)
+{
+    tour t = { ctx, 0, RC_OK };
+    for (int i = 1; i < a->files; i++)
+        verify_one(&t, a->file[i]);
+    if (a->files < 2)
+        tsr_model_files(verify_one, &t);
+    return t.found ? t.rc : say_error(RC_MODEL, NULL, "no model was found");
+}
+
+static int act(tsr_context *ctx, const args *a)
+{
+    const char *verb = a->files ? a->file[0] : "list";
+    if (!strcmp(verb, "list") && a->files < 2)
+        return list(ctx);
+    if (!strcmp(verb, "info") && a->files == 2)
+        return info(ctx, a->file[1]);
+    if (!strcmp(verb, "path") && a->files < 2) {
+        tsr_model_folders(print_folder, NULL);
+        return RC_OK;
+    }
+    if (!strcmp(verb, "path") && a->files == 2)
+        return path(ctx, a->file[1]);
+    if (!strcmp(verb, "verify"))
+        return verify(ctx, a);
+    return say_error(RC_USAGE, NULL, "models %s: use list, info NAME,"
+                     " path [NAME] or verify [NAME...]", verb);
+}
+
+static int run(args *a)
+{
+    tsr_context *ctx;
+    int rc = engine_open(&ctx, a);
+    if (!rc)
+        rc = act(ctx, a);
+    tsr_context_close(&ctx);
+    return rc;
+}
+
+const command command_models = {
+    .name = "models",
+    .summary = "the models on this machine",
+    .usage =
+        "  tessera models                 all of them\n"
+        "  tessera models info photo      one of them\n"
+        "  tessera models path            the folders they are looked for in\n"
+        "  tessera models verify          compare every hash\n",
+    .tables = { args_common_options },
+    .run = run
+};

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TOOLS_COMMANDS_H
+#define TOOLS_COMMANDS_H
+#include "tools/args.h"
+
+extern const command command_encode;
+extern const command command_decode;
+extern const command command_info;
+extern const command command_models;
+extern const command command_compare;
+
+/**
+ * What encode and decode read and write: -i and -o, else the plain arguments,
+ * else the input's name with its extension changed to `to` if it ends in
+ * `from` (NULL: any extension), or with `to` added; a pipe makes a pipe.
+ * `made` holds a name made that way.  Returns an exit status.
+ */
+enum { NAME_SIZE = 4096 };
+int command_paths(args *a, const char *from, const char *to,
+                  char made[NAME_SIZE]);
+#endif

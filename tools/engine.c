@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <string.h>
+#include <tessera/image.h>
+#include "tools/engine.h"
+#include "tools/say.h"
+
+static const char default_model[] = "photo";
+
+static int set_cpu(const char *set)
+{
+    static const struct { const char *name; unsigned flags; } sets[] = {
+        { "0", 0 },
+        { "avx2", TSR_CPU_AVX2 },
+        { "avx512", TSR_CPU_AVX2 | TSR_CPU_AVX512 },
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (!strcmp(set, sets[i].name)) {
+            tsr_cpu_set_mask(sets[i].flags);
+            return RC_OK;
+        }
+    }
+    return say_error(RC_USAGE, NULL, "unknown -cpuflags '%s' (0, avx2, avx512)",
+                     set);
+}
+
+int engine_open(tsr_context **ctx, const args *a)
+{
+    tsr_context_settings s;
+    tsr_error error;
+
+    *ctx = NULL;
+    if (a->cpuflags && set_cpu(a->cpuflags))
+        return RC_USAGE;
+    tsr_context_settings_init(&s);
+    s.threads = a->threads;
+    s.max_pixels = (uint64_t)a->max_pixels;
+    s.logger = say_logger();
+    if (a->backend)
+        s.backend = a->backend;
+    error = tsr_context_open(ctx, &s);
+    return error ? say_failure(NULL, error) : RC_OK;
+}
+
+int engine_open_model(tsr_model **model, tsr_context *ctx, const char *name)
+{
+    const tsr_error error = tsr_model_open(model, ctx, name);
+    const char *text;
+    if (!error)
+        return RC_OK;
+    text = say_take_detail();
+    return say_error(error == TSR_E_NOMEM ? RC_MACHINE : RC_MODEL, NULL, "%s%s",
+                     *text ? "" : "model: ",
+                     *text ? text : tsr_error_string(error));
+}
+
+/* The search for a model of one codec. */
+typedef struct search {
+    tsr_context *ctx;
+    const char *codec;
+    tsr_model *found;
+} search;
+
+static int try_model(void *cookie, const char *path)
+{
+    search *s = cookie;
+    if (tsr_model_open(&s->found, s->ctx, path))
+        return 0;
+    if (strcmp(tsr_model_codec(s->found), s->codec))
+        tsr_model_unref(&s->found);
+    return s->found != NULL;
+}
+
+static int known_codec(const char *name)
+{
+    const char *id;
+    for (int i = 0; (id = tsr_image_codec_at(i)); i++)
+        if (!strcmp(id, name))
+            return 1;
+    return 0;
+}
+
+static int of_codec(tsr_model **model, tsr_context *ctx, const char *codec)
+{
+    search s = { ctx, codec, NULL };
+    if (!known_codec(codec))
+        return say_error(RC_USAGE, NULL, "unknown codec '%s'", codec);
+    tsr_model_files(try_model, &s);
+    say_take_detail();
+    *model = s.found;
+    return s.found ? RC_OK : say_error(RC_MODEL, NULL, "no model of codec '%s'"
+                                       " was found; see 'tessera models'",
+                                       codec);
+}
+
+int engine_model(tsr_model **model, tsr_context *ctx, const args *a)
+{
+    int rc;
+    *model = NULL;
+    if (a->codec && !a->model)
+        return of_codec(model, ctx, a->codec);
+    rc = engine_open_model(model, ctx, a->model ? a->model : default_model);
+    if (!rc && a->codec && strcmp(a->codec, tsr_model_codec(*model))) {
+        rc = say_error(RC_MODEL, tsr_model_path(*model),
+                       "is a model of codec '%s', not '%s'",
+                       tsr_model_codec(*model), a->codec);
+        tsr_model_unref(model);
+    }
+    return rc;
+}

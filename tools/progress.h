@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TOOLS_PROGRESS_H
+#define TOOLS_PROGRESS_H
+#include <stdint.h>
+#include <stdio.h>
+#include <tessera/image.h>
+#include "tools/args.h"
+
+/** How far a command has come: a line on a terminal, key=value text in the
+ *  file of -progress, or neither. */
+typedef struct progress {
+    const char *what;   /**< the file being made */
+    int line;           /**< show the line */
+    FILE *file;         /**< of -progress, or NULL */
+    double start;       /**< seconds, of the monotonic clock */
+    double shown;       /**< when either was last written */
+} progress;
+
+/** Starts the clock.  out: the path being written; -progress must not go
+ *  where data goes.  Returns an exit status; has said what was wrong. */
+int progress_open(progress *p, const args *a, const char *out);
+
+/** For the library's calls; `p` must outlive it. */
+tsr_progress progress_hook(progress *p);
+
+/** Seconds since the start. */
+double progress_seconds(const progress *p);
+
+/** Writes the last report and closes. */
+void progress_close(progress *p, uint64_t bytes);
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The program: finds the command, reads its options, runs it. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <tessera/context.h>
+#include "tools/commands.h"
+#include "tools/output.h"
+#include "tools/say.h"
+
+static const command *const commands[] = {
+    &command_encode, &command_decode, &command_info, &command_models,
+    &command_compare, NULL
+};
+
+static const command *find(const char *name)
+{
+    for (int i = 0; commands[i]; i++)
+        if (!strcmp(commands[i]->name, name))
+            return commands[i];
+    return NULL;
+}
+
+static const char *next_command(void *cookie)
+{
+    const command *const **at = cookie;
+    return **at ? (*(*at)++)->name : NULL;
+}
+
+static int unknown(const char *name)
+{
+    const command *const *at = commands;
+    const char *nearest = args_nearest(name, next_command, &at);
+    if (nearest)
+        return say_error(RC_USAGE, NULL, "unknown command '%s'; did you mean"
+                         " '%s'?", name, nearest);
+    return say_error(RC_USAGE, NULL, "unknown command '%s'; see 'tessera"
+                     " help'", name);
+}
+
+static int overview(void)
+{
+    printf("tessera %s: pictures as codebook indices, and back\n\n"
+           "  tessera encode photo.png       writes photo.tess\n"
+           "  tessera decode photo.tess      writes photo.png\n"
+           "  tessera info photo.tess        where its bytes go\n\n"
+           "Commands\n", tsr_version());
+    for (int i = 0; commands[i]; i++)
+        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    printf("\n'tessera help COMMAND' shows the options of one.\n\n"
+           "Exit status: 0 well; 1 usage, reading, writing, or overwriting\n"
+           "refused; 2 damaged or foreign input; 3 the model; 4 memory or\n"
+           "device; 255 a signal.\n");
+    return RC_OK;
+}
+
+static int help(int argc, char **argv)
+{
+    const command *cmd;
+    if (argc < 1)
+        return overview();
+    cmd = find(argv[0]);
+    if (!cmd)
+        return unknown(argv[0]);
+    args_help(cmd);
+    return RC_OK;
+}
+
+static int is_one_of(const char *word, const char *const *names)
+{
+    for (; *names; names++)
+        if (!strcmp(word, *names))
+            return 1;
+    return 0;
+}
+
+static int dispatch(int argc, char **argv)
+{
+    static const char *const help_names[] = { "help", "-h", "-help", "--help",
+                                              "-?", NULL };
+    static const char *const version_names[] = { "version", "-version",
+                                                 "--version", "-V", NULL };
+    const command *cmd;
+    args a;
+    int rc;
+
+    if (argc < 2)
+        return overview();
+    if (is_one_of(argv[1], help_names))
+        return help(argc - 2, argv + 2);
+    if (is_one_of(argv[1], version_names)) {
+        printf("tessera %s\n", tsr_version());
+        return RC_OK;
+    }
+    cmd = find(argv[1]);
+    if (!cmd)
+        return unknown(argv[1]);
+    rc = args_parse(&a, cmd, argc - 2, argv + 2);
+    if (rc)
+        return rc;
+    if (a.help) {
+        args_help(cmd);
+        return RC_OK;
+    }
+    return cmd->run(&a);
+}
+
+int main(int argc, char **argv)
+{
+    int rc;
+    output_catch_signals();
+    rc = dispatch(argc, argv);
+    /* A report that did not reach its reader is a failure too. */
+    if (fflush(stdout) && !rc)
+        rc = say_error(RC_USAGE, "standard output", "write: %s",
+                       strerror(errno));
+    return rc;
+}
