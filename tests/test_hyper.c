@@ -106,7 +106,7 @@ static void test_units(void **state)
         get_unit(fast, &u, a, size);
         for (size_t k = 0; k < u.y_count; k++) /* near what went in, or a mean */
             if (fabsf(u.y[k]) < 200 && abs(u.fixed[k]) > 2047)
-                assert_true(fabsf((float)u.fixed[k] / 128 - u.y[k]) <= 2.5f);
+                assert_true(fabsf((float)u.fixed[k] / 128 - u.y[k]) <= 0.51f);
         free(a);
         free(b);
         free_unit(&u);

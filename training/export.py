@@ -171,8 +171,9 @@ def main():
     tensors.update({n: t.numpy() for n, t in codec.ints.tensors().items()})
     tensors["ctx.class.freq"] = np.concatenate(tables).astype(np.uint16)
     tensors["ctx.class.radius"] = radius
+    tensors["ctx.class.skip"] = np.array([skip], np.int32)
     tensors["ctx.z.freq"] = z
-    meta = {"tessera.codec": "hyper", "tessera.name": "photo", "tessera.skip": str(skip),
+    meta = {"tessera.codec": "hyper", "tessera.name": "photo",
             "tessera.rdo": f"{a.rdo:g}", "tessera.sha256": tensorfile.digest(tensors),
             "license": "BSD-2-Clause", "date": datetime.date.today().isoformat(), "commit": a.commit,
             "pictures": f"{len(pictures)} files from Debian 12 main"}

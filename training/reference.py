@@ -63,7 +63,7 @@ def relu16(a):
 class Model:
     def __init__(self, path):
         t, self.meta = tensorfile.load(path)
-        self.skip = int(self.meta["tessera.skip"])
+        self.skip = int(t["ctx.class.skip"][0])
         self.t = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in t.items()}
         at, self.tables, self.radius = 0, [], t["ctx.class.radius"]
         for r in self.radius:

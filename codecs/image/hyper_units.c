@@ -16,13 +16,8 @@ enum {
     LIMIT = TSRI_ICONV_LIMIT,
     SYMBOL_MAX = 239,           /* |128 * 239 + mean| fits int16 */
     ESCAPE_LENGTH_BITS = 3,
-    CLASS_SLOPE = 4, CLASS_ZERO = 20,
-    RDO_STEPS = 2
+    CLASS_SLOPE = 4, CLASS_ZERO = 20
 };
-/* Squared error that one bit is worth, in steps: 0.7 of ln 2 / 6, the slope of
- * a uniform quantiser at high rate; measured on held-back photographs. */
-#define RDO_LAMBDA 0.0809f
-
 /* A channel-last map with a border of one zero position. */
 typedef struct grid {
     int16_t *data;
@@ -397,36 +392,13 @@ typedef struct putting {
     int16_t *fixed;
 } putting;
 
+/* The symbol for what is left of a value after its mean. */
 static int nearest(float d)
 {
     return d >= SYMBOL_MAX    ? SYMBOL_MAX
            : d > -SYMBOL_MAX  ? (int)rintf(d)
            : d <= -SYMBOL_MAX ? -SYMBOL_MAX
                               : 0; /* NaN */
-}
-
-static float bits(const pass *p, int class, int symbol)
-{
-    return (float)tsri_bank_cost(p->m->y_bank, class, symbol) / 2048;
-}
-
-/* The symbol for what is left of a value after its mean: the nearest, or one or
- * two steps nearer to zero where that saves enough bits for its error. */
-static int quantise(const pass *p, float d, int class)
-{
-    const int radius = p->m->radius[class];
-    int s = nearest(d);
-
-    for (int i = 0; i < RDO_STEPS && s && s >= -radius && s <= radius; i++) {
-        const int t = s < 0 ? s + 1 : s - 1;
-        const float error = (d - (float)t) * (d - (float)t) -
-                            (d - (float)s) * (d - (float)s);
-        if (error >= RDO_LAMBDA * (bits(p, class, s + radius) -
-                                   bits(p, class, t + radius)))
-            break;
-        s = t;
-    }
-    return s;
 }
 
 /* |s| - radius >= 1 as length, rest and sign. */
@@ -452,7 +424,7 @@ static tsr_error put_pass(const pass *p, void *cookie)
             int s = 0;
             if (class >= p->m->skip) {
                 const int radius = p->m->radius[class];
-                s = quantise(p, job->y[place] - (float)mean / TSRI_HYPER_ONE, class);
+                s = nearest(job->y[place] - (float)mean / TSRI_HYPER_ONE);
                 w->coded_class[coded] = (uint16_t)class;
                 w->symbol[coded++] = (uint16_t)(s < -radius || s > radius
                                                     ? 2 * radius + 1 : s + radius);
