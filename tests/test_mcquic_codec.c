@@ -274,6 +274,86 @@ static void test_shapes(void **state)
     }
 }
 
+/* ---- through the public functions ---- */
+
+typedef struct sink_bytes {
+    uint8_t data[1 << 14];
+    size_t size, at;
+} sink_bytes;
+
+static tsr_error keep(void *cookie, const void *data, size_t size)
+{
+    sink_bytes *m = cookie;
+    assert_true(m->size + size <= sizeof m->data);
+    memcpy(m->data + m->size, data, size);
+    m->size += size;
+    return TSR_OK;
+}
+
+static tsr_error give(void *cookie, void *data, size_t size, size_t *got)
+{
+    sink_bytes *m = cookie;
+    *got = m->size - m->at < size ? m->size - m->at : size;
+    memcpy(data, m->data + m->at, *got);
+    m->at += *got;
+    return TSR_OK;
+}
+
+static void assert_bytes(const tsr_image *image, const canvas *want)
+{
+    assert_true(image->width == want->width && image->height == want->height);
+    for (int y = 0; y < image->height; y++)
+        for (int x = 0; x < image->width * 3; x++) {
+            const float v = want->rgb[y * image->width * 3 + x] * 255.999f;
+            assert_int_equal(((uint8_t *)image->data)[(size_t)y * image->stride +
+                                                      (size_t)x],
+                             (int)fminf(fmaxf(v, 0), 255));
+        }
+}
+
+/* A stream of either form gives the pixels of the codec, truncated. */
+static void test_public(void **state)
+{
+    tsr_context *ctx = quiet_context("c", 1, GIB);
+    check_tensors list = mcquic_model(&small, 7);
+    tsr_image image = picture(61, 47), out;
+    tsri_mcquic *self;
+    tsr_model *model;
+    (void)state;
+    check_tensors_write(&list, SIZE_MAX, "\"tessera.codec\":\"mcquic\"", file);
+    check_tensors_free(&list);
+    assert_int_equal(open_file(ctx, &self), TSR_OK);
+    free(encode(self, &image));
+    canvas want = decode_pixels(self);
+    assert_int_equal(tsr_model_open(&model, ctx, file), TSR_OK);
+    for (int container = 0; container < 2; container++) {
+        static sink_bytes kept;
+        const tsr_sink sink = { &kept, keep };
+        const tsr_source source = { &kept, give };
+        tsr_image_settings settings;
+        tsr_image_info info;
+        tsr_image_settings_init(&settings);
+        settings.container = container;
+        kept.size = kept.at = 0;
+        assert_int_equal(tsr_image_encode(ctx, model, &settings, &image, &sink),
+                         TSR_OK);
+        assert_int_equal(tsr_image_decode(ctx, model, NULL, &source, &out),
+                         TSR_OK);
+        assert_bytes(&out, &want);
+        tsr_image_free(ctx, &out);
+        kept.at = 0;
+        assert_int_equal(tsr_image_probe(ctx, &source, &info), TSR_OK);
+        assert_string_equal(info.codec, "mcquic");
+        assert_int_equal(info.compact, !container);
+        assert_string_equal(info.layer_name[0], "level 2");
+        assert_true(info.layer_bytes[2] > info.layer_bytes[1]);
+    }
+    tsr_model_unref(&model);
+    canvas_free(&want);
+    free(image.data);
+    close_all(self, ctx);
+}
+
 /* Codes and pixels must not depend on tiles or threads. */
 static void check_tiles(const char *backend)
 {
@@ -660,7 +740,7 @@ int main(void)
         cmocka_unit_test(test_layers), cmocka_unit_test(test_damage),
         cmocka_unit_test(test_limits), cmocka_unit_test(test_tensors),
         cmocka_unit_test(test_sizes), cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_half),
+        cmocka_unit_test(test_half), cmocka_unit_test(test_public),
     };
     return cmocka_run_group_tests(tests, NULL, remove_file);
 }

@@ -68,20 +68,21 @@ static uint64_t tile_bytes(const tsri_net *net, int height, int width,
            tsri_map_bytes(tsri_net_out_channels(net), tile_h, tile_w);
 }
 
-static int half(int side)
+/* About three quarters of a side > STEP. */
+static int less(int side)
 {
-    return tsri_ceil_div(tsri_ceil_div(side, 2), STEP) * STEP;
+    return tsri_max((side - side / 4 - 1) / STEP * STEP, STEP);
 }
 
-/* The largest tile, by halving the longer side. */
+/* A large tile that fits, by shortening the longer side. */
 static void choose_tile(const tsri_net *net, int height, int width,
                         uint64_t budget, int *tile_h, int *tile_w)
 {
     while (tile_bytes(net, height, width, *tile_h, *tile_w) > budget) {
         if (*tile_h > STEP && *tile_h >= *tile_w)
-            *tile_h = half(*tile_h);
+            *tile_h = less(*tile_h);
         else if (*tile_w > STEP)
-            *tile_w = half(*tile_w);
+            *tile_w = less(*tile_w);
         else
             break;
     }
@@ -179,7 +180,7 @@ static tsri_rect band_at(const plan *p, int y)
 /* Bands as high as `bytes` of window allow. */
 static void choose_band(const tsri_net *second, plan *p, uint64_t bytes)
 {
-    for (p->rows = p->out_h;; p->rows = half(p->rows)) {
+    for (p->rows = p->out_h;; p->rows = less(p->rows)) {
         p->window_rows = 0;
         for (int y = 0; y < p->out_h; y += p->rows) {
             const tsri_rect in = tsri_net_in_rect(second, p->mid_h, p->mid_w,
