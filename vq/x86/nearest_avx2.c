@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Two registers of eight codewords by four vectors: eight sums, so that the
  * additions of one channel hide the latency of those before.  Multiply and add
- * stay apart (no FMA) to round as plain C does. */
+ * stay apart (no FMA) to round as plain C does.  The loops over vectors must be
+ * unrolled for the sums to stay in registers. */
 #include <immintrin.h>
 #include <math.h>
 #include "vq/nearest.h"
@@ -47,16 +48,19 @@ static void four_vectors(const tsri_nearest_book *book, int p, const float *x,
     const __m256i i1 = _mm256_add_epi32(i0, _mm256_set1_epi32(8));
     __m256 s[ROWS][2];
 
+#pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++)
         s[r][0] = s[r][1] = _mm256_setzero_ps();
     for (int j = 0; j < book->d; j++, c += LANES, x += BLOCK) {
         const __m256 c0 = _mm256_loadu_ps(c), c1 = _mm256_loadu_ps(c + 8);
+#pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++) {
             const __m256 v = _mm256_broadcast_ss(x + r);
             s[r][0] = mul_add(s[r][0], c0, v);
             s[r][1] = mul_add(s[r][1], c1, v);
         }
     }
+#pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++) {
         keep(best[r].score, best[r].code, n0, s[r][0], i0);
         keep(best[r].score + 8, best[r].code + 8, n1, s[r][1], i1);
