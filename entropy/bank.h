@@ -7,7 +7,6 @@
 
 enum {
     TSRI_BANK_MAX_BITS = 15,    /**< precision p: frequencies sum to 2^p */
-    TSRI_BANK_FAST_BITS = 12,   /**< up to here one table decodes fastest */
     TSRI_BANK_MAX_TABLES = 1024
 };
 

@@ -177,12 +177,77 @@ static void test_damage(void **state)
     tsr_context_close(&ctx);
 }
 
+/* A heap that gives `left` blocks and then none; `held` are not given back. */
+static int left, held;
+static void *poor_alloc(void *cookie, size_t size, size_t align)
+{
+    (void)cookie;
+    if (left-- <= 0)
+        return NULL;
+    held++;
+    return aligned_alloc(align, (size + align - 1) / align * align);
+}
+static void poor_free(void *cookie, void *p)
+{
+    (void)cookie;
+    held--;
+    free(p);
+}
+
+static tsr_error use(tsr_context *ctx, const uint32_t *freq, size_t n)
+{
+    static const uint32_t token[1000];
+    tsri_bigtable *t = NULL;
+    tsri_rans_enc *enc = NULL;
+    const uint8_t *data;
+    size_t size;
+    tsr_error error = tsri_bigtable_open(&t, ctx, freq, n);
+
+    if (!error)
+        error = tsri_rans_enc_open(&enc, ctx);
+    if (!error)
+        error = tsri_bigtable_put32(t, enc, token, 1000);
+    if (!error)
+        error = tsri_rans_finish(enc, 0, 0, &data, &size);
+    tsri_bigtable_close(&t, ctx);
+    tsri_rans_enc_close(&enc);
+    return error;
+}
+
+static void test_no_memory(void **state)
+{
+    tsr_context_settings s;
+    tsr_context *ctx;
+    uint32_t *freq = make_freq(1000, 1);
+    (void)state;
+    tsr_context_settings_init(&s);
+    s.allocator = (tsr_allocator){ NULL, poor_alloc, poor_free };
+    left = 100;
+    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
+    const int before = held;
+    for (size_t n = 100; n <= 1000; n += 900) {
+        int blocks = 0;
+        do {
+            left = blocks;
+            const tsr_error error = use(ctx, freq, n);
+            assert_int_equal(held, before);
+            if (!error)
+                break;
+            assert_int_equal(error, TSR_E_NOMEM);
+        } while (++blocks < 100);
+        assert_in_range(blocks, 10, 20);
+    }
+    tsr_context_close(&ctx);
+    free(freq);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_all),
         cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -250,9 +250,12 @@ static void test_moved(void **state)
 
 /* A heap that remembers the largest request. */
 static size_t largest;
+static int blocks = 1 << 30; /* that may still be had */
 static void *watch_alloc(void *cookie, size_t size, size_t align)
 {
     (void)cookie;
+    if (blocks-- <= 0)
+        return NULL;
     if (size > largest)
         largest = size;
     return aligned_alloc(align, (size + align - 1) / align * align);
@@ -322,6 +325,50 @@ static void test_absurd(void **state)
     assert_int_equal(read_file(ctx, m, &d), 0);
     assert_int_equal(d.skipped_bytes, m.size - 16);
     free(m.data);
+    tsr_context_close(&ctx);
+}
+
+static tsr_error read_all(tsr_context *ctx, memory m)
+{
+    const tsr_source source = { &m, mem_read };
+    tsr_stream_reader *r;
+    tsr_chunk c;
+    tsr_error error = tsr_stream_reader_open(&r, ctx, &source);
+    while (!error)
+        error = tsr_stream_reader_next(r, &c);
+    tsr_stream_reader_close(&r);
+    return error;
+}
+
+static tsr_error write_all(tsr_context *ctx)
+{
+    memory m = { .fail_at = SIZE_MAX };
+    const tsr_sink sink = { &m, mem_write };
+    tsr_stream_writer *w;
+    tsr_error error = tsr_stream_writer_open(&w, ctx, &sink, TSR_KIND_IMAGE);
+    for (int i = 0; i < 100 && !error; i++)
+        error = tsr_stream_writer_chunk(w, type_of("DATA"), 0, 0, big, 1);
+    if (!error)
+        error = tsr_stream_writer_finish(w);
+    tsr_stream_writer_close(&w);
+    free(m.data);
+    return error;
+}
+
+static void test_no_memory(void **state)
+{
+    tsr_context *ctx = watched(1 << 30), *rich = check_context("c", 1);
+    memory m = make_file(rich);
+    (void)state;
+    for (int n = 0; n < 5; n++) {
+        blocks = n; /* the reader; its buffer, which grows twice */
+        assert_int_equal(read_all(ctx, m), n < 4 ? TSR_E_NOMEM : TSR_E_EOF);
+        blocks = n; /* the writer; its index, which grows once */
+        assert_int_equal(write_all(ctx), n < 3 ? TSR_E_NOMEM : TSR_OK);
+    }
+    blocks = 1 << 30;
+    free(m.data);
+    tsr_context_close(&rich);
     tsr_context_close(&ctx);
 }
 
@@ -463,6 +510,7 @@ int main(void)
         cmocka_unit_test(test_moved),
         cmocka_unit_test(test_absurd),
         cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_nested),
         cmocka_unit_test(test_header),
         cmocka_unit_test(test_errors),
