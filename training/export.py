@@ -174,7 +174,7 @@ def main():
     tensors["ctx.class.skip"] = np.array([skip], np.int32)
     tensors["ctx.z.freq"] = z
     meta = {"tessera.codec": "hyper", "tessera.name": "photo",
-            "tessera.rdo": f"{a.rdo:g}", "tessera.sha256": tensorfile.digest(tensors),
+            "tessera.sha256": tensorfile.digest(tensors),
             "license": "BSD-2-Clause", "date": datetime.date.today().isoformat(), "commit": a.commit,
             "pictures": f"{len(pictures)} files from Debian 12 main"}
     if a.done and os.path.exists(a.done):

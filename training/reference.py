@@ -36,7 +36,7 @@ def conv(x, w, b, stride=1):
 
 
 def silu(x):
-    return x / (1 + np.exp(-x))
+    return x * (0.5 + 0.5 * np.tanh(0.5 * x))
 
 
 def shuffle(x, r):
