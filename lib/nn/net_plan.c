@@ -7,7 +7,7 @@ enum {
     LANE = TSRI_NN_LANE,
     /* Blocks of a step: wide enough for the kernels, small enough for their
      * two sides to stay in a second-level cache. */
-    BLOCK_COLS = 32, BLOCK_FLOATS = 64 * 1024
+    BLOCK_COLS = 64, BLOCK_FLOATS = 48 * 1024
 };
 
 /* Sides stay below this, so that int arithmetic on them cannot overflow. */
@@ -132,7 +132,8 @@ tsri_grid tsri_step_grid(const tsri_net *net, const tsri_step *s)
     per_row = in * columns * (size_t)st + out * (size_t)g.bw;
     g.bh = tsri_clamp((int)(BLOCK_FLOATS / per_row), 1, rows);
     /* Small planes: still something for every thread, unless it is crumbs. */
-    while (g.bh > 4 && parts(rows, g.bh) * g.nx < 2 * net->ctx->threads)
+    while (g.bh > 4 && (int64_t)parts(rows, g.bh) * g.nx <
+                           2 * net->ctx->threads)
         g.bh = tsri_ceil_div(g.bh, 2);
     g.bh = tsri_ceil_div(rows, parts(rows, g.bh));
     g.ny = parts(rows, g.bh);
