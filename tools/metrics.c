@@ -159,19 +159,31 @@ static int count_scales(int width, int height)
     return n;
 }
 
+/* What the exponents of the first `scales` scales are multiplied by, so that
+ * their sum is that of all five (which is 1.0001, as published). */
+static double exponent_gain(int scales)
+{
+    double all = 0, used = 0;
+    for (int s = 0; s < METRICS_SCALES; s++) {
+        all += exponents[s];
+        used += s < scales ? exponents[s] : 0;
+    }
+    return scales ? all / used : 1;
+}
+
 /* Both planes are used up. */
 static int plane_ms_ssim(double *a, double *b, int width, int height,
                          int scales, double *result)
 {
-    double total = 0, mean[2];
-    for (int s = 0; s < scales; s++)
-        total += exponents[s];
+    const double gain = exponent_gain(scales);
+    double mean[2];
+
     *result = 1;
     for (int s = 0; s < scales; s++) {
         if (one_scale(a, b, width, height, mean))
             return -1;
         const double term = mean[s < scales - 1];
-        *result *= pow(term > 0 ? term : 0, exponents[s] / total);
+        *result *= pow(term > 0 ? term : 0, exponents[s] * gain);
         halve(a, width, height);
         halve(b, width, height);
         width /= 2;

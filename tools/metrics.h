@@ -24,8 +24,8 @@ typedef struct metrics {
  * MS-SSIM as in Wang, Simoncelli and Bovik, "Multi-scale structural
  * similarity for image quality assessment", Asilomar 2003: 11-tap Gaussian of
  * sigma 1.5, places where the window fits, 2x2 means between scales, the
- * paper's five exponents.  With fewer scales the exponents are scaled to the
- * sum of one.  A negative mean of a scale counts as 0.
+ * paper's five exponents.  With fewer scales the exponents are multiplied so
+ * that their sum stays the same.  A negative mean of a scale counts as 0.
  *
  * Returns TSR_OK; TSR_E_ARG different sizes; TSR_E_NOMEM.
  * Memory: 16 bytes per pixel.
