@@ -34,3 +34,21 @@ EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
 	tests/golden tests/vectors/hyper tests/vectors/mcquic_entropy \
 	tests/vectors/mcquic_c12_m4_64x64 \
 	tests/vectors/mcquic_c32_m2_100x130
+
+# The program tessera, as people use it: scripts, with a tiny random model.
+if TSR_CMOCKA
+EXTRA_PROGRAMS += tests/tiny_model
+CLEANFILES += tests/tiny_model$(EXEEXT)
+tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+endif
+check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh
+EXTRA_DIST += tests/test_cli.sh tests/test_cli_media.sh tests/cli.sh \
+	tests/cli_media.py
+
+# The tree: who includes whom, headers that stand alone, exported names, style.
+tests/test_symbols.log: libtessera.la
+check_SCRIPTS += tests/test_includes.sh tests/test_headers.sh \
+	tests/test_symbols.sh tests/test_style.sh
+EXTRA_DIST += tests/test_includes.sh tests/test_headers.sh \
+	tests/test_symbols.sh tests/test_style.sh

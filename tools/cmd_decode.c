@@ -36,6 +36,7 @@ static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
 
     if (rc)
         return rc;
+    p.image = &image;
     hook = progress_hook(&p);
     error = tsr_image_decode(ctx, model, &hook, &source, &image);
     if (image.data)
@@ -43,9 +44,10 @@ static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
     else if (in->fault)
         rc = input_failed(in);
     else
-        rc = say_failure(in->name, error);
+        rc = say_failure(error == TSR_E_SHAPE && model ? tsr_model_path(model)
+                                                       : in->name, error);
     tsr_image_free(ctx, &image);
-    progress_close(&p, out->bytes);
+    progress_close(&p, out->bytes, !rc);
     if (!rc && !error)
         say_info("%s: %d x %d, %.2f s", out->name, image.width, image.height,
                  progress_seconds(&p));

@@ -49,11 +49,15 @@ static int encode_into(tsr_context *ctx, tsr_model *model, const args *a,
 
     if (rc)
         return rc;
+    p.image = image;
     s = settings_of(a, &p);
     error = tsr_image_encode(ctx, model, &s, image, &sink);
-    progress_close(&p, out->bytes);
+    progress_close(&p, out->bytes, !error);
+    if (error && out->fault)
+        return RC_USAGE;
     if (error)
-        return out->fault ? RC_USAGE : say_failure(in->name, error);
+        return say_failure(say_rc(error) == RC_MODEL ? tsr_model_path(model)
+                                                     : in->name, error);
     tell(&p, out, image);
     return RC_OK;
 }

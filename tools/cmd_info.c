@@ -44,8 +44,8 @@ static void row(const report *r, const char *name, uint64_t bytes)
         ? (double)bytes / (double)r->i.file_bytes : 0;
     int bar = (int)(part * BAR + 0.5);
     bar = bar < 0 ? 0 : bar > BAR ? BAR : bar;
-    printf("  %-14s %10" PRIu64 "  %5.1f %%  %7.4f  %.*s\n", name, bytes,
-           100 * part, bits_per_pixel(r, bytes), bar,
+    printf("  %-14s %10" PRIu64 "  %5.1f %%  %7.4f%s%.*s\n", name, bytes,
+           100 * part, bits_per_pixel(r, bytes), bar ? "  " : "", bar,
            "##############################");
 }
 
@@ -97,11 +97,11 @@ static void print_text(const report *r, int check)
                     ? r->i.channels : 0], r->i.bits);
     printf("codec      %s", r->i.codec[0] ? r->i.codec : "unknown");
     if (r->i.quality >= 0)
-        printf(", quality %g", r->i.quality);
+        printf(", quality %.0f", r->i.quality);
     printf("\nform       %s\n", r->i.compact ? "compact" : "chunks");
     printf("units      %d of %d\n", r->i.units_found, r->i.units);
-    printf("model      %s, hash ", r->model ? r->model
-                                            : "not on this machine");
+    printf("model      %s\nhash       ", r->model ? r->model
+                                                  : "not on this machine");
     print_hash(&r->i);
     printf("\n");
     if (check)

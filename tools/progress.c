@@ -44,28 +44,51 @@ double progress_seconds(const progress *p)
     return now() - p->start;
 }
 
-static void write_keys(progress *p, double done, uint64_t bytes, int last)
+/* Million pixels per second so far; 0 while nothing is known. */
+static double speed(const progress *p, double seconds)
 {
-    const long long us = (long long)(1e6 * progress_seconds(p));
-    fprintf(p->file, "percent=%.1f\n", 100 * done);
-    if (last)
-        fprintf(p->file, "total_size=%llu\n", (unsigned long long)bytes);
-    fprintf(p->file, "elapsed_us=%lld\nprogress=%s\n", us,
-            last ? "end" : "continue");
-    fflush(p->file);
+    const double pixels = p->image
+        ? (double)p->image->width * p->image->height : 0;
+    return seconds > 0 ? 1e-6 * pixels * p->done / seconds : 0;
+}
+
+/* Seconds still to go, if all goes on at the same pace. */
+static double left(const progress *p, double seconds)
+{
+    return p->done > 0 ? seconds * (1 - p->done) / p->done : 0;
+}
+
+static void write_line(const progress *p, double seconds)
+{
+    const char *slash = strrchr(p->what, '/');
+    const long to_go = (long)(left(p, seconds) + 0.999);
+    say_status("%.40s: %3.0f %%  %.2f MP/s  %ld:%02ld left",
+               slash ? slash + 1 : p->what, 100 * p->done, speed(p, seconds),
+               to_go / 60, to_go % 60);
+}
+
+static void write_keys(const progress *p, double seconds)
+{
+    fprintf(p->file, "percent=%.1f\nspeed=%.3f\nelapsed_us=%lld\n"
+            "left_us=%lld\n", 100 * p->done, speed(p, seconds),
+            (long long)(1e6 * seconds), (long long)(1e6 * left(p, seconds)));
 }
 
 static int report(void *cookie, double done)
 {
     progress *p = cookie;
     const double t = now();
+    p->done = done;
     if (t - p->shown < interval)
         return 0;
     p->shown = t;
     if (p->line)
-        say_status("%s: %3.0f %%  %.1f s", p->what, 100 * done, t - p->start);
-    if (p->file)
-        write_keys(p, done, 0, 0);
+        write_line(p, t - p->start);
+    if (p->file) {
+        write_keys(p, t - p->start);
+        fputs("progress=continue\n", p->file);
+        fflush(p->file);
+    }
     return 0;
 }
 
@@ -74,13 +97,19 @@ tsr_progress progress_hook(progress *p)
     return (tsr_progress){ p, report };
 }
 
-void progress_close(progress *p, uint64_t bytes)
+void progress_close(progress *p, uint64_t bytes, int whole)
 {
     say_status_end();
     if (!p->file)
         return;
-    write_keys(p, 1, bytes, 1);
-    if (p->file != stdout && p->file != stderr)
+    if (whole)
+        p->done = 1;
+    write_keys(p, progress_seconds(p));
+    fprintf(p->file, "total_size=%llu\nprogress=end\n",
+            (unsigned long long)bytes);
+    if (p->file == stdout || p->file == stderr)
+        fflush(p->file);
+    else
         fclose(p->file);
     p->file = NULL;
 }

@@ -12,6 +12,9 @@ typedef struct progress {
     const char *what;   /**< the file being made */
     int line;           /**< show the line */
     FILE *file;         /**< of -progress, or NULL */
+    const tsr_image *image; /**< for the speed, once it has a size; set after
+                                 progress_open(), may stay NULL */
+    double done;        /**< the part done, 0..1 */
     double start;       /**< seconds, of the monotonic clock */
     double shown;       /**< when either was last written */
 } progress;
@@ -26,6 +29,6 @@ tsr_progress progress_hook(progress *p);
 /** Seconds since the start. */
 double progress_seconds(const progress *p);
 
-/** Writes the last report and closes. */
-void progress_close(progress *p, uint64_t bytes);
+/** Writes the last report and closes.  whole: the work was done. */
+void progress_close(progress *p, uint64_t bytes, int whole);
 #endif

@@ -8,7 +8,10 @@ enum { QUIET = -1 };
 
 static int max_level = TSR_LOG_WARNING;
 static int status_shown;
+/* The last message of the library: an error waits for say_failure(), a warning
+ * for the failure it may belong to, else for say_rest(). */
 static char detail[1024];
+static tsr_log_level detail_level;
 
 int say_set_level(const char *name)
 {
@@ -114,11 +117,23 @@ int say_failure(const char *file, tsr_error error)
                      *text ? text : tsr_error_string(error));
 }
 
+void say_rest(void)
+{
+    if (*detail && detail_level == TSR_LOG_WARNING &&
+        max_level >= TSR_LOG_WARNING) {
+        say_status_end();
+        fprintf(stderr, "tessera: %s\n", detail);
+    }
+    detail[0] = 0;
+}
+
 static void take_message(void *cookie, tsr_log_level level, const char *message)
 {
     (void)cookie;
-    if (level == TSR_LOG_ERROR) {
+    if (level <= TSR_LOG_WARNING) {
+        say_rest();
         snprintf(detail, sizeof detail, "%s", message);
+        detail_level = level;
     } else if ((int)level <= max_level) {
         say_status_end();
         fprintf(stderr, "tessera: %s\n", message);

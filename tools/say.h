@@ -38,10 +38,13 @@ void say_status(const char *format, ...)
     __attribute__((format(printf, 1, 2)));
 void say_status_end(void);
 
-/** For tsr_context_settings.logger: prints warnings, keeps the last error
- *  for say_failure(). */
+/** For tsr_context_settings.logger: keeps the last error or warning for
+ *  say_failure() and say_take_detail(). */
 tsr_logger say_logger(void);
 
-/** The last error the library logged, "" if none; forgets it. */
+/** The last error or warning the library logged, "" if none; forgets it. */
 const char *say_take_detail(void);
+
+/** Prints a warning that belonged to no failure. */
+void say_rest(void);
 #endif

@@ -110,6 +110,7 @@ int main(int argc, char **argv)
     int rc;
     output_catch_signals();
     rc = dispatch(argc, argv);
+    say_rest();
     /* A report that did not reach its reader is a failure too. */
     if (fflush(stdout) && !rc)
         rc = say_error(RC_USAGE, "standard output", "write: %s",

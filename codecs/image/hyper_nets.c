@@ -75,13 +75,16 @@ static int residual(building *b, int x, int layer)
     int v;
 
     snprintf(where, sizeof where, "%d.0", layer);
-    v = tsri_net_act(b->net, conv(b, x, where, 3, 1), TSRI_ACT_SILU);
+    v = conv(b, x, where, 3, 1);
+    if (b->error)
+        return -1;
+    v = tsri_net_act(b->net, v, TSRI_ACT_SILU);
     snprintf(where, sizeof where, "%d.2", layer);
     v = conv(b, v, where, 3, 1);
     if (!b->error && b->channels != channels)
         b->error = tsri_fail(b->ctx, TSR_E_SHAPE,
                              "residual block %s.%d changes its width", b->part, layer);
-    return tsri_net_add(b->net, x, v);
+    return b->error ? -1 : tsri_net_add(b->net, x, v);
 }
 
 static int shuffle(building *b, int x, int r)
@@ -89,6 +92,8 @@ static int shuffle(building *b, int x, int r)
     if (!b->error && b->channels % (r * r))
         b->error = tsri_fail(b->ctx, TSR_E_SHAPE,
                              "%s: %d channels cannot be shuffled", b->part, b->channels);
+    if (b->error)
+        return -1;
     b->channels /= r * r;
     return tsri_net_shuffle(b->net, x, r);
 }

@@ -27,6 +27,7 @@ static const char *guess(const input *in)
     kinds[] = {
         { "\xff\xd8\xff", 3, "a JPEG file; djpeg makes a PNM of it" },
         { "\x89TSR", 4, "a .tess file already" },
+        { "\xc7\x54", 2, "a .tess file already" },
         { "RIFF", 4, "a RIFF file (WebP?); dwebp makes a PNG of it" },
         { "GIF8", 4, "a GIF file" },
     };
