@@ -12,7 +12,7 @@ static tsr_model *model;
 
 typedef struct bytes {
     uint8_t *data;
-    size_t size, room, at, step; /* step: most a read may give; 0 = all */
+    size_t size, room, at, step; /* step: most a read gives; 0: what is asked */
 } bytes;
 
 static tsr_error take(void *cookie, const void *data, size_t size)
@@ -30,6 +30,8 @@ static tsr_error take(void *cookie, const void *data, size_t size)
 static tsr_error give(void *cookie, void *data, size_t size, size_t *got)
 {
     bytes *b = cookie;
+    if (b->step && size > b->step)
+        size = b->step;
     *got = b->size - b->at < size ? b->size - b->at : size;
     memcpy(data, b->data + b->at, *got);
     b->at += *got;
@@ -212,6 +214,22 @@ static void test_salvage(void **state)
     free(b.data);
 }
 
+/* A source that gives one byte at a time. */
+static void test_short_reads(void **state)
+{
+    check_rng rng = { 14 };
+    tsr_image im = picture(&rng, 30, 30, 3, 8), out;
+    (void)state;
+    for (int container = 0; container < 2; container++) {
+        bytes b = encode(loud, &im, container);
+        b.step = 1;
+        assert_int_equal(decode(loud, &b, &out), TSR_OK);
+        tsr_image_free(loud, &out);
+        free(b.data);
+    }
+    tsr_image_free(loud, &im);
+}
+
 static void test_wrong_model(void **state)
 {
     static const char other[] = "test_image_other.safetensors";
@@ -307,7 +325,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes),   cmocka_unit_test(test_compact),
         cmocka_unit_test(test_same),     cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_salvage),  cmocka_unit_test(test_wrong_model),
+        cmocka_unit_test(test_salvage),  cmocka_unit_test(test_short_reads),
+        cmocka_unit_test(test_wrong_model),
         cmocka_unit_test(test_limits),   cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

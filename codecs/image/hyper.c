@@ -8,7 +8,8 @@
 
 enum {
     STEP = TSRI_HYPER_STEP, UNIT = TSRI_HYPER_UNIT,
-    QUALITY_TOP = TSRI_HYPER_STEPS * (TSRI_HYPER_LEVELS - 1)
+    QUALITY_TOP = TSRI_HYPER_STEPS * (TSRI_HYPER_LEVELS - 1),
+    SIDE_MAX = 1 << 27 /* pixels: no sum of coordinates overflows an int */
 };
 
 typedef struct hyper {
@@ -129,6 +130,8 @@ static tsr_error hyper_begin(void *self, int width, int height,
     forget_picture(h);
     if (params[0] > QUALITY_TOP)
         return tsri_fail(h->ctx, TSR_E_CORRUPT, "quality code %d", params[0]);
+    if (width > SIDE_MAX || height > SIDE_MAX)
+        return tsri_fail(h->ctx, TSR_E_LIMIT, "a picture of %dx%d", width, height);
     tsri_hyper_gain(&h->nets, h->nets.gain_dec, params[0], h->gain);
     h->width = width;
     h->height = height;

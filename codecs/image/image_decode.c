@@ -229,17 +229,28 @@ static tsr_error read_chunks(decoding *d, const tsr_source *source)
     return TSR_OK;
 }
 
+/* Fills data[*size..room) as far as the source goes. */
+static tsr_error fill(const tsr_source *source, uint8_t *data, size_t room,
+                      size_t *size)
+{
+    size_t got = 1;
+    while (got && *size < room) {
+        TSR_TRY(source->read(source->cookie, data + *size, room - *size, &got));
+        *size += got;
+    }
+    return TSR_OK;
+}
+
 /* All that is left of a source, at most TSRI_COMPACT_MAX bytes. */
 static tsr_error read_all(tsr_context *ctx, const tsr_source *source,
                           uint8_t **data, size_t *size)
 {
-    size_t room = 1 << 14, got;
+    size_t room = 1 << 14;
 
     *size = 0;
     *data = tsri_alloc(ctx, room, 1);
     while (*data) {
-        TSR_TRY(source->read(source->cookie, *data + *size, room - *size, &got));
-        *size += got;
+        TSR_TRY(fill(source, *data, room, size));
         if (*size < room)
             return TSR_OK;
         if (room >= TSRI_COMPACT_MAX)
@@ -274,8 +285,7 @@ static tsr_error read_stream(decoding *d, const tsr_source *source, uint64_t *to
 {
     pushback p = { .source = *source };
     const tsr_source front = { &p, read_pushback };
-    tsr_error error =
-        p.source.read(p.source.cookie, p.held, sizeof p.held, &p.count);
+    tsr_error error = fill(source, p.held, sizeof p.held, &p.count);
 
     if (!error && !p.count)
         error = tsri_fail(d->ctx, TSR_E_FORMAT, "empty, not a .tess stream");

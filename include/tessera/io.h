@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-/** Where bytes come from.  `read` stores up to `size` bytes and their number
- *  in *got; TSR_OK with *got < size means the end.  Never asks to seek. */
+/** Where bytes come from.  `read` stores up to `size` >= 1 bytes and their
+ *  number in *got; it may give fewer than asked for, and 0 only at the end. */
 typedef struct tsr_source {
     void *cookie;
     tsr_error (*read)(void *cookie, void *data, size_t size, size_t *got);
