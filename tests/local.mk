@@ -10,10 +10,10 @@ check_PROGRAMS += tests/test_vq
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_iconv tests/test_image
+noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_nn
 check_PROGRAMS += tests/test_bigtable tests/test_stream tests/test_golden
 check_PROGRAMS += tests/test_iconv
-check_PROGRAMS += tests/test_nn
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
