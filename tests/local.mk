@@ -16,6 +16,7 @@ check_PROGRAMS += tests/test_bigtable tests/test_stream tests/test_golden
 check_PROGRAMS += tests/test_iconv
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed
+CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
