@@ -4,7 +4,7 @@
 
 Each is reduced with a Lanczos filter, which removes the traces of the JPEG it came from: by 3 where the short side
 has 2400 pixels or more, by 2 from 1400, else by 1.5.  Then the middle, at most 1152x768 (768x1152 if upright), is
-saved as 8-bit sRGB PNG.  Needs apt, dpkg-deb and Pillow (python3-pil).
+saved as 8-bit sRGB PNG, and as PPM for programs that read no PNG.  Needs apt, dpkg-deb and Pillow (python3-pil).
 """
 import argparse
 import io
@@ -48,6 +48,12 @@ def to_srgb(im, cms):
     return im.convert("RGB")
 
 
+def middle_of(im, size):
+    w, h = min(im.width, size[0]), min(im.height, size[1])
+    x, y = (im.width - w) // 2, (im.height - h) // 2
+    return im.crop((x, y, x + w, y + h))
+
+
 def prepare(source, target):
     from PIL import Image, ImageCms, ImageOps
     Image.MAX_IMAGE_PIXELS = None
@@ -56,10 +62,9 @@ def prepare(source, target):
     factor = 3 if short >= 2400 else 2 if short >= 1400 else 1.5
     im = im.resize((round(im.width / factor), round(im.height / factor)), Image.LANCZOS)
     limit = (1152, 768) if im.width >= im.height else (768, 1152)
-    w, h = min(im.width, limit[0]), min(im.height, limit[1])
-    x, y = (im.width - w) // 2, (im.height - h) // 2
-    im = im.crop((x, y, x + w, y + h))
+    im = middle_of(im, limit)
     im.info = {}
+    im.save(target.with_suffix(".ppm"))
     im.save(target.with_suffix(".part"), "PNG")
     target.with_suffix(".part").rename(target)
 
@@ -74,6 +79,25 @@ def photos(folder):
             prepare(unpack(package, folder) / file, target)
         out.append(target)
     return out
+
+
+def large(folder, size):
+    """The middle of an unreduced photograph as PPM, for speed alone."""
+    from PIL import Image
+    target = folder / "photos" / f"large-{size[0]}x{size[1]}.ppm"
+    if not target.exists():
+        file = {name: unpack(package, folder) / file for name, package, file, _ in photo_list()}["leaves"]
+        middle_of(Image.open(file).convert("RGB"), size).save(target)
+    return target
+
+
+def middle(photo, folder, size):
+    """The middle of a prepared photograph as PPM."""
+    from PIL import Image
+    target = folder / "photos" / f"{photo.stem}-{size[0]}x{size[1]}.ppm"
+    if not target.exists():
+        middle_of(Image.open(photo), size).save(target)
+    return target
 
 
 def main():
