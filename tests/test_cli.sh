@@ -35,7 +35,7 @@ refuses "truncated PAM" 2 cut.pam "too early" encode cut.pam
 refuses "PNM of absurd size" 2 huge.ppm "size" encode huge.ppm
 refuses "PNM without pixels" 2 zero.pgm "size" encode zero.pgm
 refuses "JPEG" 2 photo.jpg "JPEG.*djpeg" encode photo.jpg
-refuses ".tess given to encode" 2 a.tess "already" encode a.tess x.tess
+refuses ".tess given to encode" 2 a.tess "not a picture" encode a.tess x.tess
 refuses "picture over -max_pixels" 4 a.png "pixels" encode -max_pixels 100 \
     a.png x.tess
 refuses "missing stream" 1 gone.tess "No such file" decode gone.tess
@@ -129,15 +129,20 @@ run models verify
 verdict "models verify" "$(test $rc = 0 || echo " status $rc")"
 TESSERA_MODELS=$work/models
 run models
-verdict "models list" "$(test $rc = 0 && grep -q 'tiny.*hyper' "$work/out" ||
+verdict "models list" "$(test $rc = 0 && grep -q '^photo  *hyper' "$work/out" ||
     echo " status $rc")"
+TESSERA_MODELS=$work/models:$work/other:$work/models run models list
+verdict "models list, one folder twice" "$(
+    test "$(grep -c '^photo ' "$work/out")" = 1 &&
+    test "$(grep -c '^other ' "$work/out")" = 1 || echo " not once each")"
 
 # --- output that cannot be written -----------------------------------------
 mkdir folder
 refuses "output in a missing folder" 1 gone/x.tess "No such file" \
     encode a.png gone/x.tess
 refuses "output is a folder" 1 folder "folder" encode a.png folder
-refuses "output is the input" 1 a.png "input" encode -y a.png a.png
+refuses "output is the input" 1 a.tess "input" encode -y a.tess
+refuses "encode into a picture's name" 1 x.png "writes .tess" encode a.png x.png
 refuses "unknown extension" 1 x.webp "unknown picture format" \
     decode a.tess x.webp
 refuses "no extension" 1 picture "-f" decode a.tess picture
@@ -147,7 +152,7 @@ if test -w /dev/full; then
     refuses "full device, encode" 1 /dev/full "No space" encode a.png /dev/full
 fi
 (
-    ulimit -f 8
+    ulimit -f 32
     refuses "full disk" 1 x.ppm "File too large" decode a.tess x.ppm
 ) > "$work/limited"
 count=$((count + 1))
@@ -177,7 +182,7 @@ refuses "no overwriting without a terminal" 1 x.tess "-y" encode a.png x.tess
 refuses "-n" 1 x.tess "exists" encode -n a.png x.tess
 refuses "-n wins over -y" 1 x.tess "exists" encode -y -n a.png x.tess
 refuses "-nostdin" 1 x.tess "-y" encode -nostdin a.png x.tess
-refuses "a .part of another run" 1 y.tess ".part" encode a.png y.tess
+refuses "a .part of another run" 1 y.tess.part "-y removes" encode a.png y.tess
 refuses "failure under -y leaves the old file" 2 cut.png "" \
     encode -y cut.png x.tess
 run encode -y a.png x.tess

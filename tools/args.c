@@ -18,7 +18,7 @@ const opt args_output_options[] = {
     { "-n", NULL, "never overwrite", OPT_FLAG, FIELD(no), 0, 0 },
     { "-nostdin", NULL, "never ask on the terminal", OPT_FLAG, FIELD(nostdin),
       0, 0 },
-    { "-stats", NULL, "progress line although stderr is no terminal", OPT_FLAG,
+    { "-stats", NULL, "a progress line also where stderr is no terminal", OPT_FLAG,
       FIELD(stats), 0, 0 },
     { "-nostats", NULL, "no progress line", OPT_FLAG, FIELD(nostats),
       0, 0 },
@@ -28,11 +28,11 @@ const opt args_output_options[] = {
 };
 
 const opt args_engine_options[] = {
-    { "-model", "NAME", "name or path of the model", OPT_TEXT, FIELD(model),
+    { "-model", "NAME", "name or path of the model; see tessera models", OPT_TEXT, FIELD(model),
       0, 0 },
     { "-threads", "N", "worker threads; 0, the default, is one per processor",
       OPT_INT, FIELD(threads), 0, 256 },
-    { "-max_pixels", "N", "refuse larger pictures", OPT_NUMBER,
+    { "-max_pixels", "N", "refuse larger pictures; default 2147483647", OPT_NUMBER,
       FIELD(max_pixels), 1, 2147483647.0 },
     { "-backend", "NAME", "auto, onednn or c", OPT_TEXT, FIELD(backend), 0, 0 },
     { "-cpuflags", "SET", "0, avx2, avx512: allow only these; for tests",

@@ -11,7 +11,7 @@ static const opt encode_options[] = {
       offsetof(args, in), 0, 0 },
     { "-q --quality", "N", "0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
-    { "-c:v --codec", "NAME", "the codec; default: that of the model", OPT_TEXT,
+    { "-c:v --codec", "NAME", "take a model of this codec: hyper or mcquic", OPT_TEXT,
       offsetof(args, codec), 0, 0 },
     { "-noalpha", NULL, "drop the alpha plane, which is kept exactly otherwise",
       OPT_FLAG, offsetof(args, noalpha), 0, 0 },
@@ -80,6 +80,15 @@ static int encode_picture(tsr_context *ctx, tsr_model *model, const args *a,
     return rc_close ? rc_close : rc;
 }
 
+/* Nobody wants a .tess stream in a file called .png. */
+static int check_name(const char *out)
+{
+    if (!picture_named(out))
+        return RC_OK;
+    return say_error(RC_USAGE, out, "is the name of a picture, and encode"
+                     " writes .tess");
+}
+
 static int run(args *a)
 {
     char made[NAME_SIZE];
@@ -88,6 +97,8 @@ static int run(args *a)
     input in = { 0 };
     int rc = command_paths(a, NULL, ".tess", made);
 
+    if (!rc)
+        rc = check_name(a->out);
     if (!rc)
         rc = input_open(&in, a->in);
     if (!rc)
@@ -110,7 +121,9 @@ const command command_encode = {
         "  tessera encode -q 70 -i photo.png small.tess\n"
         "  djpeg photo.jpg | tessera encode -i - -o photo.tess\n",
     .notes =
-        "Reads PNG of any kind and PNM (P2, P3, P5, P6, PAM).\n",
+        "Reads PNG of any kind and PNM (P2, P3, P5, P6, PAM). The model is \"photo\"\n"
+        "if none is named. An existing file is overwritten with -y, or after a\n"
+        "question on a terminal.\n",
     .tables = { encode_options, args_output_options, args_engine_options,
                 args_common_options },
     .run = run

@@ -6,10 +6,14 @@
 #include "tools/engine.h"
 #include "tools/say.h"
 
+enum { MAX_NAMES = 256, MAX_NAME = 64 };
+
 /* What a walk through the model files carries along. */
 typedef struct tour {
     tsr_context *ctx;
     int found, rc;
+    char name[MAX_NAMES][MAX_NAME]; /* those that are listed already */
+    int names;
 } tour;
 
 static void print_hash(const uint8_t *hash, int bytes)
@@ -24,25 +28,45 @@ static const char *meta(const tsr_model *model, const char *key)
     return text ? text : "-";
 }
 
-static int bad_model(const char *path, tsr_error error)
+/* The name that -model wants: that of the file, without its extension. */
+static void name_of(const char *path, char name[MAX_NAME])
 {
-    const char *text = say_take_detail();
-    return say_error(RC_MODEL, path, "%s",
-                     *text ? text : tsr_error_string(error));
+    const char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    const char *dot = strrchr(base, '.');
+    snprintf(name, MAX_NAME, "%.*s", (int)(dot ? dot - base : MAX_NAME), base);
+}
+
+/* Whether an earlier folder has a model of that name, which hides this one;
+ * takes the name down if not. */
+static int is_hidden(tour *t, const char *name)
+{
+    for (int i = 0; i < t->names; i++)
+        if (!strcmp(t->name[i], name))
+            return 1;
+    if (t->names < MAX_NAMES)
+        snprintf(t->name[t->names++], MAX_NAME, "%s", name);
+    return 0;
 }
 
 static int list_one(void *cookie, const char *path)
 {
     tour *t = cookie;
+    char name[MAX_NAME];
     tsr_model *model;
-    const tsr_error error = tsr_model_open(&model, t->ctx, path);
+    tsr_error error;
+
+    name_of(path, name);
+    if (is_hidden(t, name))
+        return 0;
+    error = tsr_model_open(&model, t->ctx, path);
     if (error) {
-        t->rc = bad_model(path, error);
+        t->rc = say_failure_as(RC_MODEL, path, error);
         return 0;
     }
     t->found++;
-    printf("%-16s %-8s %9.2f  ", tsr_model_name(model),
-           tsr_model_codec(model), (double)tsr_model_file_bytes(model) / 1e6);
+    printf("%-16s %-8s %9.2f  ", name, tsr_model_codec(model),
+           (double)tsr_model_file_bytes(model) / 1e6);
     print_hash(tsr_model_hash(model), 8);
     printf("  %s\n", meta(model, "license"));
     tsr_model_unref(&model);
@@ -51,7 +75,7 @@ static int list_one(void *cookie, const char *path)
 
 static int list(tsr_context *ctx)
 {
-    tour t = { ctx, 0, RC_OK };
+    tour t = { .ctx = ctx };
     printf("%-16s %-8s %9s  %-16s  %s\n", "name", "codec", "MB", "hash",
            "licence");
     tsr_model_files(list_one, &t);
@@ -91,9 +115,18 @@ static int info(tsr_context *ctx, const char *name)
 
 static int print_folder(void *cookie, const char *folder)
 {
-    (void)cookie;
+    ++*(int *)cookie;
     printf("%s\n", folder);
     return 0;
+}
+
+static int folders(void)
+{
+    int count = 0;
+    tsr_model_folders(print_folder, &count);
+    return count ? RC_OK
+                 : say_error(RC_MODEL, NULL, "no model folder exists;"
+                             " $TESSERA_MODELS can name some");
 }
 
 static int path(tsr_context *ctx, const char *name)
@@ -114,7 +147,7 @@ static int verify_one(void *cookie, const char *name)
     const tsr_error error = tsr_model_open(&model, t->ctx, name);
     t->found++;
     if (error) {
-        t->rc = bad_model(name, error);
+        t->rc = say_failure_as(RC_MODEL, name, error);
         return 0;
     }
     printf("%s: sound\n", tsr_model_path(model));
@@ -124,7 +157,7 @@ static int verify_one(void *cookie, const char *name)
 
 static int verify(tsr_context *ctx, const args *a)
 {
-    tour t = { ctx, 0, RC_OK };
+    tour t = { .ctx = ctx };
     for (int i = 1; i < a->files; i++)
         verify_one(&t, a->file[i]);
     if (a->files < 2)
@@ -139,10 +172,8 @@ static int act(tsr_context *ctx, const args *a)
         return list(ctx);
     if (!strcmp(verb, "info") && a->files == 2)
         return info(ctx, a->file[1]);
-    if (!strcmp(verb, "path") && a->files < 2) {
-        tsr_model_folders(print_folder, NULL);
-        return RC_OK;
-    }
+    if (!strcmp(verb, "path") && a->files < 2)
+        return folders();
     if (!strcmp(verb, "path") && a->files == 2)
         return path(ctx, a->file[1]);
     if (!strcmp(verb, "verify"))
@@ -165,10 +196,15 @@ const command command_models = {
     .name = "models",
     .summary = "the models on this machine",
     .usage =
-        "  tessera models                 all of them\n"
+        "  tessera models                 all of them; also: models list\n"
         "  tessera models info photo      one of them\n"
         "  tessera models path            the folders they are looked for in\n"
-        "  tessera models verify          compare every hash\n",
+        "  tessera models path photo      the file of one\n"
+        "  tessera models verify          compares the hashes of all\n"
+        "  tessera models verify photo    that of one\n",
+    .notes =
+        "The folders: those of $TESSERA_MODELS, separated by colons, the\n"
+        "user's, the installed one; of two models of a name the first counts.\n",
     .tables = { args_common_options },
     .run = run
 };

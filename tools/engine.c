@@ -44,13 +44,9 @@ int engine_open(tsr_context **ctx, const args *a)
 int engine_open_model(tsr_model **model, tsr_context *ctx, const char *name)
 {
     const tsr_error error = tsr_model_open(model, ctx, name);
-    const char *text;
-    if (!error)
-        return RC_OK;
-    text = say_take_detail();
-    return say_error(error == TSR_E_NOMEM ? RC_MACHINE : RC_MODEL, NULL, "%s%s",
-                     *text ? "" : "model: ",
-                     *text ? text : tsr_error_string(error));
+    return error ? say_failure_as(error == TSR_E_NOMEM ? RC_MACHINE : RC_MODEL,
+                                  NULL, error)
+                 : RC_OK;
 }
 
 /* The search for a model of one codec. */

@@ -11,15 +11,18 @@
 
 /* The one file to remove when a signal comes; set and cleared as a whole. */
 static const char *volatile unfinished;
+static volatile sig_atomic_t on_terminal;
 
 static void stop(int number)
 {
-    static const char text[] = "\ntessera: stopped by a signal\n";
+    /* On a terminal the line holds ^C or the progress. */
+    static const char text[] = "\r\033[Ktessera: stopped by a signal\n";
+    const size_t skip = on_terminal ? 0 : 4;
     const char *path = unfinished;
     (void)number;
     if (path)
         unlink(path);
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+    if (write(STDERR_FILENO, text + skip, sizeof text - 1 - skip) < 0)
         _exit(RC_SIGNAL);
     _exit(RC_SIGNAL);
 }
@@ -29,6 +32,7 @@ void output_catch_signals(void)
     static const int ending[] = { SIGINT, SIGTERM, SIGHUP };
     struct sigaction action = { .sa_handler = stop }, old;
 
+    on_terminal = isatty(STDERR_FILENO);
     sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof ending / sizeof *ending; i++)
         if (!sigaction(ending[i], NULL, &old) && old.sa_handler != SIG_IGN)
@@ -97,9 +101,10 @@ static int open_part(output *out, const args *a)
     if (fd < 0 && errno == EEXIST && a->yes && !unlink(out->part))
         fd = open(out->part, O_WRONLY | O_CREAT | O_EXCL, 0666);
     if (fd < 0) {
-        const int why = errno;
-        say_error(RC_USAGE, out->name, "%s%s", strerror(why), why == EEXIST ?
-                  ": a .part of it, from another run; -y removes it" : "");
+        const char *hint = errno == EEXIST ? ", from another run; -y removes it"
+                                           : "";
+        say_error(RC_USAGE, errno == EEXIST ? out->part : out->name, "%s%s",
+                  strerror(errno), hint);
         free(out->part);
         out->part = NULL;
         return RC_USAGE;

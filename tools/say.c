@@ -110,11 +110,19 @@ const char *say_take_detail(void)
     return taken;
 }
 
-int say_failure(const char *file, tsr_error error)
+int say_failure_as(int rc, const char *file, tsr_error error)
 {
     const char *text = say_take_detail();
-    return say_error(say_rc(error), file, "%s",
-                     *text ? text : tsr_error_string(error));
+    const size_t n = file ? strlen(file) : 0;
+    /* The library names a model's file itself, now and then. */
+    if (n && !strncmp(text, file, n) && text[n] == ':')
+        file = NULL;
+    return say_error(rc, file, "%s", *text ? text : tsr_error_string(error));
+}
+
+int say_failure(const char *file, tsr_error error)
+{
+    return say_failure_as(say_rc(error), file, error);
 }
 
 void say_rest(void)

@@ -26,6 +26,7 @@ int say_error(int rc, const char *file, const char *format, ...)
 
 /** The same for a failed library call: the library's own words. */
 int say_failure(const char *file, tsr_error error);
+int say_failure_as(int rc, const char *file, tsr_error error);
 
 /** The exit status that belongs to `error`. */
 int say_rc(tsr_error error);

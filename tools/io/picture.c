@@ -26,8 +26,10 @@ static const char *guess(const input *in)
     static const struct { const char *magic; size_t n; const char *text; }
     kinds[] = {
         { "\xff\xd8\xff", 3, "a JPEG file; djpeg makes a PNM of it" },
-        { "\x89TSR", 4, "a .tess file already" },
-        { "\xc7\x54", 2, "a .tess file already" },
+        { "\x89TSR", 4, "a .tess file, not a picture; tessera"
+          " decode makes one of it" },
+        { "\xc7\x54", 2, "a .tess file, not a picture; tessera"
+          " decode makes one of it" },
         { "RIFF", 4, "a RIFF file (WebP?); dwebp makes a PNG of it" },
         { "GIF8", 4, "a GIF file" },
     };
@@ -76,11 +78,22 @@ static const picture_format *by_name(const char *name)
     return NULL;
 }
 
+static const char *last_dot(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strrchr(slash ? slash : path, '.');
+}
+
+int picture_named(const char *path)
+{
+    const char *dot = last_dot(path);
+    return dot && by_name(dot + 1);
+}
+
 const picture_format *picture_writer(const char *name, const char *path)
 {
     const picture_format *format;
-    const char *slash = strrchr(path, '/');
-    const char *dot = strrchr(slash ? slash : path, '.');
+    const char *dot = last_dot(path);
 
     if (!name && args_is_pipe(path))
         return &picture_png;

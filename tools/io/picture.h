@@ -44,6 +44,9 @@ tsr_error picture_fail(picture_why *why, tsr_error error, const char *format,
  *  has said what was wrong. */
 int picture_read(tsr_context *ctx, input *in, tsr_image *image);
 
+/** Whether the extension of `path` is that of a picture format. */
+int picture_named(const char *path);
+
 /** The format to write `path` in: -f `name` if not NULL, else by the path's
  *  extension, png for a pipe.  NULL: has said that there is none. */
 const picture_format *picture_writer(const char *name, const char *path);
