@@ -40,6 +40,10 @@ verdict "every file ends with a line end" "$(
     done)"
 verdict "every file has its licence line" "$(
     files $code $build | xargs grep -L 'SPDX-License-Identifier: ')"
+# Programs may have names without an ending.
+verdict "every script has its licence line" "$(
+    find quickstart autogen.sh bench tests training -type f ! -name '*.*' \
+        -exec grep -l '^#!' {} + | xargs grep -L 'SPDX-License-Identifier: ')"
 verdict "no carriage returns" "$(
     files $code $build $text | xargs grep -l "$(printf '\r')")"
 # A manual may have an example in /tmp, code may not.

@@ -61,10 +61,13 @@ static double left(const progress *p, double seconds)
 static void write_line(const progress *p, double seconds)
 {
     const char *slash = strrchr(p->what, '/');
+    const char *name = slash ? slash + 1 : p->what;
     const long to_go = (long)(left(p, seconds) + 0.999);
-    say_status("%.40s: %3.0f %%  %.2f MP/s  %ld:%02ld left",
-               slash ? slash + 1 : p->what, 100 * p->done, speed(p, seconds),
-               to_go / 60, to_go % 60);
+    if (p->done > 0)
+        say_status("%.40s: %3.0f %%  %.2f MP/s  %ld:%02ld left", name,
+                   100 * p->done, speed(p, seconds), to_go / 60, to_go % 60);
+    else
+        say_status("%.40s:   0 %%", name);
 }
 
 static void write_keys(const progress *p, double seconds)
@@ -79,7 +82,7 @@ static int report(void *cookie, double done)
     progress *p = cookie;
     const double t = now();
     p->done = done;
-    if (t - p->shown < interval)
+    if (done < 1 && t - p->shown < interval)
         return 0;
     p->shown = t;
     if (p->line)
