@@ -114,7 +114,6 @@ class Trainer:
         self.crops = data.Crops(pictures, device)
         torch.manual_seed(args.seed)
         self.net = M.Hyper().to(device)
-        self.steps_before = 0
         if args.resume:
             self.load(args.resume)
         else:
