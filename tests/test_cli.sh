@@ -206,6 +206,8 @@ refuses "unknown option, far" 1 --zzzzzz "help encode" encode --zzzzzz a.png
 refuses "option without a value" 1 -q "wants a value" encode a.png x.tess -q
 refuses "quality over 100" 1 101 "from 0 to 100" encode -q 101 a.png x.tess
 refuses "quality in words" 1 best "number" encode -q best a.png x.tess
+refuses "quality in words, --long=" 1 "--quality best: a" "number" \
+    encode --quality=best a.png x.tess
 refuses "not a number" 1 nan "number" encode -q nan a.png x.tess
 refuses "part of a thread" 1 1.5 "number" encode -threads 1.5 a.png x.tess
 refuses "threads below 0" 1 -1 "number" encode -threads -1 a.png x.tess
@@ -225,6 +227,13 @@ refuses "compare of different sizes" 1 b.png "17 x 31" compare a.png b.png
 refuses "compare with a missing one" 1 gone.png "No such" compare a.png gone.png
 refuses "-progress where the data goes" 1 pipe:1 "stdout" \
     encode -progress pipe:1 a.png -
+refuses "-progress into the input" 1 a.png "overwrite the input" \
+    encode -progress a.png a.png x.tess
+refuses "-progress into the output" 1 x.tess "overwrite the output" \
+    encode -progress x.tess a.png x.tess
+refuses "an empty name" 1 "the input" "empty" encode "" x.tess
+refuses "an empty output" 1 "the output" "empty" encode a.png ""
+refuses "an option for a command" 1 "'-i'" "command" -i a.png x.tess
 run encode -v quiet gone.png
 verdict "-v quiet" "$(test $rc = 1 && test ! -s "$work/err" ||
     echo " status $rc")"

@@ -162,8 +162,9 @@ static int unknown(const command *cmd, const char *arg, const char *word)
 
 static int bad_value(const opt *o, const char *arg, const char *text)
 {
-    return say_error(RC_USAGE, NULL, "%s %s: a number from %.0f to %.0f is"
-                     " wanted", arg, text, o->min, o->max);
+    return say_error(RC_USAGE, NULL, "%.*s %s: a number from %.0f to %.0f is"
+                     " wanted", (int)strcspn(arg, "="), arg, text, o->min,
+                     o->max);
 }
 
 static int store(args *a, const opt *o, const char *arg, const char *text)

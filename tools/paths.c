@@ -35,6 +35,9 @@ int command_paths(args *a, const char *from, const char *to,
         a->out = a->file[used++];
     if (!a->in)
         return say_error(RC_USAGE, NULL, "no input; -i FILE names it");
+    if (!*a->in || (a->out && !*a->out))
+        return say_error(RC_USAGE, NULL, "the name of the %s is empty",
+                         *a->in ? "output" : "input");
     if (used < a->files)
         return say_error(RC_USAGE, a->file[used],
                          "one input and one output at a time");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include "tools/progress.h"
@@ -16,8 +17,19 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int open_url(progress *p, const char *url, const char *out)
+static int same_file(const char *a, const char *b)
 {
+    struct stat x, y;
+    return !strcmp(a, b) || (!stat(a, &x) && !stat(b, &y) &&
+                             x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+static int open_url(progress *p, const args *a, const char *out)
+{
+    const char *url = a->progress;
+    if (!args_is_pipe(url) && (same_file(url, a->in) || same_file(url, out)))
+        return say_error(RC_USAGE, url, "-progress would overwrite the %s",
+                         same_file(url, out) ? "output" : "input");
     if (!strcmp(url, "-") || !strcmp(url, "pipe:1")) {
         if (args_is_pipe(out))
             return say_error(RC_USAGE, NULL,
@@ -36,7 +48,7 @@ int progress_open(progress *p, const args *a, const char *out)
 {
     *p = (progress){ .what = out, .start = now() };
     p->line = !a->nostats && (a->stats || isatty(STDERR_FILENO));
-    return a->progress ? open_url(p, a->progress, out) : RC_OK;
+    return a->progress ? open_url(p, a, out) : RC_OK;
 }
 
 double progress_seconds(const progress *p)

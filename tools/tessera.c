@@ -31,6 +31,9 @@ static int unknown(const char *name)
 {
     const command *const *at = commands;
     const char *nearest = args_nearest(name, next_command, &at);
+    if (name[0] == '-')
+        return say_error(RC_USAGE, NULL, "'%s' where a command is wanted; see"
+                         " 'tessera help'", name);
     if (nearest)
         return say_error(RC_USAGE, NULL, "unknown command '%s'; did you mean"
                          " '%s'?", name, nearest);
@@ -57,7 +60,7 @@ static int overview(void)
 static int help(int argc, char **argv)
 {
     const command *cmd;
-    if (argc < 1)
+    if (argc < 1 || !strcmp(argv[0], "help"))
         return overview();
     cmd = find(argv[0]);
     if (!cmd)
