@@ -53,6 +53,12 @@ refuses "compact stream with a flipped byte" 2 bad.tess "" decode bad.tess \
 head -c 150 a.tess > short.tess
 refuses "compact stream, truncated" 2 short.tess "" decode short.tess x.png
 head -c 5 a.tess > stub.tess
+for file in bad short; do
+    run info --check $file.tess
+    verdict "info --check of $file.tess" "$(test $rc = 2 || echo " status $rc;"
+        one_line $file.tess damaged
+        grep -q '^check  *damaged' "$work/out" || echo " not said")"
+done
 refuses "5 bytes of a stream" 2 stub.tess "" decode stub.tess x.png
 
 # --- damage in the container: what is whole is kept ------------------------
@@ -112,6 +118,13 @@ refuses "the stream's model is not here" 3 a.tess "model" decode a.tess x.png
 run info a.tess
 verdict "info without the model" "$(test $rc = 0 &&
     grep -q 'not on this machine' "$work/out" || echo " status $rc")"
+run info --check a.tess
+verdict "info --check without the model" "$(test $rc = 3 || echo " status $rc;"
+    one_line a.tess "cannot be checked"
+    grep -q 'not possible' "$work/out" || echo " not said")"
+run info --check c.tess
+verdict "info --check without the model, container" "$(
+    test $rc = 0 || echo " status $rc")"
 run info c.tess
 verdict "info without the model, container" "$(test $rc = 0 &&
     grep -q 'not on this machine' "$work/out" || echo " status $rc")"

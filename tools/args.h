@@ -16,6 +16,7 @@ typedef struct args {
     double quality;
     int threads;
     double max_pixels;
+    double max_memory;  /**< bytes; 0, the default, is the library's */
     int yes, no, nostdin, stats, nostats, hide_banner;
     int container, noalpha;
     int json, check;

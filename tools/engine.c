@@ -34,6 +34,8 @@ int engine_open(tsr_context **ctx, const args *a)
     tsr_context_settings_init(&s);
     s.threads = a->threads;
     s.max_pixels = (uint64_t)a->max_pixels;
+    if (a->max_memory > 0)
+        s.max_memory = (uint64_t)a->max_memory;
     s.logger = say_logger();
     if (a->backend)
         s.backend = a->backend;
