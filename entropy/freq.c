@@ -73,20 +73,34 @@ tsr_error tsri_freq_normalise(const uint64_t *count, int n, int bits,
     return TSR_OK;
 }
 
-/* freq[k] >= 1 for all by taking from the first of the smallest above 1. */
+static int next_empty(const uint32_t *freq, int n, int from)
+{
+    while (from < n && freq[from])
+        from++;
+    return from;
+}
+
+/* freq[k] >= 1 for all, each by taking from the first of the smallest above 1.
+ * Who has given is then the smallest and gives until one is left, so all of
+ * one frequency give in turn; there are few different ones in a sum of 2^16. */
 static bool fill_empty(uint32_t *freq, int n)
 {
-    for (int i = 0; i < n; i++) {
-        int donor = -1;
-        if (freq[i])
-            continue;
-        for (int k = 0; k < n; k++)
-            if (freq[k] > 1 && (donor < 0 || freq[k] < freq[donor]))
-                donor = k;
-        if (donor < 0)
+    int empty = next_empty(freq, n, 0);
+
+    while (empty < n) {
+        uint32_t least = 0;
+        for (int i = 0; i < n; i++)
+            if (freq[i] > 1 && (!least || freq[i] < least))
+                least = freq[i];
+        if (!least)
             return false;
-        freq[donor]--;
-        freq[i]++;
+        for (int i = 0; i < n && empty < n; i++)
+            for (uint32_t left = freq[i] == least ? least : 0;
+                 left > 1 && empty < n; left--) {
+                freq[i]--;
+                freq[empty] = 1;
+                empty = next_empty(freq, n, empty + 1);
+            }
     }
     return true;
 }

@@ -32,7 +32,7 @@ tsr_error tsri_freq_normalise(const uint64_t *count, int n, int bits,
  * cdf  out, n + 1: cdf[0] = 0, strictly rising, cdf[n] = 65536
  *
  * Returns TSR_OK; TSR_E_CORRUPT no such table exists (NaN, negative, all 0).
- * Time: up to n^2 when many symbols are empty.
+ * Time: n for every different frequency that gives some away, at most 361.
  */
 tsr_error tsri_cdf_from_pmf(const float *pmf, int n, uint32_t *cdf);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <math.h>
+#include <time.h>
 #include "tests/check.h"
 #include "entropy/freq.h"
 
@@ -74,12 +75,79 @@ static void test_random(void **state)
     }
 }
 
+/* The rule of freq.h, one step at a time, from the frequencies before it. */
+static void fill_slowly(uint32_t *freq, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int donor = -1;
+        for (int k = 0; k < n; k++)
+            if (freq[k] > 1 && (donor < 0 || freq[k] < freq[donor]))
+                donor = k;
+        if (!freq[i]) {
+            freq[donor]--;
+            freq[i]++;
+        }
+    }
+}
+
+/* Random frequencies of a sum of 2^16, many of them 0: the float rule gives
+ * them back, so that only the filling is left. */
+static void test_empty(void **state)
+{
+    enum { N = 500 };
+    float pmf[N];
+    uint32_t freq[N], cdf[N + 1];
+    check_rng r = { 5 };
+    (void)state;
+    for (int round = 0; round < 200; round++) {
+        uint32_t left = 65536;
+        for (int i = 0; i < N; i++) {
+            freq[i] = check_below(&r, 3) ? 0 : check_below(&r, 1 + left / 4);
+            if (round % 2 && freq[i] > 5)
+                freq[i] = 1 + freq[i] % 5;
+            left -= freq[i];
+        }
+        freq[N - 1 - round] += left;
+        for (int i = 0; i < N; i++)
+            pmf[i] = (float)freq[i] / 65536;
+        fill_slowly(freq, N);
+        assert_int_equal(tsri_cdf_from_pmf(pmf, N, cdf), TSR_OK);
+        for (int i = 0; i < N; i++)
+            assert_int_equal(cdf[i + 1] - cdf[i], freq[i]);
+    }
+}
+
+/* Tables that a file may hold and nobody trained: no time is lost on them. */
+static void test_empty_time(void **state)
+{
+    enum { N = 65536 };
+    static float pmf[N];
+    static uint32_t cdf[N + 1];
+    const clock_t start = clock();
+    (void)state;
+    pmf[0] = 1;
+    assert_int_equal(tsri_cdf_from_pmf(pmf, N, cdf), TSR_OK);
+    assert_int_equal(cdf[N - 1], N - 1);
+    for (int i = 0; i < N; i++)
+        pmf[i] = i % 2 ? 0x1p-15f : 0;
+    assert_int_equal(tsri_cdf_from_pmf(pmf, N, cdf), TSR_OK);
+    assert_int_equal(cdf[N - 1], N - 1);
+    for (int i = 0; i < N; i++) /* as many different ones as can be */
+        pmf[i] = i < 360 ? ldexpf((float)i + 1, -16) : 0;
+    pmf[N - 1] = ldexpf(65536 - 360 * 361 / 2, -16);
+    assert_int_equal(tsri_cdf_from_pmf(pmf, N, cdf), TSR_OK);
+    assert_int_equal(cdf[N - 1], N - 1);
+    assert_true(clock() - start < CLOCKS_PER_SEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_random),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_empty_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
