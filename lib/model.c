@@ -379,15 +379,18 @@ struct by_hash {
     const uint8_t *hash;
     size_t bytes;
     tsr_model *found;
+    bool no_memory;
 };
 
 static int try_hash(void *cookie, const char *path)
 {
     struct by_hash *want = cookie;
     tsr_model *m;
+    const tsr_error error = open_path(&m, want->ctx, path);
 
-    if (open_path(&m, want->ctx, path))
-        return 0;
+    want->no_memory = error == TSR_E_NOMEM;
+    if (error)
+        return want->no_memory;
     if (!memcmp(m->hash, want->hash, want->bytes)) {
         want->found = m;
         return 1;
@@ -399,7 +402,7 @@ static int try_hash(void *cookie, const char *path)
 tsr_error tsr_model_open_hash(tsr_model **model, tsr_context *ctx,
                               const uint8_t *hash, size_t bytes)
 {
-    struct by_hash want = { ctx, hash, bytes, NULL };
+    struct by_hash want = { .ctx = ctx, .hash = hash, .bytes = bytes };
     const tsr_logger logger = ctx->logger;
 
     *model = NULL;
@@ -411,6 +414,8 @@ tsr_error tsr_model_open_hash(tsr_model **model, tsr_context *ctx,
     *model = want.found;
     if (want.found)
         return TSR_OK;
+    if (want.no_memory)
+        return tsri_nomem(ctx);
     return tsri_fail(ctx, TSR_E_MODEL,
                      "no model with hash %02x%02x%02x%02x... was found", hash[0],
                      bytes > 1 ? hash[1] : 0, bytes > 2 ? hash[2] : 0,
