@@ -312,7 +312,8 @@ static tsr_error map_file(tsr_context *ctx, tsr_model *m)
     at = mmap(NULL, m->file_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
     close(fd);
     if (at == MAP_FAILED)
-        return tsri_fail(ctx, TSR_E_IO, "%s: %s", m->path, strerror(errno));
+        return tsri_fail(ctx, errno == ENOMEM ? TSR_E_NOMEM : TSR_E_IO, "%s: %s",
+                         m->path, strerror(errno));
     m->file = at;
     return TSR_OK;
 }

@@ -44,13 +44,6 @@ static int open_url(progress *p, const args *a, const char *out)
                    : say_error(RC_USAGE, url, "%s", strerror(errno));
 }
 
-int progress_open(progress *p, const args *a, const char *out)
-{
-    *p = (progress){ .what = out, .start = now() };
-    p->line = !a->nostats && (a->stats || isatty(STDERR_FILENO));
-    return a->progress ? open_url(p, a, out) : RC_OK;
-}
-
 double progress_seconds(const progress *p)
 {
     return now() - p->start;
@@ -80,6 +73,15 @@ static void write_line(const progress *p, double seconds)
                    100 * p->done, speed(p, seconds), to_go / 60, to_go % 60);
     else
         say_status("%.40s:   0 %%", name);
+}
+
+int progress_open(progress *p, const args *a, const char *out)
+{
+    *p = (progress){ .what = out, .start = now() };
+    p->line = !a->nostats && (a->stats || isatty(STDERR_FILENO));
+    if (p->line)
+        write_line(p, 0);
+    return a->progress ? open_url(p, a, out) : RC_OK;
 }
 
 static void write_keys(const progress *p, double seconds)
