@@ -23,8 +23,8 @@ def run(*command, **kw):
 def find_tessera(given):
     """The program: the one given, that of a build tree beside these scripts, or the installed one."""
     for p in (given, HERE.parent / "build" / "tessera", HERE.parent / "tessera", shutil.which("tessera")):
-        if p and Path(p).is_file():
-            return str(p)
+        if p and shutil.which(p):
+            return shutil.which(p)
     sys.exit("no program 'tessera' found: build it, or name it with --tessera")
 
 

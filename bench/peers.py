@@ -20,13 +20,8 @@ class Codec:
         self.package, self.version_command, self.bounds = package, version, bounds
 
     def command(self, which, setting, source, target):
-        fill = {"{s}": str(setting), "{in}": str(source), "{ppm}": str(source.with_suffix(".ppm")), "{out}": str(target)}
-        words = []
-        for word in getattr(self, which).split():
-            for k, v in fill.items():
-                word = word.replace(k, v)
-            words.append(word)
-        return words
+        fill = {"s": setting, "in": source, "ppm": source.with_suffix(".ppm"), "out": target}
+        return [word.format_map(fill) for word in getattr(self, which).split()]
 
     def code(self, setting, photo, folder):
         """Encode and decode; returns the coded file and the decoded picture."""
@@ -49,22 +44,23 @@ AVIF_DECODE = "avifdec -j 1 --png-compress 1 {in} {out}"
 
 def peers():
     """Each at settings that cover about 0.04 to 0.6 bits a pixel, as far as the codec goes so low."""
-    def avif(yuv):
-        return Codec("AVIF 4:%s:%s" % (yuv[1], yuv[2]), [62, 57, 51, 45, 38, 30], AVIF.replace("{yuv}", yuv), AVIF_DECODE,
+    def avif(yuv, settings):
+        return Codec(f"AVIF 4:{yuv[1]}:{yuv[2]}", settings, AVIF.replace("{yuv}", yuv), AVIF_DECODE,
                      "avif", "png", "libavif-bin", "avifenc --version", (63, 10))
-    return [avif("420"), avif("444"),
-            Codec("JPEG XL", [22, 14, 9, 6, 4, 2.5, 1.5], "cjxl --quiet --num_threads=0 -e 7 -d {s} {in} {out}",
+    return [avif("420", [62, 57, 51, 45, 38, 30]), avif("444", [62, 57, 51, 45, 38]),
+            Codec("JPEG XL", [22, 12, 7, 4.5, 2.8], "cjxl --quiet --num_threads=0 -e 7 -d {s} {in} {out}",
                   "djxl --quiet --num_threads=0 {in} {out}", "jxl", "ppm", "libjxl-tools", "cjxl --version", (25, 0.8)),
-            Codec("WebP", [0, 4, 12, 28, 50], "cwebp -quiet -m 6 -q {s} {in} -o {out}", "dwebp -quiet -ppm {in} -o {out}",
-                  "webp", "ppm", "webp", "cwebp -version", (0, 95)),
-            Codec("JPEG", [3, 6, 10, 17, 28, 45], "cjpeg -optimize -progressive -sample 2x2 -quality {s} -outfile {out} {ppm}",
+            Codec("WebP", [0, 4, 12, 28, 50], "cwebp -quiet -m 6 -q {s} {in} -o {out}",
+                  "dwebp -quiet -ppm {in} -o {out}", "webp", "ppm", "webp", "cwebp -version", (0, 95)),
+            Codec("JPEG", [3, 6, 11, 22, 42],
+                  "cjpeg -optimize -progressive -sample 2x2 -quality {s} -outfile {out} {ppm}",
                   "djpeg -ppm -outfile {out} {in}", "jpg", "ppm", "libjpeg-turbo-progs", "cjpeg -version", (1, 95))]
 
 
 def ours(tessera, settings):
     return Codec("Tessera", settings, tessera + " encode -y -nostats -threads 1 -q {s} -i {in} -o {out}",
-                 tessera + " decode -y -nostats -threads 1 -i {in} -o {out}", "tess", "ppm", "tessera", tessera + " --version",
-                 (0, 100))
+                 tessera + " decode -y -nostats -threads 1 -i {in} -o {out}", "tess", "ppm", "tessera",
+                 tessera + " --version", (0, 100))
 
 
 class Meter:
@@ -86,7 +82,8 @@ class Meter:
             files = []
             for k in (3, 4):
                 files.append(Path(folder) / f"{k}.ppm")
-                files[-1].write_bytes(b"P6 192 192 255\n" + bytes(i * i // (97 * k) % 256 for i in range(3 * 192 * 192)))
+                samples = bytes(i * i // (97 * k) % 256 for i in range(3 * 192 * 192))
+                files[-1].write_bytes(b"P6 192 192 255\n" + samples)
             got = self.compare(*files)
         return f"{got['psnr']} {got['ms_ssim']}"
 
@@ -95,7 +92,8 @@ class Meter:
             self.hashes[photo] = hashlib.sha256(photo.read_bytes()).hexdigest()[:16]
         if codec.name not in self.versions:
             self.versions[codec.name] = codec.version()
-        return " ".join([self.hashes[photo], self.versions[codec.name], codec.encode, codec.decode, str(setting), self.metric])
+        return " ".join([self.hashes[photo], self.versions[codec.name], codec.encode, codec.decode, str(setting),
+                         self.metric])
 
     def compare(self, photo, picture):
         return json.loads(run(self.tessera, "compare", "--json", photo, picture))
