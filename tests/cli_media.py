@@ -319,6 +319,11 @@ def terminal(program):
     def told(name, good):
         print("passed" if good else "failed", name)
 
+    try:
+        for end in pty.openpty():
+            os.close(end)
+    except OSError as error:
+        return print("skipped terminals:", error)
     encode = [program, "encode", "rgb4.png", "asked.tess"]
     rc, shown = on_terminal(encode)
     told("progress line on a terminal", rc == 0 and "MP/s" in shown and

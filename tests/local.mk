@@ -13,7 +13,7 @@ check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_nn
-check_PROGRAMS += tests/test_bigtable tests/test_stream tests/test_golden
+check_PROGRAMS += tests/test_golden
 check_PROGRAMS += tests/test_iconv
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed

@@ -153,7 +153,10 @@ verdict "no progress line without a terminal" "$(test ! -s "$work/err" ||
 media terminal "$tessera" > "$work/tty" 2> "$work/err" ||
     echo "failed terminal: $(tail -n 1 "$work/err")" >> "$work/tty"
 while read -r result name; do
-    verdict "$name" "$(test "$result" = passed || echo " it does not")"
+    case $result in
+    skipped) skip "$name" ;;
+    *) verdict "$name" "$(test "$result" = passed || echo " it does not")" ;;
+    esac
 done < "$work/tty"
 
 # --- metrics ---------------------------------------------------------------
