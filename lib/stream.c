@@ -376,7 +376,7 @@ static tsr_error take(tsr_stream_reader *r, const header *h, tsr_chunk *chunk)
     const uint64_t whole = h->size + h->bytes + CRC;
     const uint8_t *payload;
 
-    if (h->bytes > r->ctx->max_memory || whole > SIZE_MAX - 8) {
+    if (h->bytes > r->ctx->max_memory || h->bytes > SIZE_MAX - 2 * HEADER_WIDE) {
         lose(r, h, h->size);
         return tsri_fail(r->ctx, TSR_E_LIMIT, "a chunk of %llu bytes is over "
                          "the memory limit", (unsigned long long)h->bytes);

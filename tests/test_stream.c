@@ -320,6 +320,18 @@ static void test_absurd(void **state)
         tsr_stream_reader_close(&r);
         free(m.data);
     }
+    ctx->max_memory = UINT64_MAX; /* no limit: then what fits an address */
+    for (uint64_t k = 0; k < 48; k++) {
+        memory m = claim(UINT64_MAX - k, true);
+        const tsr_source source = { &m, mem_read };
+        tsr_stream_reader *r;
+        tsr_chunk c;
+        assert_int_equal(tsr_stream_reader_open(&r, ctx, &source), TSR_OK);
+        assert_int_equal(tsr_stream_reader_next(r, &c), TSR_E_LIMIT);
+        assert_int_equal(tsr_stream_reader_next(r, &c), TSR_E_EOF);
+        tsr_stream_reader_close(&r);
+        free(m.data);
+    }
     memory m = claim(20, true); /* a short length must not be spelled long */
     tsr_stream_damage d;
     assert_int_equal(read_file(ctx, m, &d), 0);
