@@ -5,6 +5,8 @@
 #include "tests/hyper_gen.h"
 #include <tessera/image.h>
 #include <tessera/model.h>
+#include <tessera/stream.h>
+#include "codecs/image/image_codec.h"
 
 static const char path[] = "test_image.safetensors";
 static tsr_context *loud, *quiet;
@@ -214,6 +216,79 @@ static void test_salvage(void **state)
     free(b.data);
 }
 
+/* The stream with DATA chunk i `times[i]` times, `extra` bytes after the payload
+ * of each ALPH chunk. */
+static bytes rewrite(bytes from, const int *times, size_t extra)
+{
+    bytes to = { 0 };
+    const tsr_source source = { &from, give };
+    const tsr_sink sink = { &to, take };
+    uint8_t payload[4096] = { 0 };
+    tsr_stream_reader *r;
+    tsr_stream_writer *w;
+    tsr_chunk c;
+
+    from.at = 0;
+    assert_int_equal(tsr_stream_reader_open(&r, loud, &source), TSR_OK);
+    assert_int_equal(tsr_stream_writer_open(&w, loud, &sink, TSR_KIND_IMAGE), TSR_OK);
+    while (!tsr_stream_reader_next(r, &c)) {
+        const int data = c.type == TSR_FOURCC('D', 'A', 'T', 'A');
+        const int alpha = c.type == TSR_FOURCC('A', 'L', 'P', 'H');
+        if (c.type == TSR_FOURCC('I', 'N', 'D', 'X'))
+            continue;
+        if (alpha)
+            memcpy(payload, c.data, c.bytes);
+        for (int n = data ? *times++ : 1; n > 0; n--)
+            assert_int_equal(tsr_stream_writer_chunk(
+                w, c.type, 0, 0, alpha ? payload : c.data,
+                c.bytes + (alpha ? extra : 0)), TSR_OK);
+    }
+    assert_int_equal(tsr_stream_writer_finish(w), TSR_OK);
+    tsr_stream_writer_close(&w);
+    tsr_stream_reader_close(&r);
+    return to;
+}
+
+/* A unit that is there twice does no harm, and does not stand for another. */
+static void test_twice(void **state)
+{
+    check_rng rng = { 15 };
+    tsr_image im = picture(&rng, 2100, 20, 3, 8), good, out;
+    bytes b = encode(loud, &im, 0), b2 = rewrite(b, (int[]){ 2, 1 }, 0),
+          lost = rewrite(b, (int[]){ 2, 0 }, 0);
+    (void)state;
+    assert_int_equal(decode(loud, &b, &good), TSR_OK);
+    assert_int_equal(decode(loud, &b2, &out), TSR_OK);
+    assert_memory_equal(out.data, good.data, (size_t)out.height * out.stride);
+    tsr_image_free(loud, &out);
+    assert_int_equal(decode(quiet, &lost, &out), TSR_E_CORRUPT);
+    assert_non_null(out.data);
+    tsr_image_free(quiet, &out);
+    tsr_image_free(loud, &good);
+    tsr_image_free(loud, &im);
+    free(b.data);
+    free(b2.data);
+    free(lost.data);
+}
+
+/* An alpha chunk is exactly a band. */
+static void test_alpha_rest(void **state)
+{
+    check_rng rng = { 16 };
+    tsr_image im = picture(&rng, 20, 20, 4, 8), out;
+    bytes b = encode(loud, &im, 0), same = rewrite(b, (int[]){ 1 }, 0),
+          more = rewrite(b, (int[]){ 1 }, 1);
+    (void)state;
+    assert_int_equal(decode(loud, &same, &out), TSR_OK);
+    tsr_image_free(loud, &out);
+    assert_int_equal(decode(quiet, &more, &out), TSR_E_CORRUPT);
+    tsr_image_free(quiet, &out);
+    tsr_image_free(loud, &im);
+    free(b.data);
+    free(same.data);
+    free(more.data);
+}
+
 /* A source that gives one byte at a time. */
 static void test_short_reads(void **state)
 {
@@ -279,6 +354,24 @@ static void test_limits(void **state)
     free(b.data);
 }
 
+/* Sides that an int holds, but not the number of their units. */
+static void test_area(void **state)
+{
+    const tsri_image_codec *codec = tsri_image_codec_by_id("hyper");
+    const uint8_t params[1] = { 56 };
+    void *self;
+    int units;
+    (void)state;
+    assert_int_equal(codec->open(&self, loud, model), TSR_OK);
+    assert_int_equal(codec->begin(self, 40, 30, params, 0, &units), TSR_OK);
+    assert_int_equal(units, 1);
+    codec->close(&self);
+    assert_int_equal(codec->open(&self, quiet, model), TSR_OK);
+    assert_int_equal(codec->begin(self, 1 << 27, 1 << 27, params, 0, &units),
+                     TSR_E_LIMIT);
+    codec->close(&self);
+}
+
 static int stop(void *cookie, double done)
 {
     assert_true(done >= 0 && done <= 1);
@@ -326,8 +419,10 @@ int main(void)
         cmocka_unit_test(test_shapes),   cmocka_unit_test(test_compact),
         cmocka_unit_test(test_same),     cmocka_unit_test(test_damage),
         cmocka_unit_test(test_salvage),  cmocka_unit_test(test_short_reads),
+        cmocka_unit_test(test_twice),    cmocka_unit_test(test_alpha_rest),
         cmocka_unit_test(test_wrong_model),
-        cmocka_unit_test(test_limits),   cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_limits),   cmocka_unit_test(test_area),
+        cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

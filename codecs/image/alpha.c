@@ -130,6 +130,7 @@ tsr_error tsri_alpha_decode(tsr_context *ctx, const tsr_image *image,
     const size_t b = a ? tsri_get_varint(data + a, size - a, &rows) : 0;
     uint8_t *raw;
     uLongf bytes;
+    uLong used = (uLong)(size - a - b);
     tsr_error error = TSR_OK;
 
     if (!b || y0 >= (uint64_t)image->height || rows < 1 ||
@@ -139,8 +140,8 @@ tsr_error tsri_alpha_decode(tsr_context *ctx, const tsr_image *image,
     raw = tsri_alloc(ctx, bytes, 1);
     if (!raw)
         return tsri_nomem(ctx);
-    if (uncompress(raw, &bytes, data + a + b, (uLong)(size - a - b)) != Z_OK ||
-        bytes != rows * n)
+    if (uncompress2(raw, &bytes, data + a + b, &used) != Z_OK ||
+        bytes != rows * n || used != size - a - b)
         error = TSR_E_CORRUPT;
     for (uint64_t y = 0; !error && y < rows; y++) {
         uint8_t *row = raw + y * n;

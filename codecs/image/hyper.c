@@ -130,7 +130,8 @@ static tsr_error hyper_begin(void *self, int width, int height,
     forget_picture(h);
     if (params[0] > QUALITY_TOP)
         return tsri_fail(h->ctx, TSR_E_CORRUPT, "quality code %d", params[0]);
-    if (width > SIDE_MAX || height > SIDE_MAX)
+    if (width > SIDE_MAX || height > SIDE_MAX ||
+        (uint64_t)width * (uint64_t)height > (uint64_t)INT32_MAX * STEP * STEP)
         return tsri_fail(h->ctx, TSR_E_LIMIT, "a picture of %dx%d", width, height);
     tsri_hyper_gain(&h->nets, h->nets.gain_dec, params[0], h->gain);
     h->width = width;

@@ -56,8 +56,8 @@ typedef struct tsri_image_codec {
                         tsri_image_emit emit, void *cookie,
                         const tsr_progress *progress);
 
-    /** Decodes the tokens of one unit; at most once each, any order.  Units
-     *  never given or failed leave default tokens.  TSR_E_CORRUPT when the
+    /** Decodes the tokens of one unit; any order, no unit again that was
+     *  sound.  Units never given or failed leave default tokens.  TSR_E_CORRUPT when the
      *  bytes are not exactly a unit. */
     tsr_error (*decode)(void *self, int unit, const tsri_span *layers, int n);
 

@@ -12,6 +12,7 @@ typedef struct decoding {
     tsri_image_head head;
     bool have_head, have_model_hash;
     int units_found;
+    bool *seen;                 /* of each unit: decoded; NULL: only look */
     tsr_error damage;           /* the first fault that did not stop us */
     tsr_image *image;
     tsr_image_info *info;       /* not NULL: only look */
@@ -96,7 +97,8 @@ static tsr_error start(decoding *d)
         return tsri_fail(d->ctx, TSR_E_CORRUPT,
                          "the stream has %d units, its size asks for %d", h->units,
                          units);
-    return TSR_OK;
+    d->seen = tsri_calloc(d->ctx, (size_t)units, sizeof *d->seen);
+    return d->seen ? TSR_OK : tsri_nomem(d->ctx);
 }
 
 static void count_unit(decoding *d, const tsri_span *layers)
@@ -108,7 +110,8 @@ static void count_unit(decoding *d, const tsri_span *layers)
     d->units_found++;
 }
 
-/* A unit's layers; damage in it is noted, not returned. */
+/* A unit's layers; damage in it is noted, not returned.  Of a unit that comes
+ * twice the first sound one counts. */
 static tsr_error take_unit(decoding *d, int unit, const uint8_t *data, size_t size)
 {
     tsri_span layers[TSRI_IMAGE_LAYERS_MAX];
@@ -118,10 +121,14 @@ static tsr_error take_unit(decoding *d, int unit, const uint8_t *data, size_t si
         count_unit(d, layers);
         return TSR_OK;
     }
+    if (d->seen && d->seen[unit])
+        return TSR_OK;
     if (!error)
         error = d->head.codec->decode(d->self, unit, layers, d->head.layers);
-    if (!error)
+    if (!error) {
         d->units_found++;
+        d->seen[unit] = true;
+    }
     if (error != TSR_E_CORRUPT)
         return error;
     note(d, error);
@@ -334,6 +341,7 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
         tsr_image_free(ctx, image);
     if (d.self)
         d.head.codec->close(&d.self);
+    tsri_free(ctx, d.seen);
     if (d.own_model)
         tsr_model_unref(&d.model);
     return error ? error : d.damage;
