@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "entropy/bank_impl.h"
 
-enum { LUT_ENTRIES = 16384 }; /* 32 KiB: what a level-1 cache holds */
+enum {
+    LUT_ENTRIES = 16384,    /* 64 KiB, but hot are few of many tables */
+    SLOT_ENTRIES = 1 << 17  /* 512 KiB: what a level-2 cache holds */
+};
 
 static int ceil_log2(uint32_t v)
 {
@@ -44,7 +47,7 @@ static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
 {
     tsri_rans_sym *s = &bank->sym[at];
 
-    bank->range[at] = start | f << 16;
+    bank->range[at] = (uint64_t)symbol << 32 | f << 16 | start;
     bank->cost[at] = cost(f, bank->bits);
     s->last = (uint32_t)(((uint64_t)f << (32 - bank->bits)) - 1);
     s->start = (uint16_t)start;
@@ -53,9 +56,22 @@ static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
     set_divisor(s, f);
 }
 
+static void set_slots(tsri_bank *bank, int table)
+{
+    uint32_t *slot = bank->slot + ((size_t)table << bank->bits);
+
+    for (uint32_t i = bank->first[table]; i < bank->first[table + 1]; i++) {
+        const uint32_t f = (uint32_t)bank->range[i] >> 16 & 0xffff;
+        const uint32_t entry = (uint32_t)bank->sym[i].sym << 24 |
+                               f << TSRI_SLOT_BITS;
+        for (uint32_t k = 0; k < f; k++)
+            *slot++ = entry | k;
+    }
+}
+
 static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size)
 {
-    uint16_t *lut = bank->lut + ((size_t)table << bank->lut_bits);
+    uint32_t *lut = bank->lut + ((size_t)table << bank->lut_bits);
     const int step = bank->bits - bank->lut_bits;
     uint32_t start = 0, entry = 0;
 
@@ -64,8 +80,10 @@ static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size
                    freq[i]);
         start += freq[i];
         for (; entry << step < start; entry++)
-            lut[entry] = (uint16_t)i;
+            lut[entry] = bank->first[table] + (uint32_t)i;
     }
+    if (tsri_bank_has_slots(bank, table))
+        set_slots(bank, table);
 }
 
 static tsr_error check(tsr_context *ctx, int bits, const uint16_t *freq,
@@ -105,11 +123,15 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
     const size_t tables = (size_t)bank->tables;
 
     bank->first = tsri_alloc(ctx, tables + 1, sizeof *bank->first);
-    bank->range = tsri_alloc(ctx, symbols, sizeof *bank->range);
+    bank->range = tsri_calloc(ctx, symbols + 1, sizeof *bank->range);
     bank->cost = tsri_alloc(ctx, symbols, sizeof *bank->cost);
     bank->sym = tsri_alloc(ctx, symbols, sizeof *bank->sym);
-    bank->lut = tsri_calloc(ctx, (tables << bank->lut_bits) + 1,
-                            sizeof *bank->lut);
+    bank->lut = tsri_alloc(ctx, tables << bank->lut_bits, sizeof *bank->lut);
+    if (bank->bits <= TSRI_SLOT_BITS && tables << bank->bits <= SLOT_ENTRIES) {
+        bank->slot = tsri_calloc(ctx, tables << bank->bits, sizeof *bank->slot);
+        if (!bank->slot)
+            return tsri_nomem(ctx);
+    }
     return bank->first && bank->range && bank->cost && bank->sym && bank->lut
                ? TSR_OK : tsri_nomem(ctx);
 }
@@ -152,6 +174,7 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     tsri_free(ctx, bank->range);
     tsri_free(ctx, bank->cost);
     tsri_free(ctx, bank->sym);
+    tsri_free(ctx, bank->slot);
     tsri_free(ctx, bank->lut);
     tsri_free(ctx, bank);
     *out = NULL;

@@ -20,11 +20,24 @@ typedef struct tsri_rans_sym {
 struct tsri_bank {
     int bits, tables, lut_bits;
     uint32_t *first;    /**< tables + 1: where a table's symbols begin */
-    uint32_t *range;    /**< per symbol: start | frequency << 16 */
-    uint16_t *lut;      /**< tables << lut_bits symbols, and one of padding */
+    uint64_t *range;    /**< per symbol: start | frequency << 16 | symbol << 32;
+                             and one of padding */
+    uint32_t *lut;      /**< tables << lut_bits places in `range` */
     uint16_t *cost;     /**< per symbol, in 1/2048 bit */
     tsri_rans_sym *sym;
+    uint32_t *slot;     /**< tables << bits: symbol << 24 | frequency << 12 |
+                             slot - start; nothing of use in tables of other
+                             than 2..256 symbols.  NULL: bits > 12, too big */
 };
+
+enum { TSRI_SLOT_BITS = 12 };
+
+/** Is there a slot for each state of this table? */
+static inline bool tsri_bank_has_slots(const tsri_bank *bank, int table)
+{
+    const uint32_t size = bank->first[table + 1] - bank->first[table];
+    return bank->slot && size >= 2 && size <= 256;
+}
 
 /** Each lane adds up its symbols, (sum + symbol) * factor modulo 2^16, so that a
  *  changed symbol shows at the end even where it leaves the state unchanged
@@ -43,5 +56,8 @@ static inline uint16_t tsri_rans_sum(uint16_t sum, uint32_t symbol)
 size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
                            const uint16_t *cls, int table, uint16_t *sym,
                            size_t n);
+
+/** The largest of n numbers (0 of none). */
+int tsri_rans_most_avx2(const uint16_t *cls, size_t n);
 
 #endif

@@ -281,11 +281,13 @@ tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
     return TSR_OK;
 }
 
-static bool tables_in_range(const tsri_bank *bank, const uint16_t *cls,
-                            int table, size_t n)
+static bool tables_in_range(const tsri_rans_dec *dec, const tsri_bank *bank,
+                            const uint16_t *cls, int table, size_t n)
 {
     int most = cls ? 0 : table;
-    if (cls)
+    if (cls && dec->avx2)
+        most = tsri_rans_most_avx2(cls, n);
+    else if (cls)
         for (size_t i = 0; i < n; i++)
             most = tsri_max(most, cls[i]);
     return most >= 0 && most < bank->tables;
@@ -295,14 +297,15 @@ static bool tables_in_range(const tsri_bank *bank, const uint16_t *cls,
 static inline uint32_t take(const tsri_bank *bank, uint32_t table, uint32_t *x)
 {
     const uint32_t slot = *x & ((1u << bank->bits) - 1);
-    const uint32_t *range = bank->range + bank->first[table];
-    uint32_t s = bank->lut[((size_t)table << bank->lut_bits) +
-                           (slot >> (bank->bits - bank->lut_bits))];
+    const uint64_t *range = bank->range +
+        bank->lut[((size_t)table << bank->lut_bits) +
+                  (slot >> (bank->bits - bank->lut_bits))];
+    uint32_t r = (uint32_t)*range;
 
-    while (slot - (range[s] & 0xffff) >= range[s] >> 16)
-        s++;
-    *x = (range[s] >> 16) * (*x >> bank->bits) + slot - (range[s] & 0xffff);
-    return s;
+    while (slot - (r & 0xffff) >= r >> 16)
+        r = (uint32_t)*++range;
+    *x = (r >> 16) * (*x >> bank->bits) + slot - (r & 0xffff);
+    return (uint32_t)(*range >> 32);
 }
 
 /* Symbols begin..n of a run.  Whether a state takes a word is a coin toss, so
@@ -337,7 +340,7 @@ tsr_error tsri_rans_get(tsri_rans_dec *dec, const tsri_bank *bank,
 {
     size_t done = 0;
 
-    if (!tables_in_range(bank, cls, table, n))
+    if (!tables_in_range(dec, bank, cls, table, n))
         return TSR_E_ARG;
     if (dec->avx2 && dec->lanes >= 8)
         done = tsri_rans_rows_avx2(dec, bank, cls, table, sym, n);

@@ -65,7 +65,7 @@ static uint16_t draw(check_rng *r, const tables *t, int table)
     const uint32_t slot = check_below(r, 1u << t->bits);
     int s = 0;
     while ((b->range[b->first[table] + s] & 0xffff) +
-           (b->range[b->first[table] + s] >> 16) <= slot)
+           (b->range[b->first[table] + s] >> 16 & 0xffff) <= slot)
         s++;
     return (uint16_t)s;
 }
@@ -155,6 +155,74 @@ static void test_round_trip(void **state)
     }
     tsri_rans_enc_close(&enc);
     free(c);
+    tsr_context_close(&ctx);
+}
+
+/* One run of n symbols of one table, drawn by its probabilities (kind 0), evenly
+ * (1), or all the dearest (2): the same on every path. */
+static void one_run(tsr_context *ctx, tsri_rans_enc *enc, const tables *t,
+                    const uint16_t *cls, int table, const uint16_t *sym,
+                    size_t n, int lanes)
+{
+    const bool avx2 = ctx->cpu & TSR_CPU_AVX2;
+    const uint8_t *data;
+    size_t size;
+    uint16_t *got = malloc(2 * n + 1);
+
+    assert_int_equal(tsri_rans_put(enc, t->bank, cls, table, sym, n), TSR_OK);
+    assert_int_equal(tsri_rans_finish(enc, 5, lanes, &data, &size), TSR_OK);
+    for (int fast = 0; fast <= avx2; fast++) {
+        tsri_rans_dec dec;
+        memset(got, 0xee, 2 * n + 1);
+        assert_int_equal(tsri_rans_dec_open(&dec, ctx, data, size, 5), TSR_OK);
+        dec.avx2 = fast;
+        assert_int_equal(tsri_rans_get(&dec, t->bank, cls, table, got, n),
+                         TSR_OK);
+        assert_memory_equal(got, sym, 2 * n);
+        assert_int_equal(((uint8_t *)got)[2 * n], 0xee);
+        assert_int_equal(tsri_rans_dec_end(&dec), TSR_OK);
+    }
+    free(got);
+}
+
+static int dearest(const tables *t, int table)
+{
+    int most = 0;
+    for (int i = 1; i < t->size[table]; i++)
+        if (tsri_bank_cost(t->bank, table, i) >=
+            tsri_bank_cost(t->bank, table, most))
+            most = i;
+    return most;
+}
+
+static void test_one_table(void **state)
+{
+    static const int sizes[] = { 2, 3, 15, 16, 17, 32, 33, 255, 256, 257, 700 };
+    tsr_context *ctx = check_context("c", 1);
+    check_rng r = { 21 };
+    tsri_rans_enc *enc;
+    uint16_t *sym = malloc(2 * RUN_MAX);
+    (void)state;
+    assert_int_equal(tsri_rans_enc_open(&enc, ctx), TSR_OK);
+    for (int bits = 10; bits <= TSRI_BANK_MAX_BITS; bits++)
+        for (size_t k = 0; k < 3 * sizeof sizes / sizeof *sizes; k++) {
+            tables t = { .bits = bits, .size = { (uint16_t)sizes[k / 3] } };
+            fill_table(&r, t.freq, t.size[0], bits, (int)(k % 3));
+            assert_int_equal(tsri_bank_open(&t.bank, ctx, bits, t.freq, t.size,
+                                            1), TSR_OK);
+            for (int i = 0; i < 12; i++) {
+                const size_t n = i < 6 ? check_below(&r, 100)
+                                       : check_below(&r, RUN_MAX);
+                const int dear = dearest(&t, 0);
+                for (size_t j = 0; j < n; j++)
+                    sym[j] = (uint16_t)(i % 3 == 0 ? draw(&r, &t, 0) :
+                             i % 3 == 1 ? (int)check_below(&r, t.size[0]) : dear);
+                one_run(ctx, enc, &t, NULL, 0, sym, n, lane_counts[i / 3]);
+            }
+            tsri_bank_close(&t.bank, ctx);
+        }
+    tsri_rans_enc_close(&enc);
+    free(sym);
     tsr_context_close(&ctx);
 }
 
@@ -361,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_division),
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_one_table),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_noise),
     };

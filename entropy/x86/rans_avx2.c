@@ -1,108 +1,234 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Rows of 8 or 32 lanes, eight to a vector.  Tables are looked up by scalar
+ * loads: where hardware gathers are slow (AMD up to Zen 3) they are twice as
+ * fast, elsewhere about equal. */
 #include <immintrin.h>
 #include "entropy/bank_impl.h"
 
-/* What stays the same over a run. */
+/* What a word goes to: byte shuffles that put the n-th of eight words into the
+ * n-th lane whose bit is set in the row's number, as 32-bit numbers, and 0 into
+ * the other lanes. */
+#define PLACE(m, i) \
+    ((m) >> (i) & 1 ? 0x80800100u + \
+     0x0202u * (unsigned)__builtin_popcount((m) & ((1 << (i)) - 1)) : 0x80808080u)
+#define ROW1(m) { PLACE(m, 0), PLACE(m, 1), PLACE(m, 2), PLACE(m, 3), \
+                  PLACE(m, 4), PLACE(m, 5), PLACE(m, 6), PLACE(m, 7) }
+#define ROW4(m) ROW1(m), ROW1((m) + 1), ROW1((m) + 2), ROW1((m) + 3)
+#define ROW16(m) ROW4(m), ROW4((m) + 4), ROW4((m) + 8), ROW4((m) + 12)
+#define ROW64(m) ROW16(m), ROW16((m) + 16), ROW16((m) + 32), ROW16((m) + 48)
+static const _Alignas(32) uint32_t places[256][8] = {
+    ROW64(0), ROW64(64), ROW64(128), ROW64(192)
+};
+
+/* What a run keeps in registers: 1 or 4 vectors of states, the sums of their
+ * symbols, 16 bits each, in order. */
+typedef struct lanes {
+    __m256i x[4], sum[2];
+    const uint8_t *word;
+} lanes;
+
+static inline __m128i load32(const uint32_t *p)
+{
+    return _mm_cvtsi32_si128((int)*p);
+}
+
+static inline __m128i four32(const uint32_t *table, const uint32_t *at)
+{
+    return _mm_unpacklo_epi64(
+        _mm_unpacklo_epi32(load32(table + at[0]), load32(table + at[1])),
+        _mm_unpacklo_epi32(load32(table + at[2]), load32(table + at[3])));
+}
+
+/* Refills the states that fell below 2^16, in lane order. */
+static inline __m256i refill(__m256i x, const uint8_t **word)
+{
+    const __m256i need = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16),
+                                            _mm256_setzero_si256());
+    const unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(need));
+    const __m256i words = _mm256_broadcastsi128_si256(
+        _mm_loadu_si128((const __m128i *)*word));
+    const __m256i fresh = _mm256_shuffle_epi8(
+        words, _mm256_load_si256((const __m256i *)places[set]));
+    const __m256i by = _mm256_and_si256(need, _mm256_set1_epi32(16));
+
+    *word += 2 * __builtin_popcount(set);
+    return _mm256_or_si256(_mm256_sllv_epi32(x, by), fresh);
+}
+
+/* Writes a row of symbols and adds them up. */
+static inline __attribute__((always_inline)) void
+put_row(lanes *l, const __m256i *s, uint16_t *sym, const int vectors)
+{
+    const __m256i factor = _mm256_set1_epi16((short)TSRI_RANS_FACTOR);
+
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v += 2) {
+        const __m256i s16 = _mm256_permute4x64_epi64(
+            _mm256_packus_epi32(s[v], s[vectors > 1 ? v + 1 : v]), 0xd8);
+        if (vectors > 1)
+            _mm256_storeu_si256((__m256i *)(sym + 8 * v), s16);
+        else
+            _mm_storeu_si128((__m128i *)sym, _mm256_castsi256_si128(s16));
+        l->sum[v / 2] = _mm256_mullo_epi16(_mm256_add_epi16(l->sum[v / 2], s16),
+                                           factor);
+    }
+}
+
+static inline __attribute__((always_inline)) void
+load_lanes(lanes *l, const tsri_rans_dec *dec, const int vectors)
+{
+    l->word = dec->word;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        l->x[v] = _mm256_loadu_si256((const __m256i *)(dec->state + 8 * v));
+        if (v % 2 == 0)
+            l->sum[v / 2] = _mm256_loadu_si256((const __m256i *)(dec->sum + 8 * v));
+    }
+}
+
+static inline __attribute__((always_inline)) void
+store_lanes(const lanes *l, tsri_rans_dec *dec, const int vectors)
+{
+    dec->word = l->word;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        _mm256_storeu_si256((__m256i *)(dec->state + 8 * v), l->x[v]);
+        if (v % 2 == 0)
+            _mm256_storeu_si256((__m256i *)(dec->sum + 8 * v), l->sum[v / 2]);
+    }
+}
+
+/* ---- one table of up to 12 bits: an entry for each slot ---- */
+
+static inline __attribute__((always_inline)) void
+slot_row(const uint32_t *slots, __m256i mask, __m256i bits, lanes *l,
+         uint16_t *sym, const int vectors)
+{
+    const __m256i low = _mm256_set1_epi32((1 << TSRI_SLOT_BITS) - 1);
+    _Alignas(32) uint32_t at[TSRI_RANS_MAX_LANES];
+    __m256i s[4];
+
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        _mm256_store_si256((__m256i *)(at + 8 * v),
+                           _mm256_and_si256(l->x[v], mask));
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
+        const __m256i e = _mm256_set_m128i(four32(slots, at + 8 * v + 4),
+                                           four32(slots, at + 8 * v));
+        const __m256i freq = _mm256_and_si256(
+            _mm256_srli_epi32(e, TSRI_SLOT_BITS), low);
+        const __m256i x = _mm256_add_epi32(
+            _mm256_mullo_epi32(freq, _mm256_srlv_epi32(l->x[v], bits)),
+            _mm256_and_si256(e, low));
+        s[v] = _mm256_srli_epi32(e, 24);
+        l->x[v] = refill(x, &l->word);
+    }
+    put_row(l, s, sym, vectors);
+}
+
+static inline __attribute__((always_inline)) size_t
+slot_rows(tsri_rans_dec *dec, const tsri_bank *bank, int table, uint16_t *sym,
+          size_t n, const int vectors)
+{
+    const size_t width = 8 * (size_t)vectors;
+    const uint32_t *slots = bank->slot + ((size_t)table << bank->bits);
+    const __m256i mask = _mm256_set1_epi32((1 << bank->bits) - 1);
+    const __m256i bits = _mm256_set1_epi32(bank->bits);
+    lanes l;
+    size_t i = 0;
+
+    load_lanes(&l, dec, vectors);
+    for (; n - i >= width && (size_t)(dec->word_end - l.word) >= 2 * width;
+         i += width)
+        slot_row(slots, mask, bits, &l, sym + i, vectors);
+    store_lanes(&l, dec, vectors);
+    return i;
+}
+
+/* ---- any tables: a look-up that comes near, and steps ---- */
+
 typedef struct setup {
     const tsri_bank *bank;
     const uint16_t *cls;
-    __m256i table, first, mask, low;
-    __m128i bits, lut_bits, step;
+    __m256i table, mask, bits, lut_bits, step;
 } setup;
 
-static inline __m256i gather(const uint32_t *base, __m256i index)
+/* What bank->range has of the symbols at[0] and at[4] and of those after. */
+static inline __m256i load_pair(const uint64_t *range, const uint32_t *at)
 {
-    return _mm256_i32gather_epi32((const int *)base, index, 4);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(
+        _mm_loadu_si128((const __m128i *)(range + at[0]))),
+        _mm_loadu_si128((const __m128i *)(range + at[4])), 1);
 }
 
-/* The symbols of eight states, which lose them. */
-static inline __m256i take(const setup *k, __m256i table, __m256i first,
-                           __m256i *x)
+/* The symbols of eight states, which lose them.  Two candidates are compared
+ * at once: to guess whether the first one fits would often be wrong. */
+static inline __m256i take(const setup *k, __m256i table, __m256i *x)
 {
     const __m256i slot = _mm256_and_si256(*x, k->mask);
-    const __m256i at = _mm256_add_epi32(_mm256_sll_epi32(table, k->lut_bits),
-                                        _mm256_srl_epi32(slot, k->step));
-    __m256i s = _mm256_and_si256(
-        _mm256_i32gather_epi32((const int *)k->bank->lut, at, 2), k->low);
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    _Alignas(32) uint32_t at[8];
 
+    _mm256_store_si256((__m256i *)at, _mm256_add_epi32(
+        _mm256_sllv_epi32(table, k->lut_bits), _mm256_srlv_epi32(slot, k->step)));
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++)
+        at[i] = k->bank->lut[at[i]];
     for (;;) {
-        const __m256i range = gather(k->bank->range, _mm256_add_epi32(first, s));
-        const __m256i freq = _mm256_srli_epi32(range, 16);
-        const __m256i rest = _mm256_sub_epi32(slot,
-                                              _mm256_and_si256(range, k->low));
-        const __m256i found = _mm256_cmpgt_epi32(freq, rest);
-        if (_mm256_movemask_epi8(found) == -1) {
-            *x = _mm256_add_epi32(rest, _mm256_mullo_epi32(freq,
-                                            _mm256_srl_epi32(*x, k->bits)));
-            return s;
+        const __m256i r0 = load_pair(k->bank->range, at);
+        const __m256i r1 = load_pair(k->bank->range, at + 1);
+        const __m256i r2 = load_pair(k->bank->range, at + 2);
+        const __m256i r3 = load_pair(k->bank->range, at + 3);
+        const __m256i a01 = _mm256_unpacklo_epi32(r0, r1);
+        const __m256i a23 = _mm256_unpacklo_epi32(r2, r3);
+        const __m256i b01 = _mm256_unpackhi_epi32(r0, r1);
+        const __m256i b23 = _mm256_unpackhi_epi32(r2, r3);
+        const __m256i a = _mm256_unpacklo_epi64(a01, a23);
+        const __m256i b = _mm256_unpacklo_epi64(b01, b23);
+        const __m256i s = _mm256_unpackhi_epi64(a01, a23);
+        const __m256i a_freq = _mm256_srli_epi32(a, 16);
+        const __m256i a_rest = _mm256_sub_epi32(slot, _mm256_and_si256(a, low));
+        const __m256i first = _mm256_cmpgt_epi32(a_freq, a_rest);
+        const __m256i freq = _mm256_blendv_epi8(_mm256_srli_epi32(b, 16), a_freq,
+                                                first);
+        const __m256i rest = _mm256_sub_epi32(
+            a_rest, _mm256_andnot_si256(first, a_freq));
+        unsigned missed = 0xff & ~(unsigned)_mm256_movemask_ps(
+            _mm256_castsi256_ps(_mm256_cmpgt_epi32(freq, rest)));
+        if (!missed) {
+            *x = _mm256_add_epi32(rest, _mm256_mullo_epi32(
+                freq, _mm256_srlv_epi32(*x, k->bits)));
+            return _mm256_add_epi32(_mm256_add_epi32(s, first),
+                                    _mm256_set1_epi32(1));
         }
-        s = _mm256_sub_epi32(s, _mm256_andnot_si256(found, _mm256_set1_epi32(-1)));
+        for (; missed; missed &= missed - 1)
+            at[__builtin_ctz(missed)]++;
     }
-}
-
-/* Refills the states that fell below 2^16, in lane order: the n-th of them
- * takes the n-th word.  The byte-wise prefix sum of the mask gives each lane
- * its number. */
-static inline const uint8_t *refill(__m256i *x, const uint8_t *word)
-{
-    const __m256i need = _mm256_cmpeq_epi32(_mm256_srli_epi32(*x, 16),
-                                            _mm256_setzero_si256());
-    const unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(need));
-    const uint64_t before = _pdep_u64(set, 0x0101010101010101u) *
-                            0x0101010101010100u;
-    const __m256i place = _mm256_cvtepu8_epi32(
-        _mm_cvtsi64_si128((long long)before));
-    const __m256i words = _mm256_cvtepu16_epi32(
-        _mm_loadu_si128((const __m128i *)word));
-    const __m256i fresh = _mm256_or_si256(_mm256_slli_epi32(*x, 16),
-                              _mm256_permutevar8x32_epi32(words, place));
-
-    *x = _mm256_blendv_epi8(*x, fresh, need);
-    return word + 2 * __builtin_popcount(set);
-}
-
-static inline __m256i row(const setup *k, size_t at, __m256i *x)
-{
-    __m256i table = k->table, first = k->first;
-
-    if (k->cls) {
-        table = _mm256_cvtepu16_epi32(
-            _mm_loadu_si128((const __m128i *)(k->cls + at)));
-        first = gather(k->bank->first, table);
-    }
-    return take(k, table, first, x);
 }
 
 static inline __attribute__((always_inline)) size_t
 rows(tsri_rans_dec *dec, const setup *k, uint16_t *sym, size_t n,
      const int vectors)
 {
-    const size_t lanes = 8 * (size_t)vectors;
-    const uint8_t *word = dec->word;
-    const __m128i factor = _mm_set1_epi16((short)TSRI_RANS_FACTOR);
-    __m256i x[TSRI_RANS_MAX_LANES / 8];
-    __m128i sum[TSRI_RANS_MAX_LANES / 8];
+    const size_t width = 8 * (size_t)vectors;
+    __m256i s[4];
+    lanes l;
     size_t i = 0;
 
-    for (int v = 0; v < vectors; v++) {
-        x[v] = _mm256_loadu_si256((const __m256i *)(dec->state + 8 * v));
-        sum[v] = _mm_loadu_si128((const __m128i *)(dec->sum + 8 * v));
-    }
-    for (; n - i >= lanes && (size_t)(dec->word_end - word) >= 2 * lanes;
-         i += lanes)
+    load_lanes(&l, dec, vectors);
+    for (; n - i >= width && (size_t)(dec->word_end - l.word) >= 2 * width;
+         i += width) {
+#pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) {
-            const __m256i s = row(k, i + 8 * (size_t)v, &x[v]);
-            word = refill(&x[v], word);
-            const __m128i s16 = _mm_packus_epi32(_mm256_castsi256_si128(s),
-                                            _mm256_extracti128_si256(s, 1));
-            _mm_storeu_si128((__m128i *)(sym + i + 8 * v), s16);
-            sum[v] = _mm_mullo_epi16(_mm_add_epi16(sum[v], s16), factor);
+            const __m256i table = !k->cls ? k->table : _mm256_cvtepu16_epi32(
+                _mm_loadu_si128((const __m128i *)(k->cls + i) + v));
+            s[v] = take(k, table, &l.x[v]);
+            l.x[v] = refill(l.x[v], &l.word);
         }
-    for (int v = 0; v < vectors; v++) {
-        _mm256_storeu_si256((__m256i *)(dec->state + 8 * v), x[v]);
-        _mm_storeu_si128((__m128i *)(dec->sum + 8 * v), sum[v]);
+        put_row(&l, s, sym + i, vectors);
     }
-    dec->word = word;
+    store_lanes(&l, dec, vectors);
     return i;
 }
 
@@ -113,13 +239,33 @@ size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
     const setup k = {
         .bank = bank, .cls = cls,
         .table = _mm256_set1_epi32(table),
-        .first = _mm256_set1_epi32(cls ? 0 : (int)bank->first[table]),
         .mask = _mm256_set1_epi32((1 << bank->bits) - 1),
-        .low = _mm256_set1_epi32(0xffff),
-        .bits = _mm_cvtsi32_si128(bank->bits),
-        .lut_bits = _mm_cvtsi32_si128(bank->lut_bits),
-        .step = _mm_cvtsi32_si128(bank->bits - bank->lut_bits),
+        .bits = _mm256_set1_epi32(bank->bits),
+        .lut_bits = _mm256_set1_epi32(bank->lut_bits),
+        .step = _mm256_set1_epi32(bank->bits - bank->lut_bits),
     };
-    return dec->lanes == 32 ? rows(dec, &k, sym, n, 4)
-                            : rows(dec, &k, sym, n, 1);
+    const bool wide = dec->lanes == 32;
+
+    if (!cls && tsri_bank_has_slots(bank, table))
+        return wide ? slot_rows(dec, bank, table, sym, n, 4)
+                    : slot_rows(dec, bank, table, sym, n, 1);
+    return wide ? rows(dec, &k, sym, n, 4) : rows(dec, &k, sym, n, 1);
+}
+
+int tsri_rans_most_avx2(const uint16_t *cls, size_t n)
+{
+    __m256i most = _mm256_setzero_si256();
+    uint16_t part[16];
+    int all = 0;
+    size_t i = 0;
+
+    for (; n - i >= 16; i += 16)
+        most = _mm256_max_epu16(most, _mm256_loadu_si256(
+            (const __m256i *)(cls + i)));
+    _mm256_storeu_si256((__m256i *)part, most);
+    for (int v = 0; v < 16; v++)
+        all = tsri_max(all, part[v]);
+    for (; i < n; i++)
+        all = tsri_max(all, cls[i]);
+    return all;
 }
