@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-noinst_HEADERS += vq/codebook.h vq/nearest.h
-libtsrcore_la_SOURCES += vq/codebook.c vq/nearest.c
+noinst_HEADERS += vq/codebook.h vq/kmeans.h vq/nearest.h vq/rows.h
+libtsrcore_la_SOURCES += vq/codebook.c vq/kmeans.c vq/kmeans_seed.c vq/nearest.c \
+	vq/rows.c
 if TSR_X86
 libtsravx2_la_SOURCES += vq/x86/nearest_avx2.c
 else

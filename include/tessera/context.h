@@ -80,6 +80,13 @@ TSR_API void tsr_context_close(tsr_context **context);
 /** "c" or "onednn": the backend in use.  Static string. */
 TSR_API const char *tsr_context_backend(const tsr_context *context);
 
+/** Called now and then with the part done, 0..1; non-zero stops the work
+ *  (TSR_E_CANCELED).  NULL: not called. */
+typedef struct tsr_progress {
+    void *cookie;
+    int (*report)(void *cookie, double done);
+} tsr_progress;
+
 /** Worker threads in use, >= 1. */
 TSR_API int tsr_context_threads(const tsr_context *context);
 

@@ -33,13 +33,6 @@ TSR_API TSR_CHECKED tsr_error tsr_image_alloc(tsr_context *context,
 /** Frees what tsr_image_alloc() or tsr_image_decode() took; data becomes NULL. */
 TSR_API void tsr_image_free(tsr_context *context, tsr_image *image);
 
-/** Called now and then with the part done, 0..1; non-zero stops the work
- *  (TSR_E_CANCELED).  NULL: not called. */
-typedef struct tsr_progress {
-    void *cookie;
-    int (*report)(void *cookie, double done);
-} tsr_progress;
-
 /** Set with tsr_image_settings_init(). */
 typedef struct tsr_image_settings {
     size_t size;

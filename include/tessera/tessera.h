@@ -9,4 +9,5 @@
 #include <tessera/model.h>
 #include <tessera/stream.h>
 #include <tessera/version.h>
+#include <tessera/vq.h>
 #endif
