@@ -123,6 +123,45 @@ TSR_API TSR_CHECKED tsr_error
 tsr_codebook_lookup(tsr_context *context, const float *codewords, int k,
                     int dim, const int32_t *codes, size_t n, float *x);
 
+/**
+ * Counts how often each codeword is used.
+ *
+ * counts  out, k numbers: counts[c] = how many of the n codes are c
+ *
+ * Returns TSR_OK; TSR_E_ARG a number outside its limits or a code outside
+ * 0..k-1.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_codes_count(tsr_context *context, const int32_t *codes, size_t n, int k,
+                uint64_t *counts);
+
+typedef struct tsr_codes_stats {
+    uint64_t total;     /**< codes counted */
+    int used;           /**< codewords with a count */
+    double utilisation; /**< used / k */
+    double entropy;     /**< bits per code, 0..log2(k); 0 for no codes */
+    double perplexity;  /**< 2^entropy: codewords of equal frequency that would
+                             carry as much */
+} tsr_codes_stats;
+
+/** Describes a histogram of k counts, whose sum must be below 2^64.  Sums are
+ *  made in double, from count 0 up. */
+TSR_API void tsr_codes_describe(const uint64_t *counts, int k,
+                                tsr_codes_stats *stats);
+
+/**
+ * Ranks codewords by falling frequency; of equals the lower index comes first.
+ *
+ * order  out, k indices: order[r] = the codeword of rank r, so a sorted
+ *        codebook has codeword order[r] at r, and a code c becomes the r for
+ *        which order[r] = c
+ *
+ * Returns TSR_OK; TSR_E_ARG k outside its limits; TSR_E_NOMEM (16 k bytes).
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_codes_rank(tsr_context *context, const uint64_t *counts, int k,
+               int32_t *order);
+
 #ifdef __cplusplus
 }
 #endif
