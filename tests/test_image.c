@@ -6,7 +6,7 @@
 #include <tessera/image.h>
 #include <tessera/model.h>
 #include <tessera/stream.h>
-#include "codecs/image/image_codec.h"
+#include "codecs/image/image.h"
 
 static const char path[] = "test_image.safetensors";
 static tsr_context *loud, *quiet;
@@ -372,6 +372,21 @@ static void test_area(void **state)
     codec->close(&self);
 }
 
+/* A model may have any name, a stream holds only what can be printed. */
+static void test_name(void **state)
+{
+    static const char in[] = "m\x1b[2J\xc3\xa9~ \x7f", out[] = "m?[2J??~ ?";
+    tsri_image_head head = { .hash_bytes = 32 };
+    uint8_t payload[TSRI_IMAGE_HEAD_MAX];
+    (void)state;
+    memcpy(head.model_name, in, sizeof in);
+    assert_int_equal(tsri_modl_put(&head, payload), 32 + sizeof in - 1);
+    assert_memory_equal(payload + 32, out, sizeof out - 1);
+    memcpy(payload + 32, in, sizeof in - 1);
+    assert_int_equal(tsri_modl_get(loud, &head, payload, 32 + sizeof in - 1), TSR_OK);
+    assert_string_equal(head.model_name, out);
+}
+
 static int stop(void *cookie, double done)
 {
     assert_true(done >= 0 && done <= 1);
@@ -423,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_wrong_model),
         cmocka_unit_test(test_limits),   cmocka_unit_test(test_area),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_name),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -129,11 +129,18 @@ tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
     return TSR_OK;
 }
 
+/* The name of a model is printed: nothing that is not printable ASCII. */
+static void copy_name(char *to, const char *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i] < 0x20 || from[i] > 0x7e ? '?' : from[i];
+}
+
 size_t tsri_modl_put(const tsri_image_head *head, uint8_t *out)
 {
     const size_t n = strlen(head->model_name);
     memcpy(out, head->hash, TSR_MODEL_HASH_BYTES);
-    memcpy(out + TSR_MODEL_HASH_BYTES, head->model_name, n);
+    copy_name((char *)out + TSR_MODEL_HASH_BYTES, head->model_name, n);
     return TSR_MODEL_HASH_BYTES + n;
 }
 
@@ -146,10 +153,7 @@ tsr_error tsri_modl_get(tsr_context *ctx, tsri_image_head *head,
         return tsri_fail(ctx, TSR_E_CORRUPT, "MODL has a wrong length");
     memcpy(head->hash, data, TSR_MODEL_HASH_BYTES);
     head->hash_bytes = TSR_MODEL_HASH_BYTES;
-    for (size_t i = 0; i < n; i++) { /* it is printed: nothing unprintable */
-        const uint8_t c = data[TSR_MODEL_HASH_BYTES + i];
-        head->model_name[i] = c < 0x20 || c > 0x7e ? '?' : (char)c;
-    }
+    copy_name(head->model_name, (const char *)data + TSR_MODEL_HASH_BYTES, n);
     head->model_name[n] = 0;
     return TSR_OK;
 }
