@@ -55,9 +55,10 @@ TSR_API void tsr_image_settings_init(tsr_image_settings *settings);
  * image     borrowed; any size from 1x1; grey is coded as RGB and marked
  * sink      receives the stream in order
  *
- * Returns TSR_OK; TSR_E_ARG; TSR_E_LIMIT over max_pixels; TSR_E_MODEL not an
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_LIMIT over max_pixels, or larger than the
+ * codec can hold in max_memory; TSR_E_MODEL not an
  * image model; TSR_E_SHAPE a tensor of the model; TSR_E_CANCELED; what the
- * sink returned; TSR_E_NOMEM.
+ * sink returned; TSR_E_NOMEM; TSR_E_BACKEND.
  * Memory: the picture's tokens and one tile of activations.
  */
 TSR_API TSR_CHECKED tsr_error
@@ -74,7 +75,9 @@ tsr_image_encode(tsr_context *context, tsr_model *model,
  *         TSR_E_CHECKSUM or TSR_E_TRUNCATED and data is not NULL
  *
  * Returns TSR_OK; TSR_E_FORMAT, TSR_E_VERSION, TSR_E_MODEL, TSR_E_LIMIT; the
- * three above for damage; TSR_E_UNSUPPORTED not a picture, or an unknown codec.
+ * three above for damage; TSR_E_UNSUPPORTED not a picture, or an unknown codec;
+ * TSR_E_SHAPE a tensor of the model; TSR_E_CANCELED; what the source returned;
+ * TSR_E_NOMEM; TSR_E_BACKEND.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_image_decode(tsr_context *context, tsr_model *model,
