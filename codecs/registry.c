@@ -14,11 +14,6 @@ static const tsri_image_codec *const image_codecs[] = {
 };
 enum { IMAGE_CODECS = sizeof image_codecs / sizeof *image_codecs };
 
-const tsri_image_codec *tsri_image_codec_at(int i)
-{
-    return i >= 0 && i < IMAGE_CODECS ? image_codecs[i] : NULL;
-}
-
 const tsri_image_codec *tsri_image_codec_by_id(const char *id)
 {
     for (int i = 0; i < IMAGE_CODECS; i++)
@@ -37,6 +32,5 @@ const tsri_image_codec *tsri_image_codec_by_number(int number)
 
 const char *tsr_image_codec_at(int i)
 {
-    const tsri_image_codec *codec = tsri_image_codec_at(i);
-    return codec ? codec->id : NULL;
+    return i >= 0 && i < IMAGE_CODECS ? image_codecs[i]->id : NULL;
 }

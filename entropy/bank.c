@@ -180,16 +180,6 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     *out = NULL;
 }
 
-int tsri_bank_tables(const tsri_bank *bank)
-{
-    return bank->tables;
-}
-
-int tsri_bank_size(const tsri_bank *bank, int table)
-{
-    return (int)(bank->first[table + 1] - bank->first[table]);
-}
-
 int tsri_bank_cost(const tsri_bank *bank, int table, int symbol)
 {
     return bank->cost[bank->first[table] + (uint32_t)symbol];

@@ -36,11 +36,6 @@ tsr_error tsri_bank_open(tsri_bank **bank, tsr_context *ctx, int bits,
 
 void tsri_bank_close(tsri_bank **bank, tsr_context *ctx);
 
-int tsri_bank_tables(const tsri_bank *bank);
-
-/** Symbols of one table. */
-int tsri_bank_size(const tsri_bank *bank, int table);
-
 /** Cost of a symbol in 1/2048 bit (rounded up; 0 for the only symbol), for
  *  encoders that choose between codings. */
 int tsri_bank_cost(const tsri_bank *bank, int table, int symbol);

@@ -70,7 +70,6 @@ typedef struct tsri_image_codec {
 } tsri_image_codec;
 
 /** The registry; NULL where there is none. */
-const tsri_image_codec *tsri_image_codec_at(int i);
 const tsri_image_codec *tsri_image_codec_by_id(const char *id);
 const tsri_image_codec *tsri_image_codec_by_number(int number);
 
