@@ -65,9 +65,10 @@ static tsr_error check_model(decoding *d)
     }
     if (memcmp(tsr_model_hash(d->model), h->hash, h->hash_bytes))
         return tsri_fail(d->ctx, TSR_E_MODEL,
-                         "the stream was not made with model '%s'%s%s",
-                         tsr_model_name(d->model), h->model_name[0] ? ", but with " : "",
-                         h->model_name);
+                         "the stream was made with model %s%s%02x%02x%02x%02x, "
+                         "not with %s", h->model_name, h->model_name[0] ? " " : "",
+                         h->hash[0], h->hash[1], h->hash[2], h->hash[3],
+                         tsr_model_path(d->model));
     return TSR_OK;
 }
 
@@ -141,7 +142,7 @@ static tsr_error take_data(decoding *d, const tsr_chunk *chunk)
     const size_t used = tsri_get_varint(chunk->data, chunk->bytes, &unit);
 
     if (!d->have_head || !d->have_model_hash)
-        return tsri_fail(d->ctx, TSR_E_CORRUPT, "tokens before HEAD and MODL");
+        return tsri_fail(d->ctx, TSR_E_CORRUPT, "its header (HEAD or MODL) is missing or damaged");
     if (!d->self && !d->info)
         TSR_TRY(start(d));
     if (!used || unit >= (uint64_t)d->head.units) {
