@@ -43,8 +43,11 @@ EXTRA_PROGRAMS += tests/tiny_model
 CLEANFILES += tests/tiny_model$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 endif
-check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh
+check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
+	tests/test_codebook.sh
+EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py
 EXTRA_DIST += tests/test_cli.sh tests/test_cli_media.sh tests/cli.sh \
 	tests/cli_media.py
 

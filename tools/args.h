@@ -20,6 +20,9 @@ typedef struct args {
     int yes, no, nostdin, stats, nostats, hide_banner;
     int container, noalpha;
     int json, check;
+    const char *tensor, *codes;
+    int k, seed, iterations, batch, random;
+    double tolerance;
     int help;
     const char **file;  /**< what is no option; points into argv */
     int files;

@@ -68,7 +68,10 @@ static void write_line(const progress *p, double seconds)
     const char *slash = strrchr(p->what, '/');
     const char *name = slash ? slash + 1 : p->what;
     const long to_go = (long)(left(p, seconds) + 0.999);
-    if (p->done > 0)
+    if (p->done > 0 && !p->image)
+        say_status("%.40s: %3.0f %%  %ld:%02ld left", name, 100 * p->done,
+                   to_go / 60, to_go % 60);
+    else if (p->done > 0)
         say_status("%.40s: %3.0f %%  %.2f MP/s  %ld:%02ld left", name,
                    100 * p->done, speed(p, seconds), to_go / 60, to_go % 60);
     else

@@ -10,7 +10,7 @@
 
 static const command *const commands[] = {
     &command_encode, &command_decode, &command_info, &command_models,
-    &command_compare, NULL
+    &command_compare, &command_codebook, NULL
 };
 
 static const command *find(const char *name)
