@@ -27,17 +27,18 @@ static uint16_t cost(uint32_t f, int bits)
     return (uint16_t)(f >> bits ? 0 : log ? log : 1);
 }
 
-/* Division by f of any 32-bit number: 2^shift / f rounded up is exact when the
- * rounding adds at most 2^(shift - 32) / f; else rounding down, with one more
- * in the dividend, is (Robison, "N-bit unsigned division via N-bit
- * multiply-add", ARITH 2005). */
+/* Division by f > 1 of any 32-bit number: 2^shift / f rounded up is exact when
+ * the rounding adds at most 2^(shift - 32) / f; else rounding down, with one
+ * more in the dividend, is (Robison, "N-bit unsigned division via N-bit
+ * multiply-add", ARITH 2005).  One more never overflows: states are below
+ * f * 2^(32 - p), and f = 2^p needs none. */
 static void set_divisor(tsri_rans_sym *s, uint32_t f)
 {
     const int shift = 31 + ceil_log2(f);
     const uint64_t one = (uint64_t)1 << shift, down = one / f, rest = one % f;
     const bool up = !rest || f - rest <= one >> 32;
 
-    s->shift = (uint8_t)shift;
+    s->shift = (uint8_t)(shift - 32);
     s->mul = (uint32_t)(down + (up && rest));
     s->inc = !up;
 }
@@ -50,10 +51,16 @@ static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
     bank->range[at] = (uint64_t)symbol << 32 | f << 16 | start;
     bank->cost[at] = cost(f, bank->bits);
     s->last = (uint32_t)(((uint64_t)f << (32 - bank->bits)) - 1);
-    s->start = (uint16_t)start;
+    s->bias = (uint16_t)start;
     s->cmpl = (uint16_t)((1u << bank->bits) - f);
     s->sym = (uint16_t)symbol;
-    set_divisor(s, f);
+    if (f > 1) {
+        set_divisor(s, f);
+    } else {
+        s->mul = UINT32_MAX; /* times this, shifted by 32: less 1 */
+        s->shift = s->inc = 0;
+        s->bias = (uint16_t)(start + s->cmpl);
+    }
 }
 
 static void set_slots(tsri_bank *bank, int table)

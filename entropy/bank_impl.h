@@ -4,11 +4,14 @@
 #define TSR_ENTROPY_BANK_IMPL_H
 #include "entropy/rans.h"
 
-/** What the encoder needs of one symbol of frequency f. */
+/** What the encoder needs of one symbol of frequency f.  A state x in
+ *  [1, last] becomes x + bias + cmpl * ((x + inc) * mul >> (32 + shift)).  The
+ *  quotient is x / f, but for f = 1, where it is x - 1 and bias makes up for
+ *  it.  x + inc does not overflow. */
 typedef struct tsri_rans_sym {
     uint32_t last;  /**< a larger state must give away 16 bits first */
-    uint32_t mul;   /**< state / f = (state + inc) * mul >> shift, exactly */
-    uint16_t start; /**< sum of the frequencies before it */
+    uint32_t mul;
+    uint16_t bias;  /**< sum of the frequencies before it; f = 1: + 2^p - 1 */
     uint16_t cmpl;  /**< 2^p - f */
     uint16_t sym;   /**< its index in its table */
     uint8_t shift, inc;
@@ -59,5 +62,22 @@ size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
 
 /** The largest of n numbers (0 of none). */
 int tsri_rans_most_avx2(const uint16_t *cls, size_t n);
+
+/** place[i] = first + sym[i]; is every sym[i] < size? */
+bool tsri_rans_places_avx2(const uint16_t *sym, size_t n, uint32_t first,
+                           uint32_t size, uint32_t *place);
+
+/** Adds n symbols, a multiple of 8 or 32 lanes, to the sums of their lanes.
+ *  first: the place of their table's symbol 0, -1 where there are several. */
+void tsri_rans_sums_avx2(const tsri_rans_sym *records, int64_t first,
+                         const uint32_t *place, size_t n, int lanes,
+                         uint16_t *sum);
+
+/** Codes n symbols, a multiple of 8 or 32 lanes, last first, with the words
+ *  going down from `end`, which is returned as it is then.  There must be room
+ *  for a word a symbol. */
+uint8_t *tsri_rans_encode_avx2(const tsri_rans_sym *records,
+                               const uint32_t *place, size_t n, int lanes,
+                               uint32_t *state, uint8_t *end);
 
 #endif

@@ -5,7 +5,7 @@ libtsrcore_la_SOURCES += entropy/bank.c entropy/bigtable.c entropy/freq.c \
 	entropy/rans.c entropy/rans64.c
 
 if TSR_X86
-libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c
+libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
 else
 libtsrcore_la_SOURCES += entropy/x86/rans_none.c
 endif

@@ -15,18 +15,20 @@ static const int lane_counts[4] = { 1, 4, 8, 32 };
 
 typedef struct run {
     const tsri_bank *bank;
+    int64_t first;  /* place of its table's symbol 0; -1: several tables */
     size_t n;
 } run;
 
 struct tsri_rans_enc {
     tsr_context *ctx;
-    uint32_t *sym;          /* places in the run's bank's `sym` */
+    uint32_t *place;        /* of symbols in the run's bank's `sym` */
     run *runs;
     uint8_t *raw, *out;
     size_t nsym, nruns, nraw;
-    size_t sym_room, runs_room, raw_room, out_room;
+    size_t place_room, runs_room, raw_room, out_room;
     uint64_t bits;          /* raw bits not yet in `raw` */
     int nbits;
+    bool avx2;
 };
 
 /* Makes room for `need` elements, keeping the first `used`. */
@@ -58,6 +60,7 @@ tsr_error tsri_rans_enc_open(tsri_rans_enc **out, tsr_context *ctx)
     if (!enc)
         return TSR_E_NOMEM;
     enc->ctx = ctx;
+    enc->avx2 = ctx->cpu & TSR_CPU_AVX2;
     return TSR_OK;
 }
 
@@ -66,7 +69,7 @@ void tsri_rans_enc_close(tsri_rans_enc **out)
     tsri_rans_enc *enc = *out;
     if (!enc)
         return;
-    tsri_free(enc->ctx, enc->sym);
+    tsri_free(enc->ctx, enc->place);
     tsri_free(enc->ctx, enc->runs);
     tsri_free(enc->ctx, enc->raw);
     tsri_free(enc->ctx, enc->out);
@@ -81,31 +84,42 @@ void tsri_rans_enc_reset(tsri_rans_enc *enc)
     enc->nbits = 0;
 }
 
+static bool find_places(const tsri_rans_enc *enc, const tsri_bank *bank,
+                        const uint16_t *cls, int table, const uint16_t *sym,
+                        size_t n, uint32_t *to)
+{
+    const uint32_t *first = bank->first;
+
+    if (!cls && enc->avx2 && table >= 0 && table < bank->tables)
+        return tsri_rans_places_avx2(sym, n, first[table],
+                                     first[table + 1] - first[table], to);
+    for (size_t i = 0; i < n; i++) {
+        const uint32_t t = cls ? cls[i] : (uint32_t)table;
+        if (t >= (uint32_t)bank->tables || sym[i] >= first[t + 1] - first[t])
+            return false;
+        to[i] = first[t] + sym[i];
+    }
+    return true;
+}
+
 tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
                         const uint16_t *cls, int table, const uint16_t *sym,
                         size_t n)
 {
-    const uint32_t *first = bank->first;
     size_t all;
-    uint32_t *to;
 
     if (!n)
         return TSR_OK;
     if (!tsri_add(enc->nsym, n, &all))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->sym, &enc->sym_room, enc->nsym, all,
-                 sizeof *enc->sym));
+    TSR_TRY(grow(enc->ctx, &enc->place, &enc->place_room, enc->nsym, all,
+                 sizeof *enc->place));
     TSR_TRY(grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns,
                  enc->nruns + 1, sizeof *enc->runs));
-    to = enc->sym + enc->nsym;
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t t = cls ? cls[i] : (uint32_t)table;
-        if (t >= (uint32_t)bank->tables || sym[i] >= first[t + 1] - first[t])
-            return TSR_E_ARG;
-        to[i] = first[t] + sym[i];
-    }
+    if (!find_places(enc, bank, cls, table, sym, n, enc->place + enc->nsym))
+        return TSR_E_ARG;
     enc->nsym = all;
-    enc->runs[enc->nruns++] = (run){ bank, n };
+    enc->runs[enc->nruns++] = (run){ bank, cls ? -1 : (int64_t)bank->first[table], n };
     return TSR_OK;
 }
 
@@ -137,17 +151,23 @@ static tsr_error flush_bits(tsri_rans_enc *enc)
  * where it no longer matters. */
 static int choose_lanes(const tsri_rans_enc *enc, uint64_t *cost)
 {
-    const uint64_t byte = 8 * 2048;
-    const uint32_t *sym = enc->sym;
+    const uint64_t byte = 8 * 2048, enough = 16384 * byte;
+    const uint32_t *place = enc->place;
 
     *cost = 0;
-    for (size_t r = 0; r < enc->nruns && *cost < 16384 * byte; r++) {
+    for (size_t r = 0; r < enc->nruns && *cost < enough; r++) {
         const uint16_t *costs = enc->runs[r].bank->cost;
-        for (size_t i = 0; i < enc->runs[r].n; i++)
-            *cost += costs[*sym++];
+        for (size_t i = 0; i < enc->runs[r].n && *cost < enough; i++)
+            *cost += costs[*place++];
     }
     return *cost < 2048 * byte ? 0 : *cost < 4096 * byte ? 1 :
-           *cost < 16384 * byte ? 2 : 3;
+           *cost < enough ? 2 : 3;
+}
+
+/* How many of a run's symbols stand in whole rows that vectors take. */
+static size_t whole_rows(const tsri_rans_enc *enc, size_t n, int lanes)
+{
+    return enc->avx2 && lanes >= 8 ? n & ~((size_t)lanes - 1) : 0;
 }
 
 /* Codes all symbols, last first, with the words going down from `end`;
@@ -155,21 +175,25 @@ static int choose_lanes(const tsri_rans_enc *enc, uint64_t *cost)
 static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                        uint8_t *end)
 {
-    const uint32_t *sym = enc->sym + enc->nsym;
+    const uint32_t *place = enc->place + enc->nsym;
     const size_t mask = (size_t)lanes - 1;
 
     for (size_t r = enc->nruns; r-- > 0;) {
         const tsri_rans_sym *records = enc->runs[r].bank->sym;
-        for (size_t i = enc->runs[r].n; i-- > 0;) {
-            const tsri_rans_sym *s = &records[*--sym];
+        const size_t rows = whole_rows(enc, enc->runs[r].n, lanes);
+        for (size_t i = enc->runs[r].n; i-- > rows;) {
+            const tsri_rans_sym *s = &records[*--place];
             uint32_t x = state[i & mask];
             const int gives = x > s->last; /* no branch: it is a coin toss */
             tsri_put16(end - 2, (uint16_t)x);
             end -= 2 * gives;
             x >>= 16 * gives;
-            const uint64_t q = ((uint64_t)x + s->inc) * s->mul >> s->shift;
-            state[i & mask] = x + s->start + (uint32_t)q * s->cmpl;
+            const uint64_t q = (uint64_t)(x + s->inc) * s->mul >> 32 >> s->shift;
+            state[i & mask] = x + s->bias + (uint32_t)q * s->cmpl;
         }
+        place -= rows;
+        if (rows)
+            end = tsri_rans_encode_avx2(records, place, rows, lanes, state, end);
     }
     return end;
 }
@@ -179,14 +203,19 @@ static void start_states(const tsri_rans_enc *enc, uint32_t crc, int lanes,
                          uint32_t *state)
 {
     const uint32_t seed = tsri_crc32c(crc, enc->raw, enc->nraw);
-    const uint32_t *sym = enc->sym;
+    const uint32_t *place = enc->place;
     uint16_t sum[TSRI_RANS_MAX_LANES] = { 0 };
     const size_t mask = (size_t)lanes - 1;
 
     for (size_t r = 0; r < enc->nruns; r++) {
         const tsri_rans_sym *records = enc->runs[r].bank->sym;
-        for (size_t i = 0; i < enc->runs[r].n; i++)
-            sum[i & mask] = tsri_rans_sum(sum[i & mask], records[*sym++].sym);
+        const size_t n = enc->runs[r].n, rows = whole_rows(enc, n, lanes);
+        if (rows)
+            tsri_rans_sums_avx2(records, enc->runs[r].first, place, rows,
+                                lanes, sum);
+        for (size_t i = rows; i < n; i++)
+            sum[i & mask] = tsri_rans_sum(sum[i & mask], records[place[i]].sym);
+        place += n;
     }
     for (int i = 0; i < lanes; i++)
         state[i] = LOW | ((seed ^ sum[i]) & 0xffff);

@@ -380,10 +380,14 @@ static void test_division(void **state)
                                         (uint16_t[]){ 2 }, 1), TSR_OK);
         for (int i = 0; i < 40; i++) {
             const tsri_rans_sym *s = &bank->sym[0];
-            const uint32_t q = UINT32_MAX / f - (i < 10 ? (uint32_t)i / 2 :
-                                                 check_u32(&r) / f);
-            const uint32_t x = q * f - (i & 1);
-            assert_true(((uint64_t)x + s->inc) * s->mul >> s->shift == x / f);
+            const uint32_t most = s->last / f + 1;
+            const uint32_t q = most - (i < 10 ? (uint32_t)i / 2 :
+                                       check_u32(&r) % most);
+            const uint32_t x = q * f - (i & 1 || q == most);
+            const uint32_t y = x + s->inc;
+            assert_true(y >= x);
+            assert_true((uint64_t)y * s->mul >> 32 >> s->shift ==
+                        (f > 1 ? x / f : x - 1));
         }
         tsri_bank_close(&bank, ctx);
     }

@@ -164,7 +164,8 @@ static inline __m256i load_pair(const uint64_t *range, const uint32_t *at)
 
 /* The symbols of eight states, which lose them.  Two candidates are compared
  * at once: to guess whether the first one fits would often be wrong. */
-static inline __m256i take(const setup *k, __m256i table, __m256i *x)
+static inline __attribute__((always_inline)) __m256i
+take(const setup *k, __m256i table, __m256i *x)
 {
     const __m256i slot = _mm256_and_si256(*x, k->mask);
     const __m256i low = _mm256_set1_epi32(0xffff);
