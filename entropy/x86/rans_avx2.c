@@ -39,6 +39,10 @@ static inline __m128i four32(const uint32_t *table, const uint32_t *at)
         _mm_unpacklo_epi32(load32(table + at[2]), load32(table + at[3])));
 }
 
+/* Keeps the compiler from taking the numbers out of the vector one by one
+ * instead of loading what was stored, which costs half as much. */
+#define IN_MEMORY(array) __asm__("" : "+m"(array))
+
 /* Refills the states that fell below 2^16, in lane order. */
 static inline __m256i refill(__m256i x, const uint8_t **word)
 {
@@ -51,7 +55,7 @@ static inline __m256i refill(__m256i x, const uint8_t **word)
         words, _mm256_load_si256((const __m256i *)places[set]));
     const __m256i by = _mm256_and_si256(need, _mm256_set1_epi32(16));
 
-    *word += 2 * __builtin_popcount(set);
+    *word += 2 * (size_t)__builtin_popcount(set);
     return _mm256_or_si256(_mm256_sllv_epi32(x, by), fresh);
 }
 
@@ -112,6 +116,7 @@ slot_row(const uint32_t *slots, __m256i mask, __m256i bits, lanes *l,
     for (int v = 0; v < vectors; v++)
         _mm256_store_si256((__m256i *)(at + 8 * v),
                            _mm256_and_si256(l->x[v], mask));
+    IN_MEMORY(at);
 #pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
         const __m256i e = _mm256_set_m128i(four32(slots, at + 8 * v + 4),
@@ -128,13 +133,12 @@ slot_row(const uint32_t *slots, __m256i mask, __m256i bits, lanes *l,
 }
 
 static inline __attribute__((always_inline)) size_t
-slot_rows(tsri_rans_dec *dec, const tsri_bank *bank, int table, uint16_t *sym,
+slot_rows(tsri_rans_dec *dec, const uint32_t *slots, int p, uint16_t *sym,
           size_t n, const int vectors)
 {
     const size_t width = 8 * (size_t)vectors;
-    const uint32_t *slots = bank->slot + ((size_t)table << bank->bits);
-    const __m256i mask = _mm256_set1_epi32((1 << bank->bits) - 1);
-    const __m256i bits = _mm256_set1_epi32(bank->bits);
+    const __m256i mask = _mm256_set1_epi32((1 << p) - 1);
+    const __m256i bits = _mm256_set1_epi32(p);
     lanes l;
     size_t i = 0;
 
@@ -144,6 +148,15 @@ slot_rows(tsri_rans_dec *dec, const tsri_bank *bank, int table, uint16_t *sym,
         slot_row(slots, mask, bits, &l, sym + i, vectors);
     store_lanes(&l, dec, vectors);
     return i;
+}
+
+/* Not inlined: compilers would then add the table's offset in every look-up. */
+static __attribute__((noinline)) size_t
+one_table(tsri_rans_dec *dec, const uint32_t *slots, int p, uint16_t *sym,
+          size_t n)
+{
+    return dec->lanes == 32 ? slot_rows(dec, slots, p, sym, n, 4)
+                            : slot_rows(dec, slots, p, sym, n, 1);
 }
 
 /* ---- any tables: a look-up that comes near, and steps ---- */
@@ -169,13 +182,15 @@ take(const setup *k, __m256i table, __m256i *x)
 {
     const __m256i slot = _mm256_and_si256(*x, k->mask);
     const __m256i low = _mm256_set1_epi32(0xffff);
-    _Alignas(32) uint32_t at[8];
+    _Alignas(32) uint32_t near[8];
+    uint32_t at[8];
 
-    _mm256_store_si256((__m256i *)at, _mm256_add_epi32(
+    _mm256_store_si256((__m256i *)near, _mm256_add_epi32(
         _mm256_sllv_epi32(table, k->lut_bits), _mm256_srlv_epi32(slot, k->step)));
+    IN_MEMORY(near);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
-        at[i] = k->bank->lut[at[i]];
+        at[i] = k->bank->lut[near[i]];
     for (;;) {
         const __m256i r0 = load_pair(k->bank->range, at);
         const __m256i r1 = load_pair(k->bank->range, at + 1);
@@ -245,12 +260,12 @@ size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
         .lut_bits = _mm256_set1_epi32(bank->lut_bits),
         .step = _mm256_set1_epi32(bank->bits - bank->lut_bits),
     };
-    const bool wide = dec->lanes == 32;
 
     if (!cls && tsri_bank_has_slots(bank, table))
-        return wide ? slot_rows(dec, bank, table, sym, n, 4)
-                    : slot_rows(dec, bank, table, sym, n, 1);
-    return wide ? rows(dec, &k, sym, n, 4) : rows(dec, &k, sym, n, 1);
+        return one_table(dec, bank->slot + ((size_t)table << bank->bits),
+                         bank->bits, sym, n);
+    return dec->lanes == 32 ? rows(dec, &k, sym, n, 4)
+                            : rows(dec, &k, sym, n, 1);
 }
 
 int tsri_rans_most_avx2(const uint16_t *cls, size_t n)

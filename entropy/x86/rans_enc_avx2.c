@@ -124,7 +124,7 @@ static inline __m256i give(__m256i x, __m256i keep, uint8_t **end)
 
     _mm_storeu_si128((__m128i *)(*end - 16), _mm_shuffle_epi8(
         words, _mm_load_si128((const __m128i *)packs[set])));
-    *end -= 2 * __builtin_popcount(set);
+    *end -= 2 * (size_t)__builtin_popcount(set);
     return _mm256_srlv_epi32(x, _mm256_andnot_si256(keep, _mm256_set1_epi32(16)));
 }
 
