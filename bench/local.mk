@@ -3,3 +3,5 @@ EXTRA_DIST += bench/photos.txt bench/photos.py
 EXTRA_DIST += bench/machine.py bench/curves.py bench/peers.py bench/sheet.py bench/rd-image
 EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.py
 EXTRA_DIST += bench/results
+EXTRA_DIST += bench/entropy bench/entropy_peers.c
+noinst_HEADERS += bench/entropy_data.h

@@ -25,10 +25,12 @@ endif
 
 # Entropy coder and container: tables, streams and files that are fixed, a
 # second implementation, and how fast it is (make tests/rans_speed).
-EXTRA_PROGRAMS += tests/golden_tool tests/rans_speed
-CLEANFILES += tests/golden_tool$(EXEEXT) tests/rans_speed$(EXEEXT)
+EXTRA_PROGRAMS += tests/golden_tool tests/rans_speed tests/entropy_speed
+CLEANFILES += tests/golden_tool$(EXEEXT) tests/rans_speed$(EXEEXT) \
+	tests/entropy_speed$(EXEEXT)
 tests_golden_tool_LDADD = libtsrcore.la
 tests_rans_speed_LDADD = libtsrcore.la
+tests_entropy_speed_LDADD = libtsrcore.la
 noinst_HEADERS += tests/golden.h
 check_SCRIPTS += tests/test_python.sh
 tests/test_python.log: tests/golden_tool$(EXEEXT)
