@@ -111,8 +111,16 @@ static int open_part(output *out, const args *a)
     }
     unfinished = out->part;
     out->file = fdopen(fd, "wb");
-    return out->file ? RC_OK : say_error(RC_MACHINE, out->name, "%s",
-                                         strerror(errno));
+    if (!out->file) {
+        say_error(RC_MACHINE, out->name, "%s", strerror(errno));
+        unfinished = NULL;
+        close(fd);
+        unlink(out->part);
+        free(out->part);
+        out->part = NULL;
+        return RC_MACHINE;
+    }
+    return RC_OK;
 }
 
 static int open_path(output *out, const args *a, const input *in)
