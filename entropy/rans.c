@@ -123,6 +123,28 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
     return TSR_OK;
 }
 
+enum { BYTES_AT_ONCE = 4096 }; /* a multiple of every number of lanes */
+
+tsr_error tsri_rans_put8(tsri_rans_enc *enc, const tsri_bank *bank, int table,
+                         const uint8_t *sym, size_t n)
+{
+    uint16_t wide[BYTES_AT_ONCE];
+    const size_t nsym = enc->nsym, nruns = enc->nruns;
+
+    for (size_t i = 0; i < n; i += BYTES_AT_ONCE) {
+        const size_t part = n - i < BYTES_AT_ONCE ? n - i : BYTES_AT_ONCE;
+        for (size_t k = 0; k < part; k++)
+            wide[k] = sym[i + k];
+        const tsr_error error = tsri_rans_put(enc, bank, NULL, table, wide, part);
+        if (error) {
+            enc->nsym = nsym;
+            enc->nruns = nruns;
+            return error;
+        }
+    }
+    return TSR_OK;
+}
+
 tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
 {
     enc->bits |= (uint64_t)value << enc->nbits;
@@ -374,6 +396,33 @@ tsr_error tsri_rans_get(tsri_rans_dec *dec, const tsri_bank *bank,
     if (dec->avx2 && dec->lanes >= 8)
         done = tsri_rans_rows_avx2(dec, bank, cls, table, sym, n);
     return get_plain(dec, bank, cls, table, sym, done, n);
+}
+
+tsr_error tsri_rans_get8(tsri_rans_dec *dec, const tsri_bank *bank, int table,
+                         uint8_t *sym, size_t n)
+{
+    uint16_t wide[BYTES_AT_ONCE];
+
+    if (table < 0 || table >= bank->tables ||
+        bank->first[table + 1] - bank->first[table] > 256)
+        return TSR_E_ARG;
+    for (size_t i = 0; i < n; i += BYTES_AT_ONCE) {
+        const size_t part = n - i < BYTES_AT_ONCE ? n - i : BYTES_AT_ONCE;
+        TSR_TRY(tsri_rans_get(dec, bank, NULL, table, wide, part));
+        for (size_t k = 0; k < part; k++)
+            sym[i + k] = (uint8_t)wide[k];
+    }
+    return TSR_OK;
+}
+
+tsr_error tsri_rans_get8_pair(tsri_rans_dec *dec[2], const tsri_bank *bank,
+                              const tsri_rans_run8 runs[2])
+{
+    tsr_error error[2];
+
+    for (int i = 0; i < 2; i++)
+        error[i] = tsri_rans_get8(dec[i], bank, runs[i].table, runs[i].sym, runs[i].n);
+    return error[0] ? error[0] : error[1];
 }
 
 uint32_t tsri_rans_get_bits(tsri_rans_dec *dec, int nbits)

@@ -45,6 +45,18 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
                         const uint16_t *cls, int table, const uint16_t *sym,
                         size_t n);
 
+/**
+ * Appends a run of symbols of one table, a byte each: the same segment as
+ * tsri_rans_put() with the same symbols.
+ *
+ * table  of at most 256 symbols
+ * sym    n symbols, each below the table's size; borrowed until finish or reset
+ *
+ * Returns as tsri_rans_put().
+ */
+tsr_error tsri_rans_put8(tsri_rans_enc *enc, const tsri_bank *bank, int table,
+                         const uint8_t *sym, size_t n);
+
 /** Appends the low `nbits` (0..32) of `value`, least significant first; the
  *  higher bits of value must be 0. */
 tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits);
@@ -104,6 +116,28 @@ tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
 tsr_error tsri_rans_get(tsri_rans_dec *dec, const tsri_bank *bank,
                         const uint16_t *cls, int table, uint16_t *sym,
                         size_t n);
+
+/** Decodes a run of symbols of one table of at most 256 symbols, a byte each;
+ *  else as tsri_rans_get(). */
+tsr_error tsri_rans_get8(tsri_rans_dec *dec, const tsri_bank *bank, int table,
+                         uint8_t *sym, size_t n);
+
+/** One of the runs of tsri_rans_get8_pair(). */
+typedef struct tsri_rans_run8 {
+    int table;
+    uint8_t *sym;   /* out, n symbols */
+    size_t n;       /* 0 is allowed */
+} tsri_rans_run8;
+
+/**
+ * tsri_rans_get8() of a run of each of two segments, in one loop where that is
+ * faster: a single chain of states leaves half of a processor idle.
+ *
+ * Returns the first segment's error, else the second's; both runs have been
+ * tried, so that a caller may go on with the sound one.
+ */
+tsr_error tsri_rans_get8_pair(tsri_rans_dec *dec[2], const tsri_bank *bank,
+                              const tsri_rans_run8 runs[2]);
 
 /** The next `nbits` (0..32) raw bits.  Beyond the end they are 0 and
  *  tsri_rans_dec_end() fails. */
