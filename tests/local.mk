@@ -8,6 +8,7 @@ if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq tests/test_kmeans tests/test_rvq tests/test_codes
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
+check_PROGRAMS += tests/test_torchac
 check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem
@@ -35,7 +36,7 @@ noinst_HEADERS += tests/golden.h
 check_SCRIPTS += tests/test_python.sh
 tests/test_python.log: tests/golden_tool$(EXEEXT)
 EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
-	tests/golden tests/vectors/hyper tests/vectors/mcquic_entropy \
+	tests/vectors/torchac tests/golden tests/vectors/hyper tests/vectors/mcquic_entropy \
 	tests/vectors/mcquic_c12_m4_64x64 \
 	tests/vectors/mcquic_c32_m2_100x130
 
