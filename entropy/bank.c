@@ -49,6 +49,11 @@ static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
     tsri_rans_sym *s = &bank->sym[at];
 
     bank->range[at] = (uint64_t)symbol << 32 | f << 16 | start;
+    if (!f) {
+        bank->cost[at] = UINT16_MAX;
+        *s = (tsri_rans_sym){ .last = UINT32_MAX, .sym = (uint16_t)symbol };
+        return;
+    }
     bank->cost[at] = cost(f, bank->bits);
     s->last = (uint32_t)(((uint64_t)f << (32 - bank->bits)) - 1);
     s->bias = (uint16_t)start;
@@ -94,7 +99,8 @@ static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size
 }
 
 static tsr_error check(tsr_context *ctx, int bits, const uint16_t *freq,
-                       const uint16_t *sizes, int tables, size_t *symbols)
+                       const uint16_t *sizes, int tables, bool sparse,
+                       size_t *symbols)
 {
     *symbols = 0;
     if (bits < 1 || bits > TSRI_BANK_MAX_BITS || tables < 1 ||
@@ -104,7 +110,8 @@ static tsr_error check(tsr_context *ctx, int bits, const uint16_t *freq,
         uint32_t sum = 0;
         for (int i = 0; i < sizes[t]; i++) {
             const uint32_t f = freq[(*symbols)++];
-            sum = f && sum <= 1u << bits ? sum + f : UINT32_MAX;
+            const bool sound = sparse ? f >> bits == 0 || sizes[t] == 1 : f;
+            sum = sound && sum <= 1u << bits ? sum + f : UINT32_MAX;
         }
         if (sum != 1u << bits)
             return tsri_fail(ctx, TSR_E_CORRUPT, "frequency table %d is not "
@@ -143,15 +150,15 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
                ? TSR_OK : tsri_nomem(ctx);
 }
 
-tsr_error tsri_bank_open(tsri_bank **out, tsr_context *ctx, int bits,
-                         const uint16_t *freq, const uint16_t *sizes,
-                         int tables)
+static tsr_error open_bank(tsri_bank **out, tsr_context *ctx, int bits,
+                           const uint16_t *freq, const uint16_t *sizes,
+                           int tables, bool sparse)
 {
     tsri_bank *bank;
     size_t symbols;
 
     *out = NULL;
-    TSR_TRY(check(ctx, bits, freq, sizes, tables, &symbols));
+    TSR_TRY(check(ctx, bits, freq, sizes, tables, sparse, &symbols));
     bank = tsri_calloc(ctx, 1, sizeof *bank);
     if (!bank)
         return tsri_nomem(ctx);
@@ -170,6 +177,20 @@ tsr_error tsri_bank_open(tsri_bank **out, tsr_context *ctx, int bits,
     }
     *out = bank;
     return TSR_OK;
+}
+
+tsr_error tsri_bank_open(tsri_bank **out, tsr_context *ctx, int bits,
+                         const uint16_t *freq, const uint16_t *sizes,
+                         int tables)
+{
+    return open_bank(out, ctx, bits, freq, sizes, tables, false);
+}
+
+tsr_error tsri_bank_open_sparse(tsri_bank **out, tsr_context *ctx, int bits,
+                                const uint16_t *freq, const uint16_t *sizes,
+                                int tables)
+{
+    return open_bank(out, ctx, bits, freq, sizes, tables, true);
 }
 
 void tsri_bank_close(tsri_bank **out, tsr_context *ctx)

@@ -34,6 +34,13 @@ tsr_error tsri_bank_open(tsri_bank **bank, tsr_context *ctx, int bits,
                          const uint16_t *freq, const uint16_t *sizes,
                          int tables);
 
+/** The same for tables in which frequencies may be 0, but not all but one of a
+ *  table.  A symbol of frequency 0 never comes out of a decoder and must not be
+ *  put into an encoder, which does not look: the segment would be wrong. */
+tsr_error tsri_bank_open_sparse(tsri_bank **bank, tsr_context *ctx, int bits,
+                                const uint16_t *freq, const uint16_t *sizes,
+                                int tables);
+
 void tsri_bank_close(tsri_bank **bank, tsr_context *ctx);
 
 /** Cost of a symbol in 1/2048 bit (rounded up; 0 for the only symbol), for
