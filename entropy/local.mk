@@ -5,6 +5,9 @@ noinst_HEADERS += entropy/bank.h entropy/bank_impl.h entropy/bigtable.h \
 libtsrcore_la_SOURCES += entropy/bank.c entropy/bigtable.c entropy/freq.c \
 	entropy/rans.c entropy/rans64.c entropy/torchac.c
 
+noinst_HEADERS += entropy/histogram.h
+libtsrcore_la_SOURCES += entropy/histogram.c
+
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
 else

@@ -8,6 +8,7 @@ if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 check_PROGRAMS += tests/test_vq tests/test_kmeans tests/test_rvq tests/test_codes
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
+check_PROGRAMS += tests/test_histogram
 check_PROGRAMS += tests/test_torchac
 check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
