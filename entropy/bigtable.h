@@ -27,6 +27,56 @@ tsr_error tsri_bigtable_open(tsri_bigtable **table, tsr_context *ctx,
                              const uint32_t *freq, size_t n);
 void tsri_bigtable_close(tsri_bigtable **table, tsr_context *ctx);
 
+/* ---- codebooks in order of falling frequency: token = rank ----
+ *
+ * Sort a codebook once and a segment needs no frequency of each token, only
+ * those of its buckets, which fit the data better, too. */
+
+enum { TSRI_BIGTABLE_BUCKETS = 256 }; /**< room for any bucket table */
+
+/** Buckets of an alphabet: n of up to 256 symbols, at most 77 of 2^20.
+ *  0 for n = 0 or above 2^20. */
+int tsri_bigtable_buckets(size_t n);
+
+/** Raw bits of a token in that bucket of an alphabet of n. */
+int tsri_bigtable_tail(size_t n, int bucket);
+
+/**
+ * Adds the buckets of `count` tokens of an alphabet of n to bucket[], of
+ * tsri_bigtable_buckets(n) elements, which the caller clears first.
+ *
+ * Returns TSR_OK; TSR_E_ARG n out of range or a token >= n (bucket[] is then
+ * of no use).
+ */
+tsr_error tsri_bigtable_count16(const tsr_context *ctx, size_t n,
+                                const uint16_t *token, size_t count,
+                                uint64_t *bucket);
+tsr_error tsri_bigtable_count32(const tsr_context *ctx, size_t n,
+                                const uint32_t *token, size_t count,
+                                uint64_t *bucket);
+
+/** The bucket table for those counts: normalised to a sum of 4096, with 0 for
+ *  0, so that unused buckets cost nothing; all 0 counts as all equal.  Returns
+ *  TSR_OK; TSR_E_ARG n out of range or a sum of 2^63 or more. */
+tsr_error tsri_bigtable_normalise(size_t n, const uint64_t *bucket,
+                                  uint16_t *freq);
+
+/**
+ * A table of tokens that are ranks, from the frequencies of its buckets.
+ *
+ * freq  tsri_bigtable_buckets(n) frequencies, may come from outside: each
+ *       0..4096, their sum 4096; copied.  A token of a bucket of 0 cannot be
+ *       coded (TSR_E_ARG) and never comes out
+ * n     1..2^20
+ *
+ * Returns TSR_OK; TSR_E_ARG n out of range; TSR_E_CORRUPT a wrong sum;
+ * TSR_E_NOMEM.  Memory: that of a bank of one table.
+ */
+tsr_error tsri_bigtable_open_sorted(tsri_bigtable **table, tsr_context *ctx,
+                                    const uint16_t *freq, size_t n);
+
+/* ---- coding ---- */
+
 /** Appends a run of n tokens: TSR_OK; TSR_E_ARG a token >= the alphabet (the
  *  segment is then unusable: reset the encoder); TSR_E_NOMEM. */
 tsr_error tsri_bigtable_put16(const tsri_bigtable *table, tsri_rans_enc *enc,
@@ -40,5 +90,15 @@ tsr_error tsri_bigtable_get16(const tsri_bigtable *table, tsri_rans_dec *dec,
                               uint16_t *token, size_t n);
 tsr_error tsri_bigtable_get32(const tsri_bigtable *table, tsri_rans_dec *dec,
                               uint32_t *token, size_t n);
+
+/** Decodes a run of n[i] tokens of each of two segments, faster than one after
+ *  the other.  Returns the first segment's error, else the second's; both have
+ *  been tried, so that a caller may go on with the sound one. */
+tsr_error tsri_bigtable_get16_pair(const tsri_bigtable *table,
+                                   tsri_rans_dec *dec[2], uint16_t *token[2],
+                                   const size_t n[2]);
+tsr_error tsri_bigtable_get32_pair(const tsri_bigtable *table,
+                                   tsri_rans_dec *dec[2], uint32_t *token[2],
+                                   const size_t n[2]);
 
 #endif

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 noinst_HEADERS += entropy/bank.h entropy/bank_impl.h entropy/bigtable.h \
-	entropy/freq.h entropy/plan.h entropy/rans.h entropy/rans64.h \
+	entropy/freq.h entropy/packing.h entropy/plan.h entropy/rans.h entropy/rans64.h \
 	entropy/torchac.h
 libtsrcore_la_SOURCES += entropy/bank.c entropy/bigtable.c entropy/freq.c \
 	entropy/rans.c entropy/rans64.c entropy/torchac.c
