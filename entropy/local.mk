@@ -13,3 +13,10 @@ libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
 else
 libtsrcore_la_SOURCES += entropy/x86/rans_none.c
 endif
+
+# Plans on the GPU.
+noinst_HEADERS += entropy/cuda/plan_kernels.h
+if TSR_CUDA
+libtsrcuda_la_SOURCES += entropy/cuda/transpose.cu
+cuda_deps += entropy/cuda/$(DEPDIR)/transpose.cu.d
+endif

@@ -32,6 +32,19 @@ libtsrcore_la_SOURCES += lib/x86/crc32c_none.c lib/x86/iconv_none.c \
 	lib/x86/sha256_none.c
 endif
 
+# CUDA: .cu files hold kernels and extern "C" launchers, X_cuda.c the logic;
+# X_nocuda.c stands in for them in a build without.
+noinst_HEADERS += lib/cuda/device.h lib/cuda/device_cuda.h
+if TSR_CUDA
+noinst_LTLIBRARIES += libtsrcuda.la
+libtsrcuda_la_SOURCES = lib/cuda/device_cuda.c
+libtsrcuda_la_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS)
+libtsrcuda_la_LIBADD = $(CUDA_LIBS)
+libtsrcore_la_LIBADD += libtsrcuda.la
+else
+libtsrcore_la_SOURCES += lib/cuda/device_nocuda.c
+endif
+
 include lib/nn/local.mk
 
 libtessera_la_SOURCES =

@@ -61,3 +61,7 @@ check_SCRIPTS += tests/test_includes.sh tests/test_headers.sh \
 	tests/test_symbols.sh tests/test_style.sh
 EXTRA_DIST += tests/test_includes.sh tests/test_headers.sh \
 	tests/test_symbols.sh tests/test_style.sh
+
+# On a CUDA device; skipped where there is none.
+check_PROGRAMS += tests/cuda_entropy
+tests_cuda_entropy_LDADD = libtsrcore.la

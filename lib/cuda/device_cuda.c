@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "lib/cuda/device_cuda.h"
+#include <string.h>
+
+struct tsri_cuda_mark {
+    cudaEvent_t event;
+};
+
+static tsr_error translate(tsr_context *ctx, cudaError_t status, const char *what)
+{
+    if (status == cudaSuccess)
+        return TSR_OK;
+    const tsr_error error =
+        status == cudaErrorMemoryAllocation ? TSR_E_NOMEM :
+        status == cudaErrorNoDevice || status == cudaErrorInvalidDevice ||
+        status == cudaErrorInsufficientDriver ||
+        status == cudaErrorNoKernelImageForDevice ? TSR_E_UNSUPPORTED
+                                                  : TSR_E_BACKEND;
+    return tsri_fail(ctx, error, "CUDA: %s: %s", what, cudaGetErrorString(status));
+}
+
+tsr_error tsri_cuda_check(tsri_cuda *gpu, cudaError_t status, const char *what)
+{
+    return translate(gpu->ctx, status, what);
+}
+
+tsr_error tsri_cuda_use(tsri_cuda *gpu)
+{
+    return tsri_cuda_check(gpu, cudaSetDevice(gpu->index), "device");
+}
+
+/* Fills the handle in; the stream last, so that nothing is left on failure. */
+static tsr_error open_device(tsri_cuda *gpu)
+{
+    struct cudaDeviceProp prop;
+
+    TSR_TRY(tsri_cuda_use(gpu));
+    TSR_TRY(tsri_cuda_check(gpu, cudaGetDeviceProperties(&prop, gpu->index),
+                            "device"));
+    gpu->sms = prop.multiProcessorCount;
+    memcpy(gpu->name, prop.name, sizeof gpu->name);
+    gpu->name[sizeof gpu->name - 1] = 0;
+    return tsri_cuda_check(gpu, cudaStreamCreateWithFlags(&gpu->stream,
+                           cudaStreamNonBlocking), "stream");
+}
+
+tsr_error tsri_cuda_open(tsri_cuda **out, tsr_context *ctx, int index)
+{
+    tsri_cuda *gpu;
+    int devices = 0;
+
+    *out = NULL;
+    TSR_TRY(translate(ctx, cudaGetDeviceCount(&devices), "no device to use"));
+    if (index < 0 || index >= devices)
+        return tsri_fail(ctx, TSR_E_UNSUPPORTED, "CUDA: there is no device %d, "
+                         "of %d", index, devices);
+    gpu = tsri_calloc(ctx, 1, sizeof *gpu);
+    if (!gpu)
+        return tsri_nomem(ctx);
+    gpu->ctx = ctx;
+    gpu->index = index;
+    const tsr_error error = open_device(gpu);
+    if (error) {
+        tsri_free(ctx, gpu);
+        return error;
+    }
+    *out = gpu;
+    return TSR_OK;
+}
+
+void tsri_cuda_close(tsri_cuda **out)
+{
+    tsri_cuda *gpu = *out;
+    if (!gpu)
+        return;
+    if (!tsri_cuda_use(gpu) && !tsri_cuda_sync(gpu))
+        tsri_cuda_check(gpu, cudaStreamDestroy(gpu->stream), "stream");
+    tsri_free(gpu->ctx, gpu);
+    *out = NULL;
+}
+
+const char *tsri_cuda_name(const tsri_cuda *gpu)
+{
+    return gpu->name;
+}
+
+tsr_error tsri_cuda_alloc(tsri_cuda *gpu, void *mem_pointer, size_t count,
+                          size_t size)
+{
+    void **mem = mem_pointer;
+    size_t bytes;
+
+    *mem = NULL;
+    if (!tsri_mul(count, size, &bytes))
+        return tsri_nomem(gpu->ctx);
+    TSR_TRY(tsri_cuda_use(gpu));
+    return tsri_cuda_check(gpu, cudaMalloc(mem, bytes ? bytes : 1), "memory");
+}
+
+void tsri_cuda_free(tsri_cuda *gpu, void *mem)
+{
+    if (mem && !tsri_cuda_use(gpu))
+        tsri_cuda_check(gpu, cudaFree(mem), "free");
+}
+
+static tsr_error copy(tsri_cuda *gpu, void *to, const void *from, size_t size,
+                      enum cudaMemcpyKind kind)
+{
+    TSR_TRY(tsri_cuda_use(gpu));
+    return tsri_cuda_check(gpu, cudaMemcpyAsync(to, from, size, kind,
+                                                gpu->stream), "copy");
+}
+
+tsr_error tsri_cuda_upload(tsri_cuda *gpu, void *to, const void *from, size_t size)
+{
+    return copy(gpu, to, from, size, cudaMemcpyHostToDevice);
+}
+
+tsr_error tsri_cuda_download(tsri_cuda *gpu, void *to, const void *from,
+                             size_t size)
+{
+    return copy(gpu, to, from, size, cudaMemcpyDeviceToHost);
+}
+
+tsr_error tsri_cuda_copy(tsri_cuda *gpu, void *to, const void *from, size_t size)
+{
+    return copy(gpu, to, from, size, cudaMemcpyDeviceToDevice);
+}
+
+tsr_error tsri_cuda_fill(tsri_cuda *gpu, void *to, uint8_t byte, size_t size)
+{
+    TSR_TRY(tsri_cuda_use(gpu));
+    return tsri_cuda_check(gpu, cudaMemsetAsync(to, byte, size, gpu->stream),
+                           "fill");
+}
+
+tsr_error tsri_cuda_sync(tsri_cuda *gpu)
+{
+    TSR_TRY(tsri_cuda_use(gpu));
+    return tsri_cuda_check(gpu, cudaStreamSynchronize(gpu->stream), "work");
+}
+
+tsr_error tsri_cuda_mark_open(tsri_cuda *gpu, tsri_cuda_mark **out)
+{
+    cudaEvent_t event;
+
+    *out = NULL;
+    TSR_TRY(tsri_cuda_use(gpu));
+    TSR_TRY(tsri_cuda_check(gpu, cudaEventCreate(&event), "event"));
+    *out = tsri_alloc(gpu->ctx, 1, sizeof **out);
+    if (!*out) {
+        tsri_cuda_check(gpu, cudaEventDestroy(event), "event");
+        return tsri_nomem(gpu->ctx);
+    }
+    (*out)->event = event;
+    return TSR_OK;
+}
+
+void tsri_cuda_mark_close(tsri_cuda *gpu, tsri_cuda_mark **mark)
+{
+    if (!*mark)
+        return;
+    tsri_cuda_check(gpu, cudaEventDestroy((*mark)->event), "event");
+    tsri_free(gpu->ctx, *mark);
+    *mark = NULL;
+}
+
+tsr_error tsri_cuda_mark_set(tsri_cuda *gpu, tsri_cuda_mark *mark)
+{
+    TSR_TRY(tsri_cuda_use(gpu));
+    return tsri_cuda_check(gpu, cudaEventRecord(mark->event, gpu->stream), "event");
+}
+
+tsr_error tsri_cuda_mark_between(tsri_cuda *gpu, tsri_cuda_mark *from,
+                                 tsri_cuda_mark *to, float *ms)
+{
+    TSR_TRY(tsri_cuda_check(gpu, cudaEventSynchronize(to->event), "event"));
+    return tsri_cuda_check(gpu, cudaEventElapsedTime(ms, from->event, to->event),
+                           "event");
+}
