@@ -197,7 +197,7 @@ static size_t whole_rows(const tsri_rans_enc *enc, size_t n, int lanes)
 static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                        uint8_t *end)
 {
-    const uint32_t *place = enc->place + enc->nsym;
+    const uint32_t *place = enc->nsym ? enc->place + enc->nsym : NULL;
     const size_t mask = (size_t)lanes - 1;
 
     for (size_t r = enc->nruns; r-- > 0;) {
@@ -318,7 +318,11 @@ static tsr_error split(tsri_rans_dec *dec, const uint8_t *p, const uint8_t *end,
 tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
                              const uint8_t *data, size_t size, uint32_t crc)
 {
-    *dec = (tsri_rans_dec){ .lanes = 1, .avx2 = ctx->cpu & TSR_CPU_AVX2 };
+    static const uint8_t none[1];
+
+    *dec = (tsri_rans_dec){ .word = none, .word_end = none, .raw = none,
+                            .raw_end = none, .lanes = 1,
+                            .avx2 = ctx->cpu & TSR_CPU_AVX2 };
     if (size) {
         if (data[0] & ~(3 | HAS_RAW))
             return TSR_E_CORRUPT;
