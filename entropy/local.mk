@@ -8,6 +8,10 @@ libtsrcore_la_SOURCES += entropy/bank.c entropy/bigtable.c entropy/freq.c \
 noinst_HEADERS += entropy/histogram.h
 libtsrcore_la_SOURCES += entropy/histogram.c
 
+# Tables as bytes, and many small models.
+noinst_HEADERS += entropy/tables.h
+libtsrcore_la_SOURCES += entropy/tables.c
+
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
 else

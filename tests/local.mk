@@ -11,6 +11,7 @@ check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_histogram
 check_PROGRAMS += tests/test_torchac
 check_PROGRAMS += tests/test_bigtable tests/test_stream
+check_PROGRAMS += tests/test_tables
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem
 noinst_HEADERS += tests/nn_twin.h
