@@ -39,6 +39,7 @@ def arguments():
     p.add_argument("--lambda-max", type=float, default=72.0)
     p.add_argument("--level", type=float, default=0.4, help="losses are weighted by lambda to minus this")
     p.add_argument("--mse", type=float, default=5.0, help="weight of the squared error beside 1 - MS-SSIM")
+    p.add_argument("--mse-fine", type=float, default=1.0, help="that weight's factor at the finest level, 1 at the coarsest")
     p.add_argument("--curriculum", type=float, default=0.04, help="part of the run that moves from MSE to the mix")
     p.add_argument("--warm", type=int, default=1000, help="steps of linear warm-up")
     p.add_argument("--log-every", type=int, default=200)
@@ -172,7 +173,8 @@ class Trainer:
         mse, ssim = loss_terms(xhat, x, self.terms)
         px = x.shape[2] * x.shape[3]
         bpp = (yb + zb) / px
-        loss = (bpp + lam * (self.mix[0] * (1 - ssim) + self.mix[1] * mse))
+        fine = a.mse_fine ** (q / (M.LEVELS - 1))
+        loss = (bpp + lam * (self.mix[0] * (1 - ssim) + self.mix[1] * fine * mse))
         # without this the finest levels, whose losses are the largest, would own the transforms
         weight = torch.exp(-a.level * (q / (M.LEVELS - 1) - 0.4) * math.log(a.lambda_max / a.lambda_min))
         ((loss * weight).mean() / self.world).backward()
