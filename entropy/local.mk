@@ -12,6 +12,9 @@ libtsrcore_la_SOURCES += entropy/histogram.c
 noinst_HEADERS += entropy/tables.h
 libtsrcore_la_SOURCES += entropy/tables.c
 
+# Models that learn, and a coder for tiny streams.
+noinst_HEADERS += entropy/adaptive.h entropy/range.h
+
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
 else
