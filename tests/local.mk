@@ -6,6 +6,7 @@ noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h 
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
+check_PROGRAMS += tests/test_coarse
 check_PROGRAMS += tests/test_vq tests/test_kmeans tests/test_rvq tests/test_codes
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_histogram
@@ -50,6 +51,10 @@ tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 endif
+# How fast the searches are: make tests/vq_speed
+EXTRA_PROGRAMS += tests/vq_speed
+CLEANFILES += tests/vq_speed$(EXEEXT)
+tests_vq_speed_LDADD = libtsrcore.la
 check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
 	tests/test_codebook.sh
 EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py

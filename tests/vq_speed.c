@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Speed of the nearest search: make tests/vq_speed && tests/vq_speed.
+ * 10^9 multiply-adds a second of one core, thread CPU time, best of some
+ * passes, with the vector variants and (third argument "plain") without.
+ *   vq_speed [SCALE] [plain]     SCALE times as many vectors; default 1 */
+#include "config.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "vq/rows.h"
+
+enum { PASSES = 21 };
+
+typedef struct job { int k, dim, n; } job;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Near to a Gaussian, the same on every machine. */
+static float *random_rows(size_t n)
+{
+    static uint64_t state = 1;
+    float *x = malloc(n * sizeof *x);
+    if (!x)
+        exit(1);
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (int t = 0; t < 4; t++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            sum += (float)(state >> 40) * 0x1p-24f - 0.5f;
+        }
+        x[i] = sum * 1.7320508f;
+    }
+    return x;
+}
+
+static void check(tsr_error error, const char *what)
+{
+    if (!error)
+        return;
+    fprintf(stderr, "%s: %s\n", what, tsr_error_string(error));
+    exit(1);
+}
+
+static void time_job(tsr_context *ctx, const job *j)
+{
+    float *words = random_rows((size_t)j->k * (size_t)j->dim);
+    float *x = random_rows((size_t)j->n * (size_t)j->dim);
+    int32_t *codes = malloc((size_t)j->n * sizeof *codes);
+    tsri_codebook *book;
+    double best = 1e30, prepare = now();
+
+    check(codes ? TSR_OK : TSR_E_NOMEM, "codes");
+    check(tsri_codebook_new(&book, ctx, 1, j->k, j->dim, words), "codebook");
+    prepare = now() - prepare;
+    const tsri_fmap map = tsri_rows_map(x, (size_t)j->n, j->dim);
+    const tsri_codes out = tsri_rows_codes(codes, (size_t)j->n, 1, 1);
+    for (int pass = 0; pass < PASSES; pass++) {
+        const double t = now();
+        check(tsri_codebook_encode(book, ctx, &map, &out), "search");
+        best = now() - t < best ? now() - t : best;
+    }
+    printf("k %7d dim %4d n %6d: %6.1f GMAC/s, %8.2f us a vector; "
+           "codebook prepared in %.3f s\n", j->k, j->dim, j->n,
+           (double)j->n * j->k * j->dim / best * 1e-9, best / j->n * 1e6,
+           prepare);
+    tsri_codebook_free(&book, ctx);
+    free(words);
+    free(x);
+    free(codes);
+}
+
+int main(int argc, char **argv)
+{
+    const job jobs[] = {
+        { 256, 8, 16384 },{ 1024, 4, 8192 }, { 1024, 32, 4096 },
+        { 100000, 8, 768 }, { 8192, 64, 1536 }, { 65536, 16, 768 },
+        { 16384, 256, 384 }, { 262144, 128, 384 }, { 4096, 1024, 192 },
+    };
+    const int scale = argc > 1 ? atoi(argv[1]) : 1;
+    tsr_context_settings s;
+    tsr_context *ctx;
+
+    tsr_context_settings_init(&s);
+    s.threads = 1;
+    if (argc > 2 && !strcmp(argv[2], "plain"))
+        tsr_cpu_set_mask(0);
+    check(tsr_context_open(&ctx, &s), "context");
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        job j = jobs[i];
+        j.n *= scale > 0 ? scale : 1;
+        time_job(ctx, &j);
+    }
+    tsr_context_close(&ctx);
+    return 0;
+}

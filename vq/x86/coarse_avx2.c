@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* vpmaddwd multiplies a broadcast pair of channels by eight codewords' pairs.
+ * Six vectors by sixteen codewords are twelve sums: with two registers of
+ * codewords, one of the broadcast and one of the product, all sixteen. */
+#include <immintrin.h>
+#include <limits.h>
+#include <string.h>
+#include "vq/coarse.h"
+
+enum { LANES = TSRI_NEAREST_LANES, ROWS = TSRI_COARSE_ROWS };
+
+/* One row of one pair of channels: %[a] and %[b] are its sums. */
+#define ROW(offset, a, b)                                   \
+    "vpbroadcastd " offset "(%[x]), %[v]\n\t"               \
+    "vpmaddwd %[v], %[c0], %[t]\n\t"                        \
+    "vpmaddwd %[v], %[c1], %[v]\n\t"                        \
+    "vpaddd %[t], %[" a "], %[" a "]\n\t"                   \
+    "vpaddd %[v], %[" b "], %[" b "]\n\t"
+
+/* Adds one pair of channels.  In assembly, because a compiler that mixes the
+ * rows needs more registers than there are. */
+static inline void step(const int16_t *c, const int16_t *x,
+                        __m256i s[ROWS][2])
+{
+    __m256i c0, c1, v, t;
+    __asm__("vmovdqu (%[c]), %[c0]\n\t"
+            "vmovdqu 32(%[c]), %[c1]\n\t"
+            ROW("0", "a0", "b0") ROW("4", "a1", "b1") ROW("8", "a2", "b2")
+            ROW("12", "a3", "b3") ROW("16", "a4", "b4") ROW("20", "a5", "b5")
+            : [a0] "+x"(s[0][0]), [b0] "+x"(s[0][1]), [a1] "+x"(s[1][0]),
+              [b1] "+x"(s[1][1]), [a2] "+x"(s[2][0]), [b2] "+x"(s[2][1]),
+              [a3] "+x"(s[3][0]), [b3] "+x"(s[3][1]), [a4] "+x"(s[4][0]),
+              [b4] "+x"(s[4][1]), [a5] "+x"(s[5][0]), [b5] "+x"(s[5][1]),
+              [c0] "=&x"(c0), [c1] "=&x"(c1), [v] "=&x"(v), [t] "=&x"(t)
+            : [c] "r"(c), [x] "r"(x)
+            : "memory");
+}
+
+static inline int32_t largest(__m256i v)
+{
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v),
+                              _mm256_extracti128_si256(v, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1));
+    return _mm_cvtsi128_si32(m);
+}
+
+/* One panel; the norms of padding are infinite, which converts to INT32_MIN. */
+static inline void panel(const int16_t *c, const float *norm, const int16_t *x,
+                         int pairs, __m256 minus, __m256i *best)
+{
+    const __m256i n0 =
+        _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(norm), minus));
+    const __m256i n1 =
+        _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(norm + 8), minus));
+    __m256i s[ROWS][2];
+
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++) {
+        s[r][0] = n0;
+        s[r][1] = n1;
+    }
+    for (int j = 0; j < pairs; j++, c += 2 * LANES, x += 2 * ROWS)
+        step(c, x, s);
+#pragma GCC unroll 6
+    for (int r = 0; r < ROWS; r++)
+        best[r] = _mm256_max_epi32(best[r],
+                                   _mm256_max_epi32(s[r][0], s[r][1]));
+}
+
+static void tile(const tsri_coarse_book *book, int number, const int16_t *x,
+                 float factor, tsri_coarse_list *list)
+{
+    const __m256 minus = _mm256_set1_ps(-factor);
+    const int first = number * book->tile;
+    const int last = first + book->tile < book->panels ? first + book->tile
+                                                       : book->panels;
+    const int16_t *c = book->code + (int64_t)first * book->pairs * 2 * LANES;
+    __m256i best[ROWS];
+
+    for (int r = 0; r < ROWS; r++)
+        best[r] = _mm256_set1_epi32(INT_MIN);
+    for (int p = first; p < last; p++, c += book->pairs * 2 * LANES)
+        panel(c, book->norm + (int64_t)p * LANES, x, book->pairs, minus, best);
+    for (int r = 0; r < ROWS; r++) {
+        const __m256i limit = _mm256_set1_epi32(list[r].limit);
+        if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(best[r], limit)))
+            tsri_coarse_add(list + r, number, largest(best[r]));
+    }
+}
+
+static float total(__m256 v)
+{
+    float part[8], sum = 0;
+    _mm256_storeu_ps(part, v);
+    for (int l = 0; l < 8; l++)
+        sum += part[l];
+    return sum;
+}
+
+static void norms(const float *x, const float *mean, int d, float out[2])
+{
+    __m256 own = _mm256_setzero_ps(), reach = own;
+    int j = 0;
+    for (; j + 8 <= d; j += 8) {
+        const __m256 v = _mm256_loadu_ps(x + j);
+        const __m256 y = _mm256_sub_ps(v, _mm256_loadu_ps(mean + j));
+        own = _mm256_add_ps(own, _mm256_mul_ps(y, y));
+        reach = _mm256_add_ps(reach, _mm256_mul_ps(v, v));
+    }
+    out[0] = total(own);
+    out[1] = total(reach);
+    for (; j < d; j++) {
+        out[0] += (x[j] - mean[j]) * (x[j] - mean[j]);
+        out[1] += x[j] * x[j];
+    }
+}
+
+static void quantise(const float *x, const float *mean, int d, float inverse,
+                     int16_t *out)
+{
+    int j = 0;
+    for (; j + 8 <= d; j += 8, out += 4 * 2 * ROWS) {
+        const __m256 y = _mm256_sub_ps(_mm256_loadu_ps(x + j),
+                                       _mm256_loadu_ps(mean + j));
+        const __m256i q =
+            _mm256_cvtps_epi32(_mm256_mul_ps(y, _mm256_set1_ps(inverse)));
+        const __m128i both = _mm_packs_epi32(_mm256_castsi256_si128(q),
+                                             _mm256_extracti128_si256(q, 1));
+        int32_t part[4];
+        _mm_storeu_si128((__m128i *)(void *)part, both);
+        for (int p = 0; p < 4; p++)
+            memcpy(out + p * 2 * ROWS, &part[p], sizeof part[p]);
+    }
+    for (; j < d; j++)
+        out[j % 8 / 2 * 2 * ROWS + j % 2] = (int16_t)_mm_cvtss_si32(
+            _mm_set_ss((x[j] - mean[j]) * inverse));
+}
+
+/* N panels of one vector; the scores of each are in rising order of index. */
+static inline void score_panels(const tsri_nearest_book *book, int first,
+                                const float *x, int n, __m256 *best,
+                                __m256i *at)
+{
+    const int64_t size = (int64_t)book->d * LANES;
+    const float *c = book->code + first * size;
+    __m256 s[4][2];
+
+#pragma GCC unroll 4
+    for (int p = 0; p < n; p++)
+        s[p][0] = s[p][1] = _mm256_setzero_ps();
+    for (int j = 0; j < book->d; j++, c += LANES) {
+        const __m256 v = _mm256_broadcast_ss(x + j);
+#pragma GCC unroll 4
+        for (int p = 0; p < n; p++) {
+            s[p][0] = _mm256_add_ps(
+                s[p][0], _mm256_mul_ps(_mm256_loadu_ps(c + p * size), v));
+            s[p][1] = _mm256_add_ps(
+                s[p][1], _mm256_mul_ps(_mm256_loadu_ps(c + p * size + 8), v));
+        }
+    }
+#pragma GCC unroll 4
+    for (int p = 0; p < n; p++)
+        for (int h = 0; h < 2; h++) {
+            const __m256 norm = _mm256_loadu_ps(
+                book->norm + (int64_t)(first + p) * LANES + 8 * h);
+            const __m256 now =
+                _mm256_sub_ps(norm, _mm256_add_ps(s[p][h], s[p][h]));
+            const __m256 less = _mm256_cmp_ps(now, best[h], _CMP_LT_OQ);
+            best[h] = _mm256_blendv_ps(best[h], now, less);
+            at[h] = _mm256_blendv_epi8(at[h], _mm256_set1_epi32(first + p),
+                                       _mm256_castps_si256(less));
+        }
+}
+
+static void panels(const tsri_nearest_book *book, int first, int last,
+                   const float *x, float *score, int32_t *code)
+{
+    __m256 best[2];
+    __m256i at[2];
+    float low[LANES];
+    int32_t word[LANES];
+
+    best[0] = best[1] = _mm256_set1_ps(*score);
+    at[0] = at[1] = _mm256_set1_epi32(-1);
+    for (; first + 4 <= last; first += 4)
+        score_panels(book, first, x, 4, best, at);
+    for (; first < last; first++)
+        score_panels(book, first, x, 1, best, at);
+    for (int h = 0; h < 2; h++) {
+        _mm256_storeu_ps(low + 8 * h, best[h]);
+        _mm256_storeu_si256((__m256i *)(void *)(word + 8 * h), at[h]);
+    }
+    int32_t found = INT_MAX;
+    for (int l = 0; l < LANES; l++) {
+        const int32_t here = word[l] * LANES + l;
+        if (word[l] >= 0 && (low[l] < *score ||
+                             (low[l] == *score && here < found))) {
+            *score = low[l];
+            found = here;
+        }
+    }
+    if (found < INT_MAX)
+        *code = found;
+}
+
+const tsri_coarse_kernels *tsri_coarse_avx2(void)
+{
+    static const tsri_coarse_kernels kernels = { norms, quantise, tile,
+                                                 panels };
+    return &kernels;
+}
