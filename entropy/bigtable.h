@@ -21,7 +21,8 @@ typedef struct tsri_bigtable tsri_bigtable;
  * n        1..2^20
  *
  * Returns TSR_OK; TSR_E_ARG; TSR_E_NOMEM.
- * Memory: 8 bytes a symbol.  Time: a sort of n.
+ * Memory: 4 bytes a symbol, above 65536 symbols 8, none where the frequencies
+ * fall; 8 more until it returns.  Time: a sort of n.
  */
 tsr_error tsri_bigtable_open(tsri_bigtable **table, tsr_context *ctx,
                              const uint32_t *freq, size_t n);
@@ -77,8 +78,9 @@ tsr_error tsri_bigtable_open_sorted(tsri_bigtable **table, tsr_context *ctx,
 
 /* ---- coding ---- */
 
-/** Appends a run of n tokens: TSR_OK; TSR_E_ARG a token >= the alphabet (the
- *  segment is then unusable: reset the encoder); TSR_E_NOMEM. */
+/** Appends a run of n tokens: TSR_OK; TSR_E_ARG a token >= the alphabet or of a
+ *  bucket of frequency 0 (nothing is appended); TSR_E_NOMEM (the segment is
+ *  then unusable: reset the encoder). */
 tsr_error tsri_bigtable_put16(const tsri_bigtable *table, tsri_rans_enc *enc,
                               const uint16_t *token, size_t n);
 tsr_error tsri_bigtable_put32(const tsri_bigtable *table, tsri_rans_enc *enc,
@@ -92,8 +94,7 @@ tsr_error tsri_bigtable_get32(const tsri_bigtable *table, tsri_rans_dec *dec,
                               uint32_t *token, size_t n);
 
 /** Decodes a run of n[i] tokens of each of two segments, faster than one after
- *  the other.  Returns the first segment's error, else the second's; both have
- *  been tried, so that a caller may go on with the sound one. */
+ *  the other.  Returns as above; after an error neither run is of use. */
 tsr_error tsri_bigtable_get16_pair(const tsri_bigtable *table,
                                    tsri_rans_dec *dec[2], uint16_t *token[2],
                                    const size_t n[2]);

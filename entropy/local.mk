@@ -15,6 +15,15 @@ libtsrcore_la_SOURCES += entropy/tables.c
 # Models that learn, and a coder for tiny streams.
 noinst_HEADERS += entropy/adaptive.h entropy/range.h
 
+# Raw bits in bulk, large alphabets, packed tokens.
+noinst_HEADERS += entropy/rans_bits.h
+libtsrcore_la_SOURCES += entropy/rans_bits.c
+if TSR_X86
+libtsravx2_la_SOURCES += entropy/x86/bits_avx2.c
+else
+libtsrcore_la_SOURCES += entropy/x86/bits_none.c
+endif
+
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
 else

@@ -15,8 +15,8 @@
 
 enum {
     TSRI_PACKING_MAX = 1 << 20, /**< symbols of an alphabet */
-    TSRI_PACKING_WORD = 57      /**< bits of a number, at most: wherever it
-                                     begins, it lies in 8 bytes */
+    TSRI_PACKING_WORD = 56      /**< bits of a number, at most: wherever it
+                                     begins, 8 bytes hold it */
 };
 
 /** How an alphabet is packed; a value, to be copied.  Read only. */
@@ -24,7 +24,7 @@ typedef struct tsri_packing {
     uint32_t alphabet;  /**< A */
     int digits;         /**< d: tokens of a number */
     int bits;           /**< of a number of d tokens */
-    int shift;          /**< x / A = x * mul >> (64 + shift), x < 2^57 */
+    int shift;          /**< x / A = x * mul >> (64 + shift), x < 2^56 */
     uint64_t mul;
 } tsri_packing;
 

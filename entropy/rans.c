@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "entropy/bank_impl.h"
-#include "lib/bytes.h"
+#include "entropy/rans_bits.h"
 #include "lib/crc32c.h"
 
 enum {
@@ -28,6 +28,7 @@ struct tsri_rans_enc {
     size_t place_room, runs_room, raw_room, out_room;
     uint64_t bits;          /* raw bits not yet in `raw` */
     int nbits;
+    tsri_kept *kept;        /* symbols that have no other owner */
     bool avx2;
 };
 
@@ -69,6 +70,7 @@ void tsri_rans_enc_close(tsri_rans_enc **out)
     tsri_rans_enc *enc = *out;
     if (!enc)
         return;
+    tsri_kept_close(&enc->kept, enc->ctx);
     tsri_free(enc->ctx, enc->place);
     tsri_free(enc->ctx, enc->runs);
     tsri_free(enc->ctx, enc->raw);
@@ -82,6 +84,7 @@ void tsri_rans_enc_reset(tsri_rans_enc *enc)
     enc->nsym = enc->nruns = enc->nraw = 0;
     enc->bits = 0;
     enc->nbits = 0;
+    tsri_kept_release(&enc->kept, enc->ctx);
 }
 
 static bool find_places(const tsri_rans_enc *enc, const tsri_bank *bank,
@@ -158,6 +161,32 @@ tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
     enc->bits >>= 32;
     enc->nbits -= 32;
     return TSR_OK;
+}
+
+tsr_error tsri_rans_raw_begin(tsri_rans_enc *enc, size_t bytes,
+                              tsri_bits_out *out)
+{
+    size_t need;
+
+    if (!tsri_add(enc->nraw + 16, bytes, &need))
+        return TSR_E_NOMEM;
+    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, need, 1));
+    *out = (tsri_bits_out){ enc->raw + enc->nraw, enc->bits, enc->nbits,
+                            enc->avx2 };
+    tsri_bits_put(out, 0, 0); /* leaves less than a byte */
+    return TSR_OK;
+}
+
+void tsri_rans_raw_end(tsri_rans_enc *enc, const tsri_bits_out *out)
+{
+    enc->nraw = (size_t)(out->at - enc->raw);
+    enc->bits = out->bits;
+    enc->nbits = out->nbits;
+}
+
+uint8_t *tsri_rans_keep(tsri_rans_enc *enc, size_t n)
+{
+    return tsri_kept_take(&enc->kept, enc->ctx, n);
 }
 
 static tsr_error flush_bits(tsri_rans_enc *enc)
