@@ -9,8 +9,13 @@ noinst_HEADERS += entropy/histogram.h
 libtsrcore_la_SOURCES += entropy/histogram.c
 
 # Tables as bytes, and many small models.
-noinst_HEADERS += entropy/tables.h
-libtsrcore_la_SOURCES += entropy/tables.c
+noinst_HEADERS += entropy/plan_impl.h entropy/tables.h
+libtsrcore_la_SOURCES += entropy/plan.c entropy/tables.c
+if TSR_X86
+libtsravx2_la_SOURCES += entropy/x86/transpose_avx2.c
+else
+libtsrcore_la_SOURCES += entropy/x86/transpose_none.c
+endif
 
 # Models that learn, and a coder for tiny streams.
 noinst_HEADERS += entropy/adaptive.h entropy/range.h

@@ -18,7 +18,7 @@
 #define TSR_ENTROPY_PLAN_H
 #include "entropy/rans.h"
 
-enum { TSRI_PLAN_MAX_CHANNELS = 1 << 20 };
+enum { TSRI_PLAN_MAX_CHANNELS = 1 << 20, TSRI_PLAN_MAX_TILE = 1 << 16 };
 
 /** Immutable after open: may be shared by threads. */
 typedef struct tsri_plan tsri_plan;
@@ -27,7 +27,8 @@ typedef struct tsri_plan tsri_plan;
 typedef struct tsri_plan_shape {
     int channels;           /**< 1..TSRI_PLAN_MAX_CHANNELS */
     int group;              /**< channels of a block, 1..channels */
-    int tile;               /**< tokens of a block, 1..65536 */
+    int tile;               /**< tokens of a block,
+                                 1..TSRI_PLAN_MAX_TILE */
     const uint8_t *cls;     /**< of each channel; a table of the bank */
     const uint8_t *offset;  /**< of each channel; NULL = all 0 */
 } tsri_plan_shape;
@@ -69,7 +70,9 @@ typedef struct tsri_bytes2d {
  * size   out: their sum
  *
  * Bytes do not depend on threads or processor.
- * Returns TSR_OK; TSR_E_ARG a value that its table does not have; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_ARG a value that its table does not have, or more than
+ * 2^31 - 1 blocks; TSR_E_NOMEM.  Does not log.
+ * Memory: for each thread 4 bytes a symbol of a tile.
  */
 tsr_error tsri_plan_encode(const tsri_plan *plan, tsr_context *ctx,
                            const tsri_bytes2d *in, uint32_t crc,
@@ -82,7 +85,14 @@ tsr_error tsri_plan_encode(const tsri_plan *plan, tsr_context *ctx,
  * sizes       bytes of each; their sum must be `size`
  * out         every value is written on success; on failure undefined
  *
- * Returns TSR_OK; TSR_E_CORRUPT; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_CORRUPT; TSR_E_ARG more than 2^31 - 1 blocks;
+ * TSR_E_NOMEM.  Does not log.
+ * Memory: for each thread 2 bytes a symbol of a tile, no tile being larger than
+ * the matrix; 8 bytes a block.
+ *
+ * Two tiles are decoded at once where the threads have enough to do without:
+ * fastest are matrices of many tiles whose channels (or tokens) are neighbours
+ * in memory, with all channels in one group.
  */
 tsr_error tsri_plan_decode(const tsri_plan *plan, tsr_context *ctx,
                            const uint8_t *data, size_t size,
