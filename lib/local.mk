@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-pkginclude_HEADERS = include/tessera/context.h include/tessera/error.h \
-	include/tessera/image.h include/tessera/io.h include/tessera/model.h \
+pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
+	include/tessera/error.h include/tessera/image.h include/tessera/io.h \
+	include/tessera/model.h \
 	include/tessera/stream.h include/tessera/tessera.h \
 	include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h

@@ -3,6 +3,7 @@
 #ifndef TSR_TESSERA_H
 #define TSR_TESSERA_H
 #include <tessera/context.h>
+#include <tessera/entropy.h>
 #include <tessera/error.h>
 #include <tessera/image.h>
 #include <tessera/io.h>

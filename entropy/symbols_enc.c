@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Encoding an array: looking at it, choosing a form, coding its chunks. */
+#include <string.h>
+#include "entropy/symbols.h"
+#include "lib/bytes.h"
+#include "lib/crc32c.h"
+#include "lib/pool.h"
+
+enum {
+    LOG_UNIT = 18,          /* symbols looked at by one call */
+    CHUNK_BYTES = 1 << 17,  /* chunks grow until they are about so large */
+    WIDE = 1 << 14,         /* chunks of so many bytes have 32 lanes */
+    LANES_COST = 100,       /* of 32 lanes and an entry of the index */
+    PAIRS_MIN = 1 << 15,    /* symbols that make a table of pairs worth while */
+    CRC = 4
+};
+
+/* What a thread has for itself. */
+typedef struct worker {
+    uint8_t *bytes;             /* a chunk's symbols as the coder takes them */
+    tsri_symbols_count one, sum;
+    uint64_t own;               /* what its units cost with their own tables */
+    uint32_t least, most;
+} worker;
+
+/* What one of the chunks that are coded at the same time becomes. */
+typedef struct slot {
+    tsri_rans_enc *enc;
+    const uint8_t *data;
+    size_t size, table_size, at;
+    uint8_t table[TSRI_SYMBOLS_TABLE_MAX];
+} slot;
+
+typedef struct job {
+    tsr_context *ctx, quiet;    /* the same without a log, for workers */
+    const void *sym;
+    int width, threads, nslots;
+    size_t n, first;            /* first: the wave's first chunk */
+    uint32_t least, most;       /* of the symbols */
+    uint8_t *out;
+    tsri_symbols_head head;
+    tsri_bank *bank;
+    uint64_t cost;              /* estimated bytes of a chunk */
+    worker *workers;
+    slot *slots;
+} job;
+
+static size_t part(size_t n, size_t i, int log)
+{
+    const size_t left = n - (i << log);
+    return left < (size_t)1 << log ? left : (size_t)1 << log;
+}
+
+/* ---- looking at the symbols ---- */
+
+static tsr_error find_range(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    worker *w = &j->workers[index];
+    const uint8_t *sym = j->sym;
+    uint32_t least, most;
+
+    tsri_ints_range(sym + (((size_t)i << LOG_UNIT) * (size_t)j->width),
+                    j->width, part(j->n, (size_t)i, LOG_UNIT), &least, &most);
+    w->least = least < w->least ? least : w->least;
+    w->most = most > w->most ? most : w->most;
+    return TSR_OK;
+}
+
+/* The symbols of a stretch as bytes; pairs of them where the form says so.
+ * *n becomes the number of bytes. */
+static const uint8_t *as_bytes(const job *j, worker *w, size_t first, size_t *n)
+{
+    const uint8_t *bytes = w->bytes;
+
+    if (j->width == 1 && !j->head.base)
+        bytes = (const uint8_t *)j->sym + first;
+    else
+        tsri_ints_narrow(j->sym, j->width, first, *n, j->head.base, w->bytes);
+    if (j->head.form != TSRI_SYMBOLS_PAIRS)
+        return bytes;
+    tsri_nibbles_join(j->ctx, bytes, *n, w->bytes);
+    *n = (*n + 1) / 2;
+    return w->bytes;
+}
+
+static tsr_error tally(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    worker *w = &j->workers[index];
+    size_t n = part(j->n, (size_t)i, LOG_UNIT);
+    const uint8_t *bytes = as_bytes(j, w, (size_t)i << LOG_UNIT, &n);
+
+    tsri_symbols_tally(&w->one, bytes, n, j->head.form == TSRI_SYMBOLS_PAIRS);
+    tsri_symbols_merge(&w->sum, &w->one);
+    w->own += tsri_symbols_cost(&w->one, n);
+    return TSR_OK;
+}
+
+/* Runs body for all units; the workers' results end up in the first's. */
+static tsr_error look(job *j, tsr_error (*body)(void *, int, int))
+{
+    worker *all = j->workers;
+    const int units = (int)tsri_symbols_chunks(j->n, LOG_UNIT);
+
+    for (int i = 0; i < j->threads; i++) {
+        memset(&all[i].sum, 0, sizeof all[i].sum);
+        all[i].own = 0;
+        all[i].least = UINT32_MAX;
+        all[i].most = 0;
+    }
+    TSR_TRY(tsri_pool_for(j->ctx->pool, units, body, j));
+    for (int i = 1; i < j->threads; i++) {
+        tsri_symbols_merge(&all->sum, &all[i].sum);
+        all->own += all[i].own;
+        all->least = all[i].least < all->least ? all[i].least : all->least;
+        all->most = all[i].most > all->most ? all[i].most : all->most;
+    }
+    return TSR_OK;
+}
+
+/* What a table of these symbols may take. */
+static uint64_t table_cost(const tsri_symbols_count *count)
+{
+    uint64_t bytes = 2;
+
+    for (int s = 0; s < 256; s++)
+        bytes += count->seen[s];
+    return bytes;
+}
+
+/* What tables begin with: bytes are coded as they are. */
+static void set_range(job *j, uint32_t least, uint32_t most)
+{
+    j->least = least;
+    j->most = most;
+    j->head.base = most < 256 ? 0 : least;
+    j->head.last = most - j->head.base;
+}
+
+/* Bytes of the symbols where all take equally many bits. */
+static uint64_t packed_bytes(const job *j)
+{
+    const int bits = tsri_symbols_width(j->most - j->least);
+    return (j->n * (uint64_t)bits + 7) / 8;
+}
+
+/* Are pairs within 1/64 of single symbols?  Then they are taken. */
+static tsr_error try_pairs(job *j, uint64_t *cost)
+{
+    const tsri_symbols_count *count = &j->workers->sum;
+    const tsri_symbols_head single = j->head;
+    uint64_t pairs;
+
+    j->head.form = TSRI_SYMBOLS_PAIRS;
+    j->head.own = false;
+    TSR_TRY(look(j, tally));
+    pairs = tsri_symbols_cost(count, (j->n + 1) / 2) + 2 * table_cost(count);
+    if (pairs > *cost + *cost / 64)
+        j->head = single;
+    else {
+        tsri_symbols_choose(count, TSRI_SYMBOLS_BITS, &j->head.table);
+        *cost = pairs;
+    }
+    return TSR_OK;
+}
+
+/* Chooses between tables; the cost without lanes and index. */
+static tsr_error choose_table(job *j, bool fast, uint64_t *cost)
+{
+    const worker *w = j->workers;
+    const uint64_t units = tsri_symbols_chunks(j->n, LOG_UNIT);
+    const uint64_t table = table_cost(&w->sum);
+
+    j->head.form = TSRI_SYMBOLS_TABLE;
+    j->head.bits = tsri_symbols_bits(&w->sum, j->n);
+    *cost = tsri_symbols_cost(&w->sum, j->n) + table;
+    j->head.own = w->own + units * table < *cost;
+    if (j->head.own)
+        *cost = w->own + units * table;
+    else
+        tsri_symbols_choose(&w->sum, j->head.bits, &j->head.table);
+    return fast && j->head.last < 16 && j->n >= PAIRS_MIN
+               ? try_pairs(j, cost) : TSR_OK;
+}
+
+static void choose_chunks(job *j, uint64_t cost)
+{
+    const uint64_t units = tsri_symbols_chunks(j->n, LOG_UNIT);
+    int log = LOG_UNIT;
+
+    for (j->cost = cost / units; !j->head.own && log < TSRI_SYMBOLS_LOG_MAX &&
+         j->cost < CHUNK_BYTES; j->cost *= 2)
+        log++;
+    j->head.log_chunk = log;
+}
+
+/* The form; PACKED where tables save less than 1/256. */
+static tsr_error choose(job *j, bool fast)
+{
+    const uint64_t packed = packed_bytes(j) + CRC;
+    uint64_t cost;
+
+    j->head.form = TSRI_SYMBOLS_PACKED;
+    if (j->least == j->most || j->head.last > 255)
+        return TSR_OK;
+    TSR_TRY(choose_table(j, fast, &cost));
+    if (cost > packed - packed / 256)
+        j->head.form = TSRI_SYMBOLS_PACKED;
+    choose_chunks(j, cost);
+    return TSR_OK;
+}
+
+static tsr_error look_and_choose(job *j, bool fast)
+{
+    const worker *w = j->workers;
+    int least = 0, most = 255;
+
+    if (j->width > 1) {
+        TSR_TRY(look(j, find_range));
+        set_range(j, w->least, w->most);
+        if (j->head.last < 256)
+            TSR_TRY(look(j, tally));
+    } else {
+        TSR_TRY(look(j, tally));
+        while (!w->sum.seen[least])
+            least++;
+        while (!w->sum.seen[most])
+            most--;
+        set_range(j, (uint32_t)least, (uint32_t)most);
+    }
+    return choose(j, fast);
+}
+
+/* ---- coding ---- */
+
+/* A chunk of which a table says more than that it has one symbol. */
+static void allow_two(tsri_symbols_count *count)
+{
+    int used = 0;
+
+    for (int s = 0; s < 256; s++)
+        used += count->seen[s];
+    if (used == 1)
+        count->seen[count->seen[0]] = 1;
+}
+
+static tsr_error own_bank(const job *j, worker *w, slot *s,
+                          const uint8_t *bytes, size_t n, tsri_bank **bank)
+{
+    tsr_context quiet = j->quiet;
+    tsri_symbols_table table;
+
+    tsri_symbols_tally(&w->one, bytes, n, false);
+    allow_two(&w->one);
+    tsri_symbols_choose(&w->one, j->head.bits, &table);
+    s->table_size = tsri_symbols_put_table(&table, j->head.bits, s->table);
+    return tsri_symbols_bank(bank, &quiet, j->head.bits, &table, 1);
+}
+
+/* Chunk i of the wave. */
+static tsr_error code_chunk(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    slot *s = &j->slots[i];
+    worker *w = &j->workers[index];
+    const size_t chunk = j->first + (size_t)i;
+    size_t n = part(j->n, chunk, j->head.log_chunk);
+    const uint8_t *bytes = as_bytes(j, w, chunk << j->head.log_chunk, &n);
+    uint32_t crc = j->head.crc + (uint32_t)chunk;
+    tsri_bank *own = NULL;
+    tsr_error error = TSR_OK;
+
+    s->table_size = 0;
+    if (j->head.own) {
+        error = own_bank(j, w, s, bytes, n, &own);
+        crc = tsri_crc32c(crc, s->table, s->table_size);
+    }
+    if (!error)
+        error = tsri_rans_put8(s->enc, own ? own : j->bank, 0, bytes, n);
+    if (!error)
+        error = tsri_rans_finish(s->enc, crc, j->cost >= WIDE ? 32 : 0,
+                                 &s->data, &s->size);
+    tsri_bank_close(&own, &j->quiet);
+    return error;
+}
+
+static tsr_error copy_chunk(void *cookie, int i, int index)
+{
+    const job *j = cookie;
+    const slot *s = &j->slots[i];
+    (void)index;
+
+    memcpy(j->out + s->at, s->table, s->table_size);
+    memcpy(j->out + s->at + s->table_size, s->data, s->size);
+    return TSR_OK;
+}
+
+/* Places a wave's chunks behind each other and copies them; *at moves on.
+ * False: there is no room. */
+static bool place_wave(job *j, int wave, size_t index, size_t room, size_t *at)
+{
+    for (int i = 0; i < wave; i++) {
+        slot *s = &j->slots[i];
+        const size_t size = s->table_size + s->size;
+        if (j->head.chunks > 1)
+            tsri_put32(j->out + index + 4 * (j->first + (size_t)i),
+                       (uint32_t)size);
+        else if (room - index >= TSRI_VARINT_MAX)
+            *at += tsri_put_varint(j->out + index, size);
+        if (*at > room || size > room - *at)
+            return false;
+        s->at = *at;
+        *at += size;
+    }
+    return !tsri_pool_for(j->ctx->pool, wave, copy_chunk, j);
+}
+
+/* *size = 0: it does not fit. */
+static tsr_error code(job *j, size_t room, size_t *size)
+{
+    uint8_t head[TSRI_SYMBOLS_HEAD_MAX];
+    const size_t index = tsri_symbols_put_head(&j->head, head);
+    const size_t chunks = j->head.chunks;
+    size_t at = index + (chunks > 1 ? 4 * chunks : 0);
+
+    *size = 0;
+    if (at + TSRI_VARINT_MAX > room)
+        return TSR_OK;
+    memcpy(j->out, head, index);
+    for (j->first = 0; j->first < chunks; j->first += (size_t)j->nslots) {
+        const size_t left = chunks - j->first;
+        const int wave = left < (size_t)j->nslots ? (int)left : j->nslots;
+        TSR_TRY(tsri_pool_for(j->ctx->pool, wave, code_chunk, j));
+        if (!place_wave(j, wave, index, room, &at))
+            return TSR_OK;
+    }
+    *size = at;
+    return TSR_OK;
+}
+
+static tsr_error pack(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    const int bits = tsri_symbols_width(j->head.last);
+    const size_t first = (size_t)i << LOG_UNIT;
+    (void)index;
+
+    tsri_ints_pack(j->sym, j->width, first, part(j->n, (size_t)i, LOG_UNIT),
+                   j->head.base, bits, j->out + first / 8 * (size_t)bits);
+    return TSR_OK;
+}
+
+static tsr_error code_packed(job *j, size_t room, size_t *size)
+{
+    uint8_t head[TSRI_SYMBOLS_HEAD_MAX], *const out = j->out;
+    size_t at, bytes;
+
+    j->head.form = TSRI_SYMBOLS_PACKED;
+    j->head.base = j->least;
+    j->head.last = j->most - j->least;
+    at = tsri_symbols_put_head(&j->head, head);
+    bytes = (size_t)packed_bytes(j);
+    if (room < at + CRC || room - at - CRC < bytes)
+        return tsri_fail(j->ctx, TSR_E_ARG, "room for %zu bytes, but %zu "
+                         "are needed", room, at + bytes + CRC);
+    memcpy(out, head, at);
+    j->out += at;
+    TSR_TRY(tsri_pool_for(j->ctx->pool, (int)tsri_symbols_chunks(j->n, LOG_UNIT),
+                          pack, j));
+    tsri_put32(out + at + bytes, tsri_crc32c(0, out, at + bytes));
+    *size = at + bytes + CRC;
+    return TSR_OK;
+}
+
+/* ---- the whole ---- */
+
+static tsr_error open_job(job *j)
+{
+    const size_t chunk = j->n < (size_t)1 << TSRI_SYMBOLS_LOG_MAX
+                             ? j->n : (size_t)1 << TSRI_SYMBOLS_LOG_MAX;
+
+    j->threads = tsri_pool_threads(j->ctx->pool);
+    j->quiet = *j->ctx;
+    j->quiet.logger.log = NULL;
+    j->workers = tsri_calloc(j->ctx, (size_t)j->threads, sizeof *j->workers);
+    if (!j->workers)
+        return tsri_nomem(j->ctx);
+    for (int i = 0; i < j->threads; i++) {
+        j->workers[i].bytes = tsri_alloc(j->ctx, chunk, 1);
+        if (!j->workers[i].bytes)
+            return tsri_nomem(j->ctx);
+    }
+    return TSR_OK;
+}
+
+/* What coding needs beside what looking did. */
+static tsr_error open_slots(job *j)
+{
+    const uint64_t chunks = tsri_symbols_chunks(j->n, j->head.log_chunk);
+    const uint64_t most = j->threads > 1 ? 2 * (uint64_t)j->threads : 1;
+
+    j->nslots = (int)(chunks < most ? chunks : most);
+    j->slots = tsri_calloc(j->ctx, (size_t)j->nslots, sizeof *j->slots);
+    if (!j->slots)
+        return tsri_nomem(j->ctx);
+    for (int i = 0; i < j->nslots; i++)
+        if (tsri_rans_enc_open(&j->slots[i].enc, j->ctx))
+            return tsri_nomem(j->ctx);
+    return j->head.own ? TSR_OK : tsri_symbols_bank(&j->bank, j->ctx,
+                                                    j->head.bits,
+                                                    &j->head.table, 1);
+}
+
+static void close_job(job *j)
+{
+    for (int i = 0; j->slots && i < j->nslots; i++)
+        tsri_rans_enc_close(&j->slots[i].enc);
+    for (int i = 0; j->workers && i < j->threads; i++)
+        tsri_free(j->ctx, j->workers[i].bytes);
+    tsri_free(j->ctx, j->slots);
+    tsri_free(j->ctx, j->workers);
+    tsri_bank_close(&j->bank, j->ctx);
+}
+
+static tsr_error encode(job *j, const tsr_symbols_settings *s, size_t room,
+                        size_t *size)
+{
+    if (!j->n)
+        return code_packed(j, room, size);
+    TSR_TRY(open_job(j));
+    TSR_TRY(look_and_choose(j, s->fast));
+    if (s->alphabet && j->most >= s->alphabet)
+        return tsri_fail(j->ctx, TSR_E_ARG, "symbol %lu in an alphabet of %llu",
+                         (unsigned long)j->most,
+                         (unsigned long long)s->alphabet);
+    if (j->head.form != TSRI_SYMBOLS_PACKED) {
+        TSR_TRY(open_slots(j));
+        TSR_TRY(code(j, room, size));
+        if (*size && *size < packed_bytes(j) + CRC)
+            return TSR_OK;
+    }
+    return code_packed(j, room, size);
+}
+
+static tsr_error take_settings(tsr_context *ctx, tsr_symbols_settings *own,
+                               const tsr_symbols_settings *theirs)
+{
+    tsr_symbols_settings_init(own);
+    if (!theirs)
+        return TSR_OK;
+    if (theirs->size < offsetof(tsr_symbols_settings, alphabet))
+        return tsri_fail(ctx, TSR_E_ARG, "settings without a size");
+    memcpy(own, theirs,
+           theirs->size < sizeof *own ? theirs->size : sizeof *own);
+    return own->alphabet > (uint64_t)1 << 32
+               ? tsri_fail(ctx, TSR_E_ARG, "an alphabet above 2^32") : TSR_OK;
+}
+
+tsr_error tsr_symbols_encode(tsr_context *ctx,
+                             const tsr_symbols_settings *settings,
+                             const void *sym, int width, size_t n,
+                             uint8_t *out, size_t room, size_t *size)
+{
+    job j = { .ctx = ctx, .sym = sym, .width = width, .n = n, .out = out,
+              .head = { .n = n } };
+    tsr_symbols_settings s;
+    tsr_error error;
+
+    *size = 0;
+    TSR_TRY(take_settings(ctx, &s, settings));
+    if (!tsr_symbols_bound(n, width))
+        return tsri_fail(ctx, TSR_E_ARG, "%zu symbols of %d bytes", n, width);
+    error = encode(&j, &s, room, size);
+    close_job(&j);
+    return error == TSR_E_NOMEM ? tsri_nomem(ctx) : error;
+}
