@@ -27,6 +27,8 @@ if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/bits_avx2.c
 else
 libtsrcore_la_SOURCES += entropy/x86/bits_none.c
+endif
+
 # Arrays of symbols, the public coder.
 noinst_HEADERS += entropy/symbols.h
 libtsrcore_la_SOURCES += entropy/symbols.c entropy/symbols_count.c \
