@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Speed of the nearest search: make tests/vq_speed && tests/vq_speed.
- * 10^9 multiply-adds a second of one core, thread CPU time, best of some
- * passes, with the vector variants and (third argument "plain") without.
- *   vq_speed [SCALE] [plain]     SCALE times as many vectors; default 1 */
+/* Speed of the quantisers: make tests/vq_speed && tests/vq_speed.  One core,
+ * thread CPU time, best of some passes; searches in 10^9 multiply-adds a
+ * second, scalar quantisers in 10^9 values.
+ *   vq_speed [SCALE] [plain]     SCALE times as many vectors; default 1;
+ *                                plain: without the vector variants */
 #include "config.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "vq/rows.h"
+#include "vq/scalar.h"
 
 enum { PASSES = 21 };
 
@@ -75,6 +77,49 @@ static void time_job(tsr_context *ctx, const job *j)
     free(codes);
 }
 
+static void time_scalar(const char *what, int count, bool by_row)
+{
+    enum { ROWS = 64, COLS = 1024 };
+    const tsri_uniform u = { 0.5f, 0, -127, 127 };
+    float *x = random_rows(ROWS * COLS), *step = random_rows(COLS);
+    float inverse[COLS], offset[COLS] = { 0 }, level[256];
+    uint8_t *sym = malloc(ROWS * COLS);
+    const tsri_scalar_block b = { ROWS, COLS, COLS, COLS, by_row, step, inverse,
+                                  offset };
+    const unsigned cpu = tsr_cpu_flags();
+    double best[2] = { 1e30, 1e30 };
+    tsri_levels levels;
+
+    for (int i = 0; i < COLS; i++)
+        step[i] = 0.02f + step[i] * step[i];
+    for (int i = 0; i < count; i++)
+        level[i] = (float)(2 * i - count) / (float)count * 20;
+    check(sym && tsri_scalar_invert(step, offset, COLS, inverse) &&
+          (!count || tsri_levels_set(&levels, level, count)) ? TSR_OK
+                                                             : TSR_E_ARG, what);
+    for (int pass = 0; pass < 20 * PASSES; pass++) {
+        const double t0 = now();
+        if (count)
+            tsri_levels_encode(&levels, &b, cpu, x, sym);
+        else
+            tsri_uniform_encode(&u, &b, cpu, x, sym);
+        const double t1 = now();
+        if (count)
+            tsri_levels_decode(&levels, &b, cpu, sym, x);
+        else
+            tsri_uniform_decode(&u, &b, cpu, sym, x);
+        const double t2 = now();
+        best[0] = t1 - t0 < best[0] ? t1 - t0 : best[0];
+        best[1] = t2 - t1 < best[1] ? t2 - t1 : best[1];
+    }
+    printf("%-10s %3d levels, steps by %s: encode %5.2f, decode %5.2f Gvalues/s"
+           "\n", what, count, by_row ? "row" : "column",
+           ROWS * COLS / best[0] * 1e-9, ROWS * COLS / best[1] * 1e-9);
+    free(x);
+    free(step);
+    free(sym);
+}
+
 int main(int argc, char **argv)
 {
     const job jobs[] = {
@@ -97,5 +142,11 @@ int main(int argc, char **argv)
         time_job(ctx, &j);
     }
     tsr_context_close(&ctx);
+    time_scalar("uniform", 0, false);
+    time_scalar("uniform", 0, true);
+    time_scalar("levels", 8, false);
+    time_scalar("levels", 16, false);
+    time_scalar("levels", 64, false);
+    time_scalar("levels", 256, false);
     return 0;
 }
