@@ -30,15 +30,24 @@ struct tsri_bank {
     tsri_rans_sym *sym;
     uint32_t *slot;     /**< tables << bits: symbol << 24 | frequency << 12 |
                              slot - start; nothing of use in tables of other
-                             than 2..256 symbols.  NULL: bits > 12, too big */
+                             than 2..256 symbols.  NULL: bits > 12, too big.
+                             Four more on both sides can be read */
 };
 
 enum { TSRI_SLOT_BITS = 12 };
 
+/** Symbols of a table; more than any table has if there is no such table. */
+static inline int tsri_bank_size(const tsri_bank *bank, int table)
+{
+    if (table < 0 || table >= bank->tables)
+        return 1 << 16;
+    return (int)(bank->first[table + 1] - bank->first[table]);
+}
+
 /** Is there a slot for each state of this table? */
 static inline bool tsri_bank_has_slots(const tsri_bank *bank, int table)
 {
-    const uint32_t size = bank->first[table + 1] - bank->first[table];
+    const int size = tsri_bank_size(bank, table);
     return bank->slot && size >= 2 && size <= 256;
 }
 
@@ -59,6 +68,17 @@ static inline uint16_t tsri_rans_sum(uint16_t sum, uint32_t symbol)
 size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
                            const uint16_t *cls, int table, uint16_t *sym,
                            size_t n);
+
+/** The same for one table that has slots. */
+size_t tsri_rans_slots_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
+                            int table, uint16_t *sym, size_t n);
+size_t tsri_rans_slots8_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
+                             int table, uint8_t *sym, size_t n);
+
+/** The same for two segments of 32 lanes at once: returns the number of symbols
+ *  done of each. */
+size_t tsri_rans_slots8_pair_avx2(tsri_rans_dec *dec[2], const tsri_bank *bank,
+                                  const tsri_rans_run8 runs[2]);
 
 /** The largest of n numbers (0 of none). */
 int tsri_rans_most_avx2(const uint16_t *cls, size_t n);

@@ -5,7 +5,7 @@ noinst_HEADERS += entropy/bank.h entropy/bank_impl.h entropy/bigtable.h \
 libtsrcore_la_SOURCES += entropy/bank.c entropy/bigtable.c entropy/freq.c \
 	entropy/rans.c entropy/rans64.c entropy/torchac.c
 
-noinst_HEADERS += entropy/histogram.h
+noinst_HEADERS += entropy/histogram.h entropy/x86/lanes_avx2.h
 libtsrcore_la_SOURCES += entropy/histogram.c
 
 # Tables as bytes, and many small models.
@@ -40,7 +40,8 @@ libtsrcore_la_SOURCES += entropy/x86/symbols_none.c
 endif
 
 if TSR_X86
-libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c
+libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c \
+	entropy/x86/rans_slots_avx2.c
 else
 libtsrcore_la_SOURCES += entropy/x86/rans_none.c
 endif

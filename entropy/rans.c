@@ -11,6 +11,21 @@ enum {
 
 static const int lane_counts[4] = { 1, 4, 8, 32 };
 
+/* What n symbols 0 do to the sums of their lanes. */
+static void skip_symbol(uint16_t *sum, int lanes, size_t n)
+{
+    const size_t rows = n / (size_t)lanes, rest = n % (size_t)lanes;
+    uint32_t power = 1, square = TSRI_RANS_FACTOR;
+
+    for (size_t left = rows; left; left >>= 1, square *= square)
+        power *= left & 1 ? square : 1;
+    for (int i = 0; i < lanes; i++) {
+        sum[i] = (uint16_t)(sum[i] * power);
+        if ((size_t)i < rest)
+            sum[i] = tsri_rans_sum(sum[i], 0);
+    }
+}
+
 /* ---- encoder ---- */
 
 typedef struct run {
@@ -134,6 +149,8 @@ tsr_error tsri_rans_put8(tsri_rans_enc *enc, const tsri_bank *bank, int table,
     uint16_t wide[BYTES_AT_ONCE];
     const size_t nsym = enc->nsym, nruns = enc->nruns;
 
+    if (tsri_bank_size(bank, table) > 256)
+        return TSR_E_ARG;
     for (size_t i = 0; i < n; i += BYTES_AT_ONCE) {
         const size_t part = n - i < BYTES_AT_ONCE ? n - i : BYTES_AT_ONCE;
         for (size_t k = 0; k < part; k++)
@@ -392,11 +409,11 @@ static inline uint32_t take(const tsri_bank *bank, uint32_t table, uint32_t *x)
     return (uint32_t)(*range >> 32);
 }
 
-/* Symbols begin..n of a run.  Whether a state takes a word is a coin toss, so
- * that is done without a branch. */
-static tsr_error get_plain(tsri_rans_dec *dec, const tsri_bank *bank,
-                           const uint16_t *cls, int table, uint16_t *sym,
-                           size_t begin, size_t n)
+/* Symbols begin..n of a run, `width` bytes each.  Whether a state takes a word
+ * is a coin toss, so that is done without a branch. */
+static inline __attribute__((always_inline)) tsr_error
+get_plain(tsri_rans_dec *dec, const tsri_bank *bank, const uint16_t *cls,
+          int table, void *sym, size_t begin, size_t n, const int width)
 {
     static const uint8_t none[2];
     const size_t mask = (size_t)dec->lanes - 1;
@@ -412,7 +429,10 @@ static tsr_error get_plain(tsri_rans_dec *dec, const tsri_bank *bank,
         dec->state[i & mask] = takes ? more : x;
         word += 2 * takes;
         dec->sum[i & mask] = tsri_rans_sum(dec->sum[i & mask], s);
-        sym[i] = (uint16_t)s;
+        if (width == 1)
+            ((uint8_t *)sym)[i] = (uint8_t)s;
+        else
+            ((uint16_t *)sym)[i] = (uint16_t)s;
     }
     dec->word = word;
     return TSR_OK;
@@ -428,19 +448,18 @@ tsr_error tsri_rans_get(tsri_rans_dec *dec, const tsri_bank *bank,
         return TSR_E_ARG;
     if (dec->avx2 && dec->lanes >= 8)
         done = tsri_rans_rows_avx2(dec, bank, cls, table, sym, n);
-    return get_plain(dec, bank, cls, table, sym, done, n);
+    return get_plain(dec, bank, cls, table, sym, done, n, 2);
 }
 
-tsr_error tsri_rans_get8(tsri_rans_dec *dec, const tsri_bank *bank, int table,
-                         uint8_t *sym, size_t n)
+/* By way of 16 bits: tables that are rare. */
+static tsr_error get8_wide(tsri_rans_dec *dec, const tsri_bank *bank, int table,
+                           uint8_t *sym, size_t n)
 {
-    uint16_t wide[BYTES_AT_ONCE];
+    uint16_t wide[1024]; /* a multiple of every number of lanes */
+    const size_t most = sizeof wide / sizeof *wide;
 
-    if (table < 0 || table >= bank->tables ||
-        bank->first[table + 1] - bank->first[table] > 256)
-        return TSR_E_ARG;
-    for (size_t i = 0; i < n; i += BYTES_AT_ONCE) {
-        const size_t part = n - i < BYTES_AT_ONCE ? n - i : BYTES_AT_ONCE;
+    for (size_t i = 0; i < n; i += most) {
+        const size_t part = n - i < most ? n - i : most;
         TSR_TRY(tsri_rans_get(dec, bank, NULL, table, wide, part));
         for (size_t k = 0; k < part; k++)
             sym[i + k] = (uint8_t)wide[k];
@@ -448,13 +467,46 @@ tsr_error tsri_rans_get8(tsri_rans_dec *dec, const tsri_bank *bank, int table,
     return TSR_OK;
 }
 
+/* What follows the first `done` symbols of a run, which are whole rows. */
+static tsr_error get8(tsri_rans_dec *dec, const tsri_bank *bank, int table,
+                      uint8_t *sym, size_t done, size_t n)
+{
+    const int size = tsri_bank_size(bank, table);
+
+    if (size > 256)
+        return TSR_E_ARG;
+    if (size == 1) {
+        memset(sym + done, 0, n - done);
+        skip_symbol(dec->sum, dec->lanes, n - done);
+        return TSR_OK;
+    }
+    if (dec->avx2 && dec->lanes >= 8) {
+        if (!tsri_bank_has_slots(bank, table))
+            return get8_wide(dec, bank, table, sym + done, n - done);
+        done += tsri_rans_slots8_avx2(dec, bank, table, sym + done, n - done);
+    }
+    return get_plain(dec, bank, NULL, table, sym, done, n, 1);
+}
+
+tsr_error tsri_rans_get8(tsri_rans_dec *dec, const tsri_bank *bank, int table,
+                         uint8_t *sym, size_t n)
+{
+    return get8(dec, bank, table, sym, 0, n);
+}
+
 tsr_error tsri_rans_get8_pair(tsri_rans_dec *dec[2], const tsri_bank *bank,
                               const tsri_rans_run8 runs[2])
 {
+    size_t done = 0;
     tsr_error error[2];
 
+    if (dec[0]->avx2 && dec[0]->lanes == 32 && dec[1]->lanes == 32 &&
+        tsri_bank_has_slots(bank, runs[0].table) &&
+        tsri_bank_has_slots(bank, runs[1].table))
+        done = tsri_rans_slots8_pair_avx2(dec, bank, runs);
     for (int i = 0; i < 2; i++)
-        error[i] = tsri_rans_get8(dec[i], bank, runs[i].table, runs[i].sym, runs[i].n);
+        error[i] = get8(dec[i], bank, runs[i].table, runs[i].sym, done,
+                        runs[i].n);
     return error[0] ? error[0] : error[1];
 }
 

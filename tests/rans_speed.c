@@ -101,7 +101,112 @@ static uint16_t draw(const uint16_t *freq, int bits)
     return (uint16_t)s;
 }
 
-static void one_table(tsr_context *ctx, const char *name, double sigma, int n)
+/* Bytes of one table, or of table i for the i-th run of `run` bytes: blocks as
+ * a codec has them, decoded singly and by two; the sum of each block's best of
+ * many passes. */
+enum { BLOCKS = 8, BLOCK = N / BLOCKS, BYTE_PASSES = 40 };
+
+typedef struct byte_blocks {
+    const tsri_bank *bank;
+    int tables;
+    size_t run;
+    const uint8_t *data[BLOCKS];
+    size_t size[BLOCKS];
+} byte_blocks;
+
+static uint8_t bytes[N], got_bytes[N];
+
+static void keep_best(double *best, double seconds)
+{
+    if (*best == 0 || seconds < *best)
+        *best = seconds;
+}
+
+static double encode_block(byte_blocks *b, tsri_rans_enc *enc, int block)
+{
+    const double t = now();
+
+    for (size_t i = 0, r = 0; i < BLOCK; i += b->run, r++)
+        check(tsri_rans_put8(enc, b->bank, (int)r % b->tables,
+                             bytes + (size_t)block * BLOCK + i,
+                             fmin((double)b->run, (double)(BLOCK - i))), "put8");
+    check(tsri_rans_finish(enc, 0, 32, &b->data[block], &b->size[block]),
+          "finish");
+    return now() - t;
+}
+
+static double decode_block(const byte_blocks *b, const tsr_context *ctx,
+                           int block)
+{
+    const double t = now();
+    tsri_rans_dec dec;
+
+    check(tsri_rans_dec_open(&dec, ctx, b->data[block], b->size[block], 0),
+          "open");
+    for (size_t i = 0, r = 0; i < BLOCK; i += b->run, r++)
+        check(tsri_rans_get8(&dec, b->bank, (int)r % b->tables,
+                             got_bytes + (size_t)block * BLOCK + i,
+                             fmin((double)b->run, (double)(BLOCK - i))), "get8");
+    check(tsri_rans_dec_end(&dec), "end");
+    return now() - t;
+}
+
+static double decode_pair(const byte_blocks *b, const tsr_context *ctx,
+                          int block)
+{
+    const double t = now();
+    tsri_rans_dec dec[2], *both[2] = { &dec[0], &dec[1] };
+
+    for (int k = 0; k < 2; k++)
+        check(tsri_rans_dec_open(&dec[k], ctx, b->data[block + k],
+                                 b->size[block + k], 0), "open");
+    for (size_t i = 0, r = 0; i < BLOCK; i += b->run, r++) {
+        tsri_rans_run8 runs[2];
+        for (int k = 0; k < 2; k++)
+            runs[k] = (tsri_rans_run8){ (int)r % b->tables,
+                got_bytes + (size_t)(block + k) * BLOCK + i,
+                fmin((double)b->run, (double)(BLOCK - i)) };
+        check(tsri_rans_get8_pair(both, b->bank, runs), "pair");
+    }
+    for (int k = 0; k < 2; k++)
+        check(tsri_rans_dec_end(&dec[k]), "end");
+    return now() - t;
+}
+
+static void compare_bytes(void)
+{
+    check(memcmp(bytes, got_bytes, N) ? TSR_E_INTERNAL : TSR_OK, "bytes");
+    memset(got_bytes, 0, N);
+}
+
+static void time_bytes(tsr_context *ctx, const tsri_bank *bank, int tables,
+                       size_t run)
+{
+    byte_blocks b = { .bank = bank, .tables = tables, .run = run };
+    tsri_rans_enc *enc[BLOCKS];
+    double best[3][BLOCKS] = { { 0 } }, sum[3] = { 0 };
+
+    for (int i = 0; i < BLOCKS; i++)
+        check(tsri_rans_enc_open(&enc[i], ctx), "encoder");
+    for (int pass = 0; pass < BYTE_PASSES; pass++) {
+        for (int i = 0; i < BLOCKS; i++)
+            keep_best(&best[0][i], encode_block(&b, enc[i], i));
+        for (int i = 0; i < BLOCKS; i++)
+            keep_best(&best[1][i], decode_block(&b, ctx, i));
+        compare_bytes();
+        for (int i = 0; i < BLOCKS; i += 2)
+            keep_best(&best[2][i], decode_pair(&b, ctx, i));
+        compare_bytes();
+    }
+    for (int i = 0; i < 3 * BLOCKS; i++)
+        sum[i / BLOCKS] += best[i / BLOCKS][i % BLOCKS];
+    printf("  bytes: encode %5.0f, decode %5.0f, two at once %5.0f\n",
+           N / sum[0] * 1e-6, N / sum[1] * 1e-6, N / sum[2] * 1e-6);
+    for (int i = 0; i < BLOCKS; i++)
+        tsri_rans_enc_close(&enc[i]);
+}
+
+static void one_table(tsr_context *ctx, double sigma, int n, bool wide)
 {
     uint16_t freq[256];
     const uint16_t size = (uint16_t)n;
@@ -109,12 +214,38 @@ static void one_table(tsr_context *ctx, const char *name, double sigma, int n)
 
     gauss(sigma, n, 12, freq);
     check(tsri_bank_open(&bank, ctx, 12, freq, &size, 1), "bank");
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < N; i++) {
         sym[i] = draw(freq, 12);
-    printf("%s\n", name);
-    time_bank(ctx, bank, NULL, 1);
-    time_bank(ctx, bank, NULL, 8);
-    time_bank(ctx, bank, NULL, 32);
+        bytes[i] = (uint8_t)sym[i];
+    }
+    printf("%d symbols, p = 12\n", n);
+    for (int lanes = 1; wide && lanes <= 32; lanes = lanes == 1 ? 8 : 4 * lanes)
+        time_bank(ctx, bank, NULL, lanes);
+    if (!wide) {
+        time_bytes(ctx, bank, 1, BLOCK);
+        time_bytes(ctx, bank, 1, 1000);
+    }
+    tsri_bank_close(&bank, ctx);
+}
+
+/* 64 tables in turn, for `run` symbols each. */
+static void turns(tsr_context *ctx, int n, int bits, size_t run)
+{
+    static uint16_t freq[CLASSES][256], sizes[CLASSES];
+    static uint16_t flat[CLASSES * 256];
+    tsri_bank *bank;
+
+    for (int c = 0; c < CLASSES; c++) {
+        sizes[c] = (uint16_t)n;
+        gauss(n / 16.0 * (1 + c / 64.0), n, bits, freq[c]);
+        memcpy(flat + (size_t)c * (size_t)n, freq[c], (size_t)n * sizeof *flat);
+    }
+    check(tsri_bank_open(&bank, ctx, bits, flat, sizes, CLASSES), "bank");
+    for (int i = 0; i < N; i++)
+        bytes[i] = (uint8_t)draw(freq[i % BLOCK / run % CLASSES], bits);
+    printf("64 tables of %d symbols, p = %d, in turn for %zu symbols\n", n,
+           bits, run);
+    time_bytes(ctx, bank, CLASSES, run);
     tsri_bank_close(&bank, ctx);
 }
 
@@ -177,15 +308,35 @@ static void large(tsr_context *ctx)
     tsri_bigtable_close(&table, ctx);
 }
 
-int main(void)
+/* Without an argument all, else what it names. */
+static bool asked(int argc, char **argv, const char *what)
+{
+    return argc < 2 || !strcmp(argv[1], what);
+}
+
+int main(int argc, char **argv)
 {
     tsr_context *ctx;
 
     check(tsr_context_open(&ctx, NULL), "context");
-    one_table(ctx, "16 symbols, p = 12", 1.1, 16);
-    one_table(ctx, "256 symbols, p = 12", 8, 256);
-    many_tables(ctx);
-    large(ctx);
+    if (asked(argc, argv, "bytes")) {
+        one_table(ctx, 1.1, 16, false);
+        one_table(ctx, 8, 256, false);
+    }
+    if (asked(argc, argv, "turns"))
+        for (int bits = 10; bits <= 12; bits += 2)
+            for (size_t run = 256; run <= 4096; run *= 16) {
+                turns(ctx, 16, bits, run);
+                turns(ctx, 32, bits, run);
+                turns(ctx, 48, bits, run);
+                turns(ctx, 256, bits, run);
+            }
+    if (asked(argc, argv, "wide")) {
+        one_table(ctx, 1.1, 16, true);
+        one_table(ctx, 8, 256, true);
+        many_tables(ctx);
+        large(ctx);
+    }
     tsr_context_close(&ctx);
     return 0;
 }

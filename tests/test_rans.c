@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "tests/check.h"
-#include "entropy/bank_impl.h"
+#include "tests/rans_gen.h"
 
 enum { TABLES = 20, MOST = 700, RUNS = 12, RUN_MAX = 3000 };
 
@@ -11,18 +10,6 @@ typedef struct tables {
     int bits;
     tsri_bank *bank;
 } tables;
-
-static void fill_table(check_rng *r, uint16_t *freq, int n, int bits, int kind)
-{
-    uint32_t left = (1u << bits) - (uint32_t)n;
-    for (int i = 0; i < n; i++) {
-        const uint32_t part = kind == 0 ? left / (uint32_t)(n - i)
-                            : kind == 1 ? check_below(r, left / 2 + 1)
-                            : i == n / 2 ? left : 0;
-        freq[i] = (uint16_t)(1 + (i == n - 1 ? left : part));
-        left -= i == n - 1 ? left : part;
-    }
-}
 
 static tables *make_tables(tsr_context *ctx, int bits, uint64_t seed)
 {
@@ -58,18 +45,6 @@ typedef struct content {
     int nbits[RUNS];
 } content;
 
-/* A symbol by the table's probabilities, so that segments are realistic. */
-static uint16_t draw(check_rng *r, const tables *t, int table)
-{
-    const tsri_bank *b = t->bank;
-    const uint32_t slot = check_below(r, 1u << t->bits);
-    int s = 0;
-    while ((b->range[b->first[table] + s] & 0xffff) +
-           (b->range[b->first[table] + s] >> 16 & 0xffff) <= slot)
-        s++;
-    return (uint16_t)s;
-}
-
 static void fill_content(content *c, const tables *t, uint64_t seed, size_t most)
 {
     check_rng r = { seed };
@@ -80,7 +55,7 @@ static void fill_content(content *c, const tables *t, uint64_t seed, size_t most
             const int table = c->table[k] < 0 ? (int)check_below(&r, TABLES)
                                               : c->table[k];
             c->cls[k][i] = (uint16_t)table;
-            c->sym[k][i] = check_below(&r, 16) ? draw(&r, t, table) :
+            c->sym[k][i] = check_below(&r, 16) ? draw_symbol(&r, t->bank, table) :
                 (uint16_t)check_below(&r, t->size[table]);
         }
         c->nbits[k] = (int)check_below(&r, 33);
@@ -215,7 +190,7 @@ static void test_one_table(void **state)
                                        : check_below(&r, RUN_MAX);
                 const int dear = dearest(&t, 0);
                 for (size_t j = 0; j < n; j++)
-                    sym[j] = (uint16_t)(i % 3 == 0 ? draw(&r, &t, 0) :
+                    sym[j] = (uint16_t)(i % 3 == 0 ? draw_symbol(&r, t.bank, 0) :
                              i % 3 == 1 ? (int)check_below(&r, t.size[0]) : dear);
                 one_run(ctx, enc, &t, NULL, 0, sym, n, lane_counts[i / 3]);
             }

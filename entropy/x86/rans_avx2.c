@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Rows of 8 or 32 lanes, eight to a vector.  Tables are looked up by scalar
- * loads: where hardware gathers are slow (AMD up to Zen 3) they are twice as
- * fast, elsewhere about equal. */
-#include <immintrin.h>
-#include "entropy/bank_impl.h"
+/* Rows of 8 or 32 lanes of any tables: a look-up that comes near, and steps. */
+#include "entropy/x86/lanes_avx2.h"
 
-/* What a word goes to: byte shuffles that put the n-th of eight words into the
- * n-th lane whose bit is set in the row's number, as 32-bit numbers, and 0 into
- * the other lanes. */
 #define PLACE(m, i) \
     ((m) >> (i) & 1 ? 0x80800100u + \
      0x0202u * (unsigned)__builtin_popcount((m) & ((1 << (i)) - 1)) : 0x80808080u)
@@ -16,7 +10,7 @@
 #define ROW4(m) ROW1(m), ROW1((m) + 1), ROW1((m) + 2), ROW1((m) + 3)
 #define ROW16(m) ROW4(m), ROW4((m) + 4), ROW4((m) + 8), ROW4((m) + 12)
 #define ROW64(m) ROW16(m), ROW16((m) + 16), ROW16((m) + 32), ROW16((m) + 48)
-static const _Alignas(32) uint32_t places[256][8] = {
+const _Alignas(32) uint32_t tsri_rans_places[256][8] = {
     ROW64(0), ROW64(64), ROW64(128), ROW64(192)
 };
 
@@ -26,38 +20,6 @@ typedef struct lanes {
     __m256i x[4], sum[2];
     const uint8_t *word;
 } lanes;
-
-static inline __m128i load32(const uint32_t *p)
-{
-    return _mm_cvtsi32_si128((int)*p);
-}
-
-static inline __m128i four32(const uint32_t *table, const uint32_t *at)
-{
-    return _mm_unpacklo_epi64(
-        _mm_unpacklo_epi32(load32(table + at[0]), load32(table + at[1])),
-        _mm_unpacklo_epi32(load32(table + at[2]), load32(table + at[3])));
-}
-
-/* Keeps the compiler from taking the numbers out of the vector one by one
- * instead of loading what was stored, which costs half as much. */
-#define IN_MEMORY(array) __asm__("" : "+m"(array))
-
-/* Refills the states that fell below 2^16, in lane order. */
-static inline __m256i refill(__m256i x, const uint8_t **word)
-{
-    const __m256i need = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16),
-                                            _mm256_setzero_si256());
-    const unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(need));
-    const __m256i words = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)*word));
-    const __m256i fresh = _mm256_shuffle_epi8(
-        words, _mm256_load_si256((const __m256i *)places[set]));
-    const __m256i by = _mm256_and_si256(need, _mm256_set1_epi32(16));
-
-    *word += 2 * (size_t)__builtin_popcount(set);
-    return _mm256_or_si256(_mm256_sllv_epi32(x, by), fresh);
-}
 
 /* Writes a row of symbols and adds them up. */
 static inline __attribute__((always_inline)) void
@@ -102,65 +64,6 @@ store_lanes(const lanes *l, tsri_rans_dec *dec, const int vectors)
     }
 }
 
-/* ---- one table of up to 12 bits: an entry for each slot ---- */
-
-static inline __attribute__((always_inline)) void
-slot_row(const uint32_t *slots, __m256i mask, __m256i bits, lanes *l,
-         uint16_t *sym, const int vectors)
-{
-    const __m256i low = _mm256_set1_epi32((1 << TSRI_SLOT_BITS) - 1);
-    _Alignas(32) uint32_t at[TSRI_RANS_MAX_LANES];
-    __m256i s[4];
-
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++)
-        _mm256_store_si256((__m256i *)(at + 8 * v),
-                           _mm256_and_si256(l->x[v], mask));
-    IN_MEMORY(at);
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) {
-        const __m256i e = _mm256_set_m128i(four32(slots, at + 8 * v + 4),
-                                           four32(slots, at + 8 * v));
-        const __m256i freq = _mm256_and_si256(
-            _mm256_srli_epi32(e, TSRI_SLOT_BITS), low);
-        const __m256i x = _mm256_add_epi32(
-            _mm256_mullo_epi32(freq, _mm256_srlv_epi32(l->x[v], bits)),
-            _mm256_and_si256(e, low));
-        s[v] = _mm256_srli_epi32(e, 24);
-        l->x[v] = refill(x, &l->word);
-    }
-    put_row(l, s, sym, vectors);
-}
-
-static inline __attribute__((always_inline)) size_t
-slot_rows(tsri_rans_dec *dec, const uint32_t *slots, int p, uint16_t *sym,
-          size_t n, const int vectors)
-{
-    const size_t width = 8 * (size_t)vectors;
-    const __m256i mask = _mm256_set1_epi32((1 << p) - 1);
-    const __m256i bits = _mm256_set1_epi32(p);
-    lanes l;
-    size_t i = 0;
-
-    load_lanes(&l, dec, vectors);
-    for (; n - i >= width && (size_t)(dec->word_end - l.word) >= 2 * width;
-         i += width)
-        slot_row(slots, mask, bits, &l, sym + i, vectors);
-    store_lanes(&l, dec, vectors);
-    return i;
-}
-
-/* Not inlined: compilers would then add the table's offset in every look-up. */
-static __attribute__((noinline)) size_t
-one_table(tsri_rans_dec *dec, const uint32_t *slots, int p, uint16_t *sym,
-          size_t n)
-{
-    return dec->lanes == 32 ? slot_rows(dec, slots, p, sym, n, 4)
-                            : slot_rows(dec, slots, p, sym, n, 1);
-}
-
-/* ---- any tables: a look-up that comes near, and steps ---- */
-
 typedef struct setup {
     const tsri_bank *bank;
     const uint16_t *cls;
@@ -187,7 +90,7 @@ take(const setup *k, __m256i table, __m256i *x)
 
     _mm256_store_si256((__m256i *)near, _mm256_add_epi32(
         _mm256_sllv_epi32(table, k->lut_bits), _mm256_srlv_epi32(slot, k->step)));
-    IN_MEMORY(near);
+    TSRI_IN_MEMORY(near);
 #pragma GCC unroll 8
     for (int i = 0; i < 8; i++)
         at[i] = k->bank->lut[near[i]];
@@ -240,7 +143,7 @@ rows(tsri_rans_dec *dec, const setup *k, uint16_t *sym, size_t n,
             const __m256i table = !k->cls ? k->table : _mm256_cvtepu16_epi32(
                 _mm_loadu_si128((const __m128i *)(k->cls + i) + v));
             s[v] = take(k, table, &l.x[v]);
-            l.x[v] = refill(l.x[v], &l.word);
+            l.x[v] = tsri_rans_refill(l.x[v], &l.word);
         }
         put_row(&l, s, sym + i, vectors);
     }
@@ -262,8 +165,7 @@ size_t tsri_rans_rows_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
     };
 
     if (!cls && tsri_bank_has_slots(bank, table))
-        return one_table(dec, bank->slot + ((size_t)table << bank->bits),
-                         bank->bits, sym, n);
+        return tsri_rans_slots_avx2(dec, bank, table, sym, n);
     return dec->lanes == 32 ? rows(dec, &k, sym, n, 4)
                             : rows(dec, &k, sym, n, 1);
 }
