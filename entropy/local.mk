@@ -24,7 +24,7 @@ noinst_HEADERS += entropy/adaptive.h entropy/range.h
 
 # Raw bits in bulk, large alphabets, packed tokens.
 noinst_HEADERS += entropy/rans_bits.h
-libtsrcore_la_SOURCES += entropy/rans_bits.c
+libtsrcore_la_SOURCES += entropy/packing.c entropy/rans_bits.c
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/bits_avx2.c
 else

@@ -83,9 +83,9 @@ typedef enum tsri_coding {
  * bucket    what tsri_bigtable_count16() counts: tsri_bigtable_buckets(alphabet)
  *           counts; their sum, the number of tokens, below 2^40
  * alphabet  1..2^20
- * bytes     out: of each coding.  Packings exactly.  Buckets to about 1 %, with
- *           the bytes of the table and of one segment of as many lanes as it
- *           would have
+ * bytes     out: of each coding.  Packings exactly.  Buckets to about 1 % and
+ *           16 bytes, as one segment, with 2 bytes for each bucket in use for
+ *           their table
  * choice    out
  *
  * Integers only: the same on every machine.  Returns TSR_OK; TSR_E_ARG.

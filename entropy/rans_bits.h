@@ -4,6 +4,7 @@
  * numbers of a fixed width. */
 #ifndef TSR_ENTROPY_RANS_BITS_H
 #define TSR_ENTROPY_RANS_BITS_H
+#include "entropy/packing.h"
 #include "entropy/rans.h"
 #include "lib/bytes.h"
 
@@ -149,5 +150,14 @@ size_t tsri_tails_put_avx2(tsri_bits_out *out, tsri_ranks rank, size_t n,
                            uint32_t most, uint8_t *bucket);
 size_t tsri_tails_get_avx2(tsri_bits_in *in, const uint8_t *bucket, size_t n,
                            tsri_ranks rank, uint32_t *most);
+
+/* Of n numbers that all begin 8 bytes or more before the end of the string,
+ * which `in` is at the begin of.  `most`: the largest last digit. */
+size_t tsri_pack_fixed_avx2(tsri_bits_out *out, tsri_ranks token, size_t n,
+                            int bits);
+size_t tsri_unpack_fixed_avx2(tsri_bits_in *in, tsri_ranks token, size_t n,
+                              int bits, uint32_t *most);
+size_t tsri_unpack_radix_avx2(const tsri_packing *packing, tsri_bits_in *in,
+                              tsri_ranks token, size_t n, uint32_t *most);
 
 #endif

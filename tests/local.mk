@@ -14,6 +14,7 @@ noinst_HEADERS += tests/rans_gen.h
 check_PROGRAMS += tests/test_torchac
 check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_tables tests/test_plan
+check_PROGRAMS += tests/test_bigtable tests/test_packing tests/test_stream
 check_PROGRAMS += tests/test_tables
 check_PROGRAMS += tests/test_symbols_coder
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
@@ -38,6 +39,10 @@ CLEANFILES += tests/golden_tool$(EXEEXT) tests/rans_speed$(EXEEXT) \
 tests_golden_tool_LDADD = libtsrcore.la
 tests_rans_speed_LDADD = libtsrcore.la
 tests_entropy_speed_LDADD = libtsrcore.la
+# Large alphabets: make tests/bigtable_speed
+EXTRA_PROGRAMS += tests/bigtable_speed
+CLEANFILES += tests/bigtable_speed$(EXEEXT)
+tests_bigtable_speed_LDADD = libtsrcore.la
 noinst_HEADERS += tests/golden.h
 check_SCRIPTS += tests/test_python.sh
 tests/test_python.log: tests/golden_tool$(EXEEXT)
