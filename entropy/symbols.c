@@ -43,6 +43,7 @@ typedef struct job {
     tsr_context *ctx, quiet;    /* the same without a log, for workers */
     tsri_symbols_head head;
     tsri_bank *bank;
+    tsri_bigtable *large;
     const uint64_t *offset;     /* of chunks, from head.data */
     void *sym;
     int width, at_once;         /* chunks that a call decodes: 1 or 2 */
@@ -132,6 +133,28 @@ static tsr_error get_pieces(const job *j, const tsri_bank *bank, chunk *c,
     return TSR_OK;
 }
 
+/* Symbols of more than 256. */
+static tsr_error get_large(const job *j, chunk *c, int n)
+{
+    tsri_rans_dec *dec[2] = { &c[0].dec, &c[n - 1].dec };
+    const size_t left[2] = { c[0].left, c[n - 1].left };
+    uint16_t *narrow = j->sym;
+    uint32_t *wide = j->sym;
+
+    if (j->width == 2) {
+        uint16_t *to[2] = { narrow + c[0].first, narrow + c[n - 1].first };
+        return n == 2 ? tsri_bigtable_get16_pair(j->large, dec, to, left)
+                      : tsri_bigtable_get16(j->large, dec[0], to[0], left[0]);
+    }
+    uint32_t *to[2] = { wide + c[0].first, wide + c[n - 1].first };
+    TSR_TRY(n == 2 ? tsri_bigtable_get32_pair(j->large, dec, to, left)
+                   : tsri_bigtable_get32(j->large, dec[0], to[0], left[0]));
+    for (int k = 0; k < n && j->head.base; k++)
+        for (size_t i = 0; i < left[k]; i++)
+            to[k][i] += j->head.base;
+    return TSR_OK;
+}
+
 static tsr_error decode_chunks(const job *j, chunk *c, int n)
 {
     tsri_bank *own = NULL;
@@ -141,7 +164,8 @@ static tsr_error decode_chunks(const job *j, chunk *c, int n)
         error = tsri_rans_dec_open(&c[k].dec, j->ctx, c[k].data,
                                    (size_t)(c[k].end - c[k].data), c[k].crc);
     if (!error)
-        error = get_pieces(j, own ? own : j->bank, c, n);
+        error = j->large ? get_large(j, c, n)
+                         : get_pieces(j, own ? own : j->bank, c, n);
     for (int k = 0; k < n && !error; k++)
         error = tsri_rans_dec_end(&c[k].dec);
     tsr_context quiet = j->quiet;
@@ -162,11 +186,39 @@ static tsr_error decode_some(void *cookie, int i, int worker)
     return decode_chunks(j, c, n);
 }
 
+/* The table of a stream of classes. */
+static tsr_error open_ranked(job *j)
+{
+    const size_t n = (size_t)j->head.last + 1;
+    uint8_t *classes = tsri_alloc(j->ctx, n, 1);
+    tsr_error error = classes ? TSR_OK : TSR_E_NOMEM;
+
+    if (!error)
+        error = tsr_symbols_decode(j->ctx, j->head.classes, j->head.classes_size,
+                                   classes, 1, n);
+    if (!error)
+        error = tsri_symbols_ranked(&j->large, j->ctx, classes, n);
+    tsri_free(j->ctx, classes);
+    return error;
+}
+
+/* The table of all chunks, if there is one. */
+static tsr_error open_table(job *j)
+{
+    if (j->head.form == TSRI_SYMBOLS_RANKED)
+        return open_ranked(j);
+    if (j->head.form == TSRI_SYMBOLS_BUCKETS)
+        return tsri_bigtable_open_sorted(&j->large, j->ctx, j->head.table.freq,
+                                         (size_t)j->head.last + 1);
+    return j->head.own ? TSR_OK :
+        tsri_symbols_bank(&j->bank, j->ctx, j->head.bits, &j->head.table, 1);
+}
+
 static tsr_error decode_coded(job *j)
 {
     const size_t chunks = j->head.chunks;
     uint64_t *offset = tsri_alloc(j->ctx, chunks + 1, sizeof *offset);
-    tsr_error error = TSR_OK;
+    tsr_error error;
 
     if (!offset)
         return tsri_nomem(j->ctx);
@@ -178,14 +230,13 @@ static tsr_error decode_coded(job *j)
     j->offset = offset;
     /* Two at a time, unless threads would be left without work. */
     j->at_once = chunks >= 2 * (size_t)tsri_pool_threads(j->ctx->pool) ? 2 : 1;
-    if (!j->head.own)
-        error = tsri_symbols_bank(&j->bank, j->ctx, j->head.bits,
-                                  &j->head.table, 1);
+    error = open_table(j);
     if (!error)
         error = tsri_pool_for(j->ctx->pool,
                               (int)((chunks + (size_t)j->at_once - 1) /
                                     (size_t)j->at_once), decode_some, j);
     tsri_bank_close(&j->bank, j->ctx);
+    tsri_bigtable_close(&j->large, j->ctx);
     tsri_free(j->ctx, offset);
     return error;
 }

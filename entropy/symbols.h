@@ -4,13 +4,15 @@
 #ifndef TSR_ENTROPY_SYMBOLS_H
 #define TSR_ENTROPY_SYMBOLS_H
 #include <tessera/entropy.h>
-#include "entropy/rans.h"
+#include "entropy/bigtable.h"
 
 enum {
     TSRI_SYMBOLS_PACKED = 0,    /**< a fixed number of bits each */
     TSRI_SYMBOLS_TABLE = 1,     /**< up to 256 symbols, a frequency table */
     TSRI_SYMBOLS_PAIRS = 2,     /**< up to 16 symbols, a table of pairs */
-    TSRI_SYMBOLS_FORMS = 3,
+    TSRI_SYMBOLS_BUCKETS = 3,   /**< up to 2^20, in order of frequency */
+    TSRI_SYMBOLS_RANKED = 4,    /**< up to 2^20, in any order */
+    TSRI_SYMBOLS_FORMS = 5,
     TSRI_SYMBOLS_BITS = 12,     /**< most precision of tables */
     TSRI_SYMBOLS_LOG_MIN = 12,  /**< chunks are of 2^12 symbols */
     TSRI_SYMBOLS_LOG_MAX = 20,  /**< to 2^20 */
@@ -33,7 +35,9 @@ typedef struct tsri_symbols_head {
     int bits;               /**< precision of the tables */
     int log_chunk;          /**< a chunk has 2^this symbols, the last the rest */
     bool own;               /**< every chunk brings its own table */
-    tsri_symbols_table table;   /**< !own: the one of all */
+    tsri_symbols_table table;   /**< !own: the one of all; BUCKETS: of those */
+    const uint8_t *classes;     /**< RANKED: a stream of last + 1 bytes */
+    size_t classes_size;
     size_t chunks;
     uint32_t crc;           /**< of all before the index */
     /* Reader only: */
@@ -48,15 +52,20 @@ static inline uint64_t tsri_symbols_chunks(uint64_t n, int log)
     return (n >> log) + (n & (((uint64_t)1 << log) - 1) ? 1 : 0);
 }
 
+static inline bool tsri_symbols_large(int form)
+{
+    return form == TSRI_SYMBOLS_BUCKETS || form == TSRI_SYMBOLS_RANKED;
+}
+
 /** Bits of a symbol 0..last where all have equally many. */
 static inline int tsri_symbols_width(uint32_t last)
 {
     return last ? 32 - __builtin_clz(last) : 0;
 }
 
-/** Writes what stands before the index (PACKED: before the symbols), at most
- *  TSRI_SYMBOLS_HEAD_MAX bytes, and sets `chunks` and `crc`; returns the
- *  bytes. */
+/** Writes what stands before the index (PACKED: before the symbols; RANKED:
+ *  but for the classes, which follow), at most TSRI_SYMBOLS_HEAD_MAX bytes, and
+ *  sets `chunks` and `crc`; returns the bytes. */
 size_t tsri_symbols_put_head(tsri_symbols_head *head, uint8_t *to);
 
 /** Reads a head and an index; returns as tsr_symbols_probe(). */
@@ -95,6 +104,9 @@ void tsri_symbols_tally(tsri_symbols_count *count, const uint8_t *sym, size_t n,
 /** Adds counts. */
 void tsri_symbols_merge(tsri_symbols_count *to, const tsri_symbols_count *from);
 
+/** 2^16 log2(v), v >= 1, below its true value by 5 at most. */
+uint64_t tsri_log2(uint64_t v);
+
 /** Bytes of n symbols with such counts, less the table. */
 uint64_t tsri_symbols_cost(const tsri_symbols_count *count, uint64_t n);
 
@@ -104,6 +116,26 @@ int tsri_symbols_bits(const tsri_symbols_count *count, uint64_t n);
 /** Makes a table; at least two symbols may occur. */
 void tsri_symbols_choose(const tsri_symbols_count *count, int bits,
                          tsri_symbols_table *table);
+
+/* ---- alphabets of 257..2^20 symbols ---- */
+
+/** The class of a symbol that occurs so often. */
+uint8_t tsri_symbols_class(uint32_t count);
+
+/** A table from the classes of n symbols, which may come from outside: TSR_OK;
+ *  TSR_E_CORRUPT; TSR_E_NOMEM. */
+tsr_error tsri_symbols_ranked(tsri_bigtable **table, tsr_context *ctx,
+                              const uint8_t *classes, size_t n);
+
+/** What the counts of buckets say: the bytes of those symbols, and whether a
+ *  later one is more frequent than an earlier. */
+uint64_t tsri_symbols_bucket_cost(const tsri_symbols_count *count,
+                                  size_t alphabet);
+bool tsri_symbols_unsorted(const tsri_symbols_count *count, size_t alphabet);
+
+/** Bytes of n < 2^32 symbols of these counts. */
+uint64_t tsri_symbols_token_cost(const uint32_t *count, size_t alphabet,
+                                 uint64_t n);
 
 /* ---- arrays of integers of `width` bytes ---- */
 

@@ -50,8 +50,7 @@ void tsri_symbols_merge(tsri_symbols_count *to, const tsri_symbols_count *from)
     to->n += from->n;
 }
 
-/* 2^16 log2(v), v >= 1, below its true value by 5 at most. */
-static uint64_t log2_of(uint64_t v)
+uint64_t tsri_log2(uint64_t v)
 {
     static const uint16_t table[64] = {
         0, 1466, 2909, 4331, 5732, 7112, 8473, 9814, 11136, 12440, 13727,
@@ -73,13 +72,13 @@ static uint64_t log2_of(uint64_t v)
 
 uint64_t tsri_symbols_cost(const tsri_symbols_count *count, uint64_t n)
 {
-    const uint64_t all = log2_of(count->n | 1);
+    const uint64_t all = tsri_log2(count->n | 1);
     uint64_t each = 0;  /* 2^36 times the bits of a symbol, which are below 9 */
 
     for (int s = 0; s < 256; s++)
         if (count->of[s])
             each += (count->of[s] << 20) / count->n *
-                    (all - log2_of(count->of[s]));
+                    (all - tsri_log2(count->of[s]));
     return n * (each >> 16) >> 23;
 }
 

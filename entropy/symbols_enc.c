@@ -18,6 +18,7 @@ enum {
 /* What a thread has for itself. */
 typedef struct worker {
     uint8_t *bytes;             /* a chunk's symbols as the coder takes them */
+    uint32_t *tokens;           /* counts of large alphabets */
     tsri_symbols_count one, sum;
     uint64_t own;               /* what its units cost with their own tables */
     uint32_t least, most;
@@ -40,6 +41,8 @@ typedef struct job {
     uint8_t *out;
     tsri_symbols_head head;
     tsri_bank *bank;
+    tsri_bigtable *large;
+    uint8_t *classes;           /* of its symbols, as a stream */
     uint64_t cost;              /* estimated bytes of a chunk */
     worker *workers;
     slot *slots;
@@ -129,12 +132,14 @@ static uint64_t table_cost(const tsri_symbols_count *count)
     return bytes;
 }
 
-/* What tables begin with: bytes are coded as they are. */
+/* What tables begin with: bytes are coded as they are, and so are symbols that
+ * may be in order of their frequency. */
 static void set_range(job *j, uint32_t least, uint32_t most)
 {
     j->least = least;
     j->most = most;
-    j->head.base = most < 256 ? 0 : least;
+    j->head.base = most < 256 || (most - least >= 256 && most < TSRI_BIGTABLE_MAX)
+                       ? 0 : least;
     j->head.last = most - j->head.base;
 }
 
@@ -184,6 +189,144 @@ static tsr_error choose_table(job *j, bool fast, uint64_t *cost)
                ? try_pairs(j, cost) : TSR_OK;
 }
 
+/* ---- the same for more than 256 symbols ---- */
+
+/* Calls body for the numbers of a stretch, less base, as 16 or 32 bits each. */
+static tsr_error each_piece(const job *j, size_t first, size_t n,
+                            tsr_error (*body)(const job *, void *, const void *,
+                                              size_t), void *cookie)
+{
+    const uint8_t *at = (const uint8_t *)j->sym + first * (size_t)j->width;
+    uint32_t piece[TSRI_SYMBOLS_PIECE / 4];
+    const size_t most = sizeof piece / sizeof *piece;
+
+    if (!j->head.base)
+        return body(j, cookie, at, n);
+    for (size_t k; n; n -= k, at += k * sizeof *piece) {
+        k = n < most ? n : most;
+        for (size_t i = 0; i < k; i++)
+            piece[i] = ((const uint32_t *)(const void *)at)[i] - j->head.base;
+        TSR_TRY(body(j, cookie, piece, k));
+    }
+    return TSR_OK;
+}
+
+static tsr_error count_buckets(const job *j, void *cookie, const void *sym,
+                               size_t n)
+{
+    worker *w = cookie;
+    const size_t alphabet = (size_t)j->head.last + 1;
+
+    w->sum.n += n;
+    return j->width == 2
+        ? tsri_bigtable_count16(j->ctx, alphabet, sym, n, w->sum.of)
+        : tsri_bigtable_count32(j->ctx, alphabet, sym, n, w->sum.of);
+}
+
+static tsr_error count_tokens(const job *j, void *cookie, const void *sym,
+                              size_t n)
+{
+    uint32_t *count = ((worker *)cookie)->tokens;
+    const uint16_t *narrow = sym;
+    const uint32_t *wide = sym;
+
+    if (j->width == 2)
+        for (size_t i = 0; i < n; i++)
+            count[narrow[i]]++;
+    else
+        for (size_t i = 0; i < n; i++)
+            count[wide[i]]++;
+    return TSR_OK;
+}
+
+static tsr_error look_buckets(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    return each_piece(j, (size_t)i << LOG_UNIT, part(j->n, (size_t)i, LOG_UNIT),
+                      count_buckets, &j->workers[index]);
+}
+
+static tsr_error look_tokens(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    return each_piece(j, (size_t)i << LOG_UNIT, part(j->n, (size_t)i, LOG_UNIT),
+                      count_tokens, &j->workers[index]);
+}
+
+/* How often each symbol occurs, in the first worker's counts. */
+static tsr_error count_all(job *j)
+{
+    const size_t alphabet = (size_t)j->head.last + 1;
+
+    for (int i = 0; i < j->threads; i++) {
+        j->workers[i].tokens = tsri_calloc(j->ctx, alphabet, sizeof(uint32_t));
+        if (!j->workers[i].tokens)
+            return TSR_E_NOMEM;
+    }
+    TSR_TRY(look(j, look_tokens));
+    for (int i = 1; i < j->threads; i++)
+        for (size_t s = 0; s < alphabet; s++)
+            j->workers->tokens[s] += j->workers[i].tokens[s];
+    return TSR_OK;
+}
+
+/* Codes with classes, where they pay: *cost is what is to be undercut.  The
+ * buckets are taken to cost 1/256 more than the symbols. */
+static tsr_error put_classes(job *j, uint8_t *classes, uint64_t *cost)
+{
+    const size_t n = (size_t)j->head.last + 1, room = tsr_symbols_bound(n, 1);
+    tsri_symbols_count *count = &j->workers->one;
+    uint64_t tokens = tsri_symbols_token_cost(j->workers->tokens, n, j->n);
+
+    for (size_t s = 0; s < n; s++)
+        classes[s] = tsri_symbols_class(j->workers->tokens[s]);
+    tsri_symbols_tally(count, classes, n, false);
+    tokens += tokens / 256;
+    if (tokens + tsri_symbols_cost(count, n) >= *cost - *cost / 256)
+        return TSR_OK;
+    j->classes = tsri_alloc(j->ctx, room, 1);
+    if (!j->classes)
+        return TSR_E_NOMEM;
+    TSR_TRY(tsr_symbols_encode(j->ctx, NULL, classes, 1, n, j->classes, room,
+                               &j->head.classes_size));
+    j->head.classes = j->classes;
+    j->head.form = TSRI_SYMBOLS_RANKED;
+    *cost = tokens + j->head.classes_size;
+    return tsri_symbols_ranked(&j->large, j->ctx, classes, n);
+}
+
+static tsr_error try_ranked(job *j, uint64_t *cost)
+{
+    uint8_t *classes;
+    tsr_error error;
+
+    TSR_TRY(count_all(j));
+    classes = tsri_alloc(j->ctx, (size_t)j->head.last + 1, 1);
+    if (!classes)
+        return TSR_E_NOMEM;
+    error = put_classes(j, classes, cost);
+    tsri_free(j->ctx, classes);
+    return error;
+}
+
+static tsr_error choose_large(job *j, uint64_t *cost)
+{
+    const size_t alphabet = (size_t)j->head.last + 1;
+    const uint64_t packed = *cost;
+    tsri_symbols_table *t = &j->head.table;
+
+    TSR_TRY(look(j, look_buckets));
+    const tsri_symbols_count count = j->workers->sum;
+    j->head.form = TSRI_SYMBOLS_BUCKETS;
+    j->head.bits = TSRI_SYMBOLS_BITS;
+    t->size = (uint16_t)tsri_bigtable_buckets(alphabet);
+    TSR_TRY(tsri_bigtable_normalise(alphabet, count.of, t->freq));
+    *cost = tsri_symbols_bucket_cost(&count, alphabet) + t->size;
+    *cost = *cost < packed ? *cost : packed;
+    return j->n >> 32 || !tsri_symbols_unsorted(&count, alphabet)
+               ? TSR_OK : try_ranked(j, cost);
+}
+
 static void choose_chunks(job *j, uint64_t cost)
 {
     const uint64_t units = tsri_symbols_chunks(j->n, LOG_UNIT);
@@ -199,12 +342,13 @@ static void choose_chunks(job *j, uint64_t cost)
 static tsr_error choose(job *j, bool fast)
 {
     const uint64_t packed = packed_bytes(j) + CRC;
-    uint64_t cost;
+    uint64_t cost = packed;
 
     j->head.form = TSRI_SYMBOLS_PACKED;
-    if (j->least == j->most || j->head.last > 255)
+    if (j->least == j->most || j->head.last >= TSRI_BIGTABLE_MAX)
         return TSR_OK;
-    TSR_TRY(choose_table(j, fast, &cost));
+    TSR_TRY(j->head.last < 256 ? choose_table(j, fast, &cost)
+                               : choose_large(j, &cost));
     if (cost > packed - packed / 256)
         j->head.form = TSRI_SYMBOLS_PACKED;
     choose_chunks(j, cost);
@@ -258,16 +402,24 @@ static tsr_error own_bank(const job *j, worker *w, slot *s,
     return tsri_symbols_bank(bank, &quiet, j->head.bits, &table, 1);
 }
 
-/* Chunk i of the wave. */
-static tsr_error code_chunk(void *cookie, int i, int index)
+static tsr_error put_tokens(const job *j, void *cookie, const void *sym,
+                            size_t n)
 {
-    job *j = cookie;
-    slot *s = &j->slots[i];
-    worker *w = &j->workers[index];
-    const size_t chunk = j->first + (size_t)i;
-    size_t n = part(j->n, chunk, j->head.log_chunk);
-    const uint8_t *bytes = as_bytes(j, w, chunk << j->head.log_chunk, &n);
-    uint32_t crc = j->head.crc + (uint32_t)chunk;
+    tsri_rans_enc *enc = cookie;
+    return j->width == 2 ? tsri_bigtable_put16(j->large, enc, sym, n)
+                         : tsri_bigtable_put32(j->large, enc, sym, n);
+}
+
+static tsr_error finish(const job *j, slot *s, uint32_t crc)
+{
+    return tsri_rans_finish(s->enc, crc, j->cost >= WIDE ? 32 : 0, &s->data,
+                            &s->size);
+}
+
+static tsr_error code_small(job *j, slot *s, worker *w, size_t first, size_t n,
+                            uint32_t crc)
+{
+    const uint8_t *bytes = as_bytes(j, w, first, &n);
     tsri_bank *own = NULL;
     tsr_error error = TSR_OK;
 
@@ -279,10 +431,25 @@ static tsr_error code_chunk(void *cookie, int i, int index)
     if (!error)
         error = tsri_rans_put8(s->enc, own ? own : j->bank, 0, bytes, n);
     if (!error)
-        error = tsri_rans_finish(s->enc, crc, j->cost >= WIDE ? 32 : 0,
-                                 &s->data, &s->size);
+        error = finish(j, s, crc);
     tsri_bank_close(&own, &j->quiet);
     return error;
+}
+
+/* Chunk i of the wave. */
+static tsr_error code_chunk(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    slot *s = &j->slots[i];
+    const size_t chunk = j->first + (size_t)i;
+    const size_t first = chunk << j->head.log_chunk;
+    const size_t n = part(j->n, chunk, j->head.log_chunk);
+    const uint32_t crc = j->head.crc + (uint32_t)chunk;
+
+    if (!j->large)
+        return code_small(j, s, &j->workers[index], first, n, crc);
+    TSR_TRY(each_piece(j, first, n, put_tokens, s->enc));
+    return finish(j, s, crc);
 }
 
 static tsr_error copy_chunk(void *cookie, int i, int index)
@@ -320,14 +487,17 @@ static bool place_wave(job *j, int wave, size_t index, size_t room, size_t *at)
 static tsr_error code(job *j, size_t room, size_t *size)
 {
     uint8_t head[TSRI_SYMBOLS_HEAD_MAX];
-    const size_t index = tsri_symbols_put_head(&j->head, head);
+    const size_t fixed = tsri_symbols_put_head(&j->head, head);
     const size_t chunks = j->head.chunks;
+    const size_t index = fixed + j->head.classes_size;
     size_t at = index + (chunks > 1 ? 4 * chunks : 0);
 
     *size = 0;
     if (at + TSRI_VARINT_MAX > room)
         return TSR_OK;
-    memcpy(j->out, head, index);
+    memcpy(j->out, head, fixed);
+    if (j->classes)
+        memcpy(j->out + fixed, j->classes, j->head.classes_size);
     for (j->first = 0; j->first < chunks; j->first += (size_t)j->nslots) {
         const size_t left = chunks - j->first;
         const int wave = left < (size_t)j->nslots ? (int)left : j->nslots;
@@ -394,6 +564,15 @@ static tsr_error open_job(job *j)
     return TSR_OK;
 }
 
+static tsr_error open_table(job *j)
+{
+    if (j->head.form == TSRI_SYMBOLS_BUCKETS)
+        return tsri_bigtable_open_sorted(&j->large, j->ctx, j->head.table.freq,
+                                         (size_t)j->head.last + 1);
+    return j->head.own || j->large ? TSR_OK :
+        tsri_symbols_bank(&j->bank, j->ctx, j->head.bits, &j->head.table, 1);
+}
+
 /* What coding needs beside what looking did. */
 static tsr_error open_slots(job *j)
 {
@@ -407,17 +586,19 @@ static tsr_error open_slots(job *j)
     for (int i = 0; i < j->nslots; i++)
         if (tsri_rans_enc_open(&j->slots[i].enc, j->ctx))
             return tsri_nomem(j->ctx);
-    return j->head.own ? TSR_OK : tsri_symbols_bank(&j->bank, j->ctx,
-                                                    j->head.bits,
-                                                    &j->head.table, 1);
+    return open_table(j);
 }
 
 static void close_job(job *j)
 {
     for (int i = 0; j->slots && i < j->nslots; i++)
         tsri_rans_enc_close(&j->slots[i].enc);
-    for (int i = 0; j->workers && i < j->threads; i++)
+    for (int i = 0; j->workers && i < j->threads; i++) {
         tsri_free(j->ctx, j->workers[i].bytes);
+        tsri_free(j->ctx, j->workers[i].tokens);
+    }
+    tsri_bigtable_close(&j->large, j->ctx);
+    tsri_free(j->ctx, j->classes);
     tsri_free(j->ctx, j->slots);
     tsri_free(j->ctx, j->workers);
     tsri_bank_close(&j->bank, j->ctx);

@@ -21,7 +21,6 @@ size_t tsri_symbols_put_table(const tsri_symbols_table *table, int bits,
     return tsri_table_write(table->freq, table->size, bits, to, &size) ? 0 : size;
 }
 
-/* With two frequencies or more each is below 2^bits. */
 size_t tsri_symbols_get_table(tsri_symbols_table *table, int bits,
                               const uint8_t *data, size_t size)
 {
@@ -30,9 +29,6 @@ size_t tsri_symbols_get_table(tsri_symbols_table *table, int bits,
 
     if (tsri_table_read(data, size, bits, 256, table->freq, &n, &used))
         return 0;
-    for (int s = 0; s < n; s++)
-        if (table->freq[s] >> bits)
-            return 0;
     table->size = (uint16_t)n;
     return used;
 }
@@ -68,10 +64,12 @@ size_t tsri_symbols_put_head(tsri_symbols_head *h, uint8_t *to)
                          (h->chunks > 1 ? SEVERAL : 0));
         if (h->chunks > 1)
             *p++ = (uint8_t)h->log_chunk;
-        if (!h->own)
+        if (!h->own && h->form != TSRI_SYMBOLS_RANKED)
             p += tsri_symbols_put_table(&h->table, h->bits, p);
     }
     h->crc = tsri_crc32c(0, to, (size_t)(p - to));
+    if (h->form == TSRI_SYMBOLS_RANKED)
+        h->crc = tsri_crc32c(h->crc, h->classes, h->classes_size);
     return (size_t)(p - to);
 }
 
@@ -104,12 +102,21 @@ static tsr_error verdict(const reader *r)
     return r->cut ? TSR_E_TRUNCATED : r->wrong ? TSR_E_CORRUPT : TSR_OK;
 }
 
-/* Precision, chunks and the common table. */
+/* What an alphabet may be in each form. */
+static bool alphabet_fits(const tsri_symbols_head *h)
+{
+    const uint32_t most = h->form == TSRI_SYMBOLS_PAIRS ? 15 :
+        tsri_symbols_large(h->form) ? TSRI_BIGTABLE_MAX - 1 : 255;
+
+    return h->last <= most && (!tsri_symbols_large(h->form) || h->last > 255);
+}
+
+/* Precision and chunks. */
 static tsr_error get_parameters(tsri_symbols_head *h, reader *r)
 {
     const uint8_t flags = take_byte(r);
-    const int side = h->form == TSRI_SYMBOLS_PAIRS ? 16 : 256;
-    uint64_t chunks = 1;
+    const bool large = tsri_symbols_large(h->form);
+    uint64_t chunks;
 
     h->bits = flags & BITS;
     h->own = flags & OWN;
@@ -121,21 +128,25 @@ static tsr_error get_parameters(tsri_symbols_head *h, reader *r)
     }
     TSR_TRY(verdict(r));
     chunks = tsri_symbols_chunks(h->n, h->log_chunk);
-    r->wrong |= flags & ~(BITS | OWN | SEVERAL) || h->last >= (uint32_t)side ||
+    r->wrong |= flags & ~(BITS | OWN | SEVERAL) || !alphabet_fits(h) ||
                 h->bits < 1 || h->bits > TSRI_SYMBOLS_BITS || chunks < 1 ||
+                (large && (h->own || h->bits != TSRI_SYMBOLS_BITS)) ||
                 (chunks > 1) != !!(flags & SEVERAL) || chunks > INT32_MAX;
     h->chunks = (size_t)chunks;
     return verdict(r);
 }
 
-/* The symbols of pairs are below 16 * 16: are those of the table in range? */
 bool tsri_symbols_fits(const tsri_symbols_head *h,
                        const tsri_symbols_table *table)
 {
-    if (h->form != TSRI_SYMBOLS_PAIRS)
-        return table->size <= h->last + 1;
+    if (h->form == TSRI_SYMBOLS_BUCKETS)
+        return table->size == tsri_bigtable_buckets((size_t)h->last + 1);
+    if (h->form == TSRI_SYMBOLS_TABLE && table->size > h->last + 1)
+        return false;
     for (uint32_t s = 0; s < table->size; s++)
-        if (table->freq[s] && ((s & 15) > h->last || s >> 4 > h->last))
+        if (table->freq[s] >> h->bits ||
+            (h->form == TSRI_SYMBOLS_PAIRS && table->freq[s] &&
+             ((s & 15) > h->last || s >> 4 > h->last)))
             return false;
     return true;
 }
@@ -145,13 +156,30 @@ static tsr_error get_table(tsri_symbols_head *h, reader *r)
     const size_t left = (size_t)(r->end - r->p);
     size_t k;
 
-    if (h->own)
-        return TSR_OK;
     k = tsri_symbols_get_table(&h->table, h->bits, r->p, left);
     if (!k)
         return left < TSRI_SYMBOLS_TABLE_MAX ? TSR_E_TRUNCATED : TSR_E_CORRUPT;
     r->p += k;
     return tsri_symbols_fits(h, &h->table) ? TSR_OK : TSR_E_CORRUPT;
+}
+
+/* Classes are a stream of bytes: it cannot have classes itself. */
+static tsr_error get_classes(tsri_symbols_head *h, reader *r)
+{
+    const size_t left = (size_t)(r->end - r->p);
+    tsr_symbols_info info;
+
+    if (left && (*r->p & 15) == TSRI_SYMBOLS_RANKED)
+        return TSR_E_CORRUPT;
+    TSR_TRY(tsr_symbols_probe(r->p, left, &info));
+    if (info.count != (uint64_t)h->last + 1 || info.width != 1)
+        return TSR_E_CORRUPT;
+    if (info.bytes > left)
+        return TSR_E_TRUNCATED;
+    h->classes = r->p;
+    h->classes_size = (size_t)info.bytes;
+    r->p += info.bytes;
+    return TSR_OK;
 }
 
 /* One chunk: a varint; several: 4 bytes each. */
@@ -202,7 +230,10 @@ tsr_error tsri_symbols_get_head(tsri_symbols_head *h, const uint8_t *data,
         TSR_TRY(get_packed(h, &r));
     } else {
         TSR_TRY(get_parameters(h, &r));
-        TSR_TRY(get_table(h, &r));
+        if (h->form == TSRI_SYMBOLS_RANKED)
+            TSR_TRY(get_classes(h, &r));
+        else if (!h->own)
+            TSR_TRY(get_table(h, &r));
         h->crc = tsri_crc32c(0, data, (size_t)(r.p - data));
         TSR_TRY(get_index(h, &r));
     }
