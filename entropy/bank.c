@@ -44,6 +44,14 @@ static void set_divisor(tsri_rans_sym *s, uint32_t f)
     s->inc = !up;
 }
 
+static uint64_t brief_record(const tsri_rans_sym *s, int bits)
+{
+    const uint32_t high = (uint32_t)s->cmpl << (32 - bits) |
+                          (uint32_t)s->inc << TSRI_BRIEF_INC |
+                          (uint32_t)s->shift << TSRI_BRIEF_SHIFT | s->bias;
+    return (uint64_t)high << 32 | s->mul;
+}
+
 static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
                        uint32_t f)
 {
@@ -67,6 +75,8 @@ static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
         s->shift = s->inc = 0;
         s->bias = (uint16_t)(start + s->cmpl);
     }
+    if (bank->brief)
+        bank->brief[at] = brief_record(s, bank->bits);
 }
 
 static void set_slots(tsri_bank *bank, int table)
@@ -87,14 +97,17 @@ static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size
     uint32_t *lut = bank->lut + ((size_t)table << bank->lut_bits);
     const int step = bank->bits - bank->lut_bits;
     uint32_t start = 0, entry = 0;
+    uint16_t most = 0;
 
     for (int i = 0; i < size; i++) {
         set_symbol(bank, bank->first[table] + (uint32_t)i, i, start,
                    freq[i]);
+        most = freq[i] > most ? freq[i] : most;
         start += freq[i];
         for (; entry << step < start; entry++)
             lut[entry] = bank->first[table] + (uint32_t)i;
     }
+    bank->least[table] = cost(most, bank->bits);
     if (tsri_bank_has_slots(bank, table))
         set_slots(bank, table);
 }
@@ -140,6 +153,7 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
     bank->first = tsri_alloc(ctx, tables + 1, sizeof *bank->first);
     bank->range = tsri_calloc(ctx, symbols + 1, sizeof *bank->range);
     bank->cost = tsri_alloc(ctx, symbols, sizeof *bank->cost);
+    bank->least = tsri_alloc(ctx, tables, sizeof *bank->least);
     bank->sym = tsri_alloc(ctx, symbols, sizeof *bank->sym);
     bank->lut = tsri_alloc(ctx, tables << bank->lut_bits, sizeof *bank->lut);
     if (bank->bits <= TSRI_SLOT_BITS && tables << bank->bits <= SLOT_ENTRIES) {
@@ -149,7 +163,14 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
             return tsri_nomem(ctx);
         bank->slot += SLOT_PAD;
     }
-    return bank->first && bank->range && bank->cost && bank->sym && bank->lut
+    if (bank->bits <= TSRI_SLOT_BITS) {
+        bank->brief = tsri_calloc(ctx, symbols + 2, sizeof *bank->brief);
+        if (!bank->brief)
+            return tsri_nomem(ctx);
+        bank->brief++;
+    }
+    return bank->first && bank->range && bank->cost && bank->least && bank->sym &&
+                   bank->lut
                ? TSR_OK : tsri_nomem(ctx);
 }
 
@@ -204,6 +225,8 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     tsri_free(ctx, bank->first);
     tsri_free(ctx, bank->range);
     tsri_free(ctx, bank->cost);
+    tsri_free(ctx, bank->least);
+    tsri_free(ctx, bank->brief ? bank->brief - 1 : NULL);
     tsri_free(ctx, bank->sym);
     tsri_free(ctx, bank->slot ? bank->slot - SLOT_PAD : NULL);
     tsri_free(ctx, bank->lut);

@@ -17,6 +17,11 @@ typedef struct tsri_rans_sym {
     uint8_t shift, inc;
 } tsri_rans_sym;
 
+/** Where a brief record of 64 bits has its parts: mul in the low half; above it
+ *  bias, shift and inc from these bits of the high half, and cmpl in its
+ *  highest p bits. */
+enum { TSRI_BRIEF_SHIFT = 13, TSRI_BRIEF_INC = 17 };
+
 /** A slot's symbol is found by looking up its highest lut_bits bits, which
  *  gives the symbol at the first slot of that stretch, and stepping on from
  *  there.  With lut_bits = bits no step is needed. */
@@ -27,7 +32,11 @@ struct tsri_bank {
                              and one of padding */
     uint32_t *lut;      /**< tables << lut_bits places in `range` */
     uint16_t *cost;     /**< per symbol, in 1/2048 bit */
+    uint16_t *least;    /**< per table: of the cheapest symbol */
     tsri_rans_sym *sym;
+    uint64_t *brief;    /**< per symbol: what `sym` has, briefly; the one before
+                             the first and that after the last can be read.
+                             NULL: bits > 12 */
     uint32_t *slot;     /**< tables << bits: symbol << 24 | frequency << 12 |
                              slot - start; nothing of use in tables of other
                              than 2..256 symbols.  NULL: bits > 12, too big.
@@ -82,10 +91,16 @@ size_t tsri_rans_slots8_pair_avx2(tsri_rans_dec *dec[2], const tsri_bank *bank,
 
 /** The largest of n numbers (0 of none). */
 int tsri_rans_most_avx2(const uint16_t *cls, size_t n);
+int tsri_rans_most8_avx2(const uint8_t *sym, size_t n);
 
 /** place[i] = first + sym[i]; is every sym[i] < size? */
 bool tsri_rans_places_avx2(const uint16_t *sym, size_t n, uint32_t first,
                            uint32_t size, uint32_t *place);
+
+/** What gives words away: byte shuffles that move those of eight words whose
+ *  bits are set in the table's index to the end of a vector, in order.  What
+ *  comes before them does not matter. */
+extern const uint16_t tsri_rans_packs[256][8];
 
 /** Adds n symbols, a multiple of 8 or 32 lanes, to the sums of their lanes.
  *  first: the place of their table's symbol 0, -1 where there are several. */
@@ -99,5 +114,12 @@ void tsri_rans_sums_avx2(const tsri_rans_sym *records, int64_t first,
 uint8_t *tsri_rans_encode_avx2(const tsri_rans_sym *records,
                                const uint32_t *place, size_t n, int lanes,
                                uint32_t *state, uint8_t *end);
+
+/** The same of bytes of one table with brief records. */
+void tsri_rans_sums8_avx2(const uint8_t *sym, size_t n, int lanes,
+                          uint16_t *sum);
+uint8_t *tsri_rans_encode8_avx2(const tsri_bank *bank, int table,
+                                const uint8_t *sym, size_t n, int lanes,
+                                uint32_t *state, uint8_t *end);
 
 #endif

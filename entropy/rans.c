@@ -28,9 +28,11 @@ static void skip_symbol(uint16_t *sum, int lanes, size_t n)
 
 /* ---- encoder ---- */
 
+/* Symbols are the caller's bytes or places that were made of them. */
 typedef struct run {
     const tsri_bank *bank;
-    int64_t first;  /* place of its table's symbol 0; -1: several tables */
+    int table;              /* -1: several */
+    const uint8_t *bytes;   /* NULL: n places */
     size_t n;
 } run;
 
@@ -39,7 +41,7 @@ struct tsri_rans_enc {
     uint32_t *place;        /* of symbols in the run's bank's `sym` */
     run *runs;
     uint8_t *raw, *out;
-    size_t nsym, nruns, nraw;
+    size_t nsym, nplaces, nruns, nraw; /* nsym: with bytes */
     size_t place_room, runs_room, raw_room, out_room;
     uint64_t bits;          /* raw bits not yet in `raw` */
     int nbits;
@@ -96,7 +98,7 @@ void tsri_rans_enc_close(tsri_rans_enc **out)
 
 void tsri_rans_enc_reset(tsri_rans_enc *enc)
 {
-    enc->nsym = enc->nruns = enc->nraw = 0;
+    enc->nsym = enc->nplaces = enc->nruns = enc->nraw = 0;
     enc->bits = 0;
     enc->nbits = 0;
     tsri_kept_release(&enc->kept, enc->ctx);
@@ -120,6 +122,19 @@ static bool find_places(const tsri_rans_enc *enc, const tsri_bank *bank,
     return true;
 }
 
+static tsr_error add_run(tsri_rans_enc *enc, run r)
+{
+    size_t all;
+
+    if (!tsri_add(enc->nsym, r.n, &all))
+        return TSR_E_NOMEM;
+    TSR_TRY(grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns,
+                 enc->nruns + 1, sizeof *enc->runs));
+    enc->nsym = all;
+    enc->runs[enc->nruns++] = r;
+    return TSR_OK;
+}
+
 tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
                         const uint16_t *cls, int table, const uint16_t *sym,
                         size_t n)
@@ -128,41 +143,36 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
 
     if (!n)
         return TSR_OK;
-    if (!tsri_add(enc->nsym, n, &all))
+    if (!tsri_add(enc->nplaces, n, &all))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->place, &enc->place_room, enc->nsym, all,
+    TSR_TRY(grow(enc->ctx, &enc->place, &enc->place_room, enc->nplaces, all,
                  sizeof *enc->place));
-    TSR_TRY(grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns,
-                 enc->nruns + 1, sizeof *enc->runs));
-    if (!find_places(enc, bank, cls, table, sym, n, enc->place + enc->nsym))
+    if (!find_places(enc, bank, cls, table, sym, n, enc->place + enc->nplaces))
         return TSR_E_ARG;
-    enc->nsym = all;
-    enc->runs[enc->nruns++] = (run){ bank, cls ? -1 : (int64_t)bank->first[table], n };
+    TSR_TRY(add_run(enc, (run){ bank, cls ? -1 : table, NULL, n }));
+    enc->nplaces = all;
     return TSR_OK;
 }
 
-enum { BYTES_AT_ONCE = 4096 }; /* a multiple of every number of lanes */
+static int largest(const tsri_rans_enc *enc, const uint8_t *sym, size_t n)
+{
+    int most = 0;
+
+    if (enc->avx2)
+        return tsri_rans_most8_avx2(sym, n);
+    for (size_t i = 0; i < n; i++)
+        most = tsri_max(most, sym[i]);
+    return most;
+}
 
 tsr_error tsri_rans_put8(tsri_rans_enc *enc, const tsri_bank *bank, int table,
                          const uint8_t *sym, size_t n)
 {
-    uint16_t wide[BYTES_AT_ONCE];
-    const size_t nsym = enc->nsym, nruns = enc->nruns;
+    const int size = tsri_bank_size(bank, table);
 
-    if (tsri_bank_size(bank, table) > 256)
+    if (size > 256 || largest(enc, sym, n) >= size)
         return TSR_E_ARG;
-    for (size_t i = 0; i < n; i += BYTES_AT_ONCE) {
-        const size_t part = n - i < BYTES_AT_ONCE ? n - i : BYTES_AT_ONCE;
-        for (size_t k = 0; k < part; k++)
-            wide[k] = sym[i + k];
-        const tsr_error error = tsri_rans_put(enc, bank, NULL, table, wide, part);
-        if (error) {
-            enc->nsym = nsym;
-            enc->nruns = nruns;
-            return error;
-        }
-    }
-    return TSR_OK;
+    return n ? add_run(enc, (run){ bank, table, sym, n }) : TSR_OK;
 }
 
 tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
@@ -215,21 +225,45 @@ static tsr_error flush_bits(tsri_rans_enc *enc)
     return TSR_OK;
 }
 
-/* Which of lane_counts: by the bytes that the symbols cost.  The sum stops
- * where it no longer matters. */
-static int choose_lanes(const tsri_rans_enc *enc, uint64_t *cost)
+static uint64_t add_costs(const run *r, const uint32_t *place, uint64_t enough)
 {
-    const uint64_t byte = 8 * 2048, enough = 16384 * byte;
-    const uint32_t *place = enc->place;
+    const uint16_t *cost = r->bank->cost;
+    uint64_t sum = 0;
 
-    *cost = 0;
-    for (size_t r = 0; r < enc->nruns && *cost < enough; r++) {
-        const uint16_t *costs = enc->runs[r].bank->cost;
-        for (size_t i = 0; i < enc->runs[r].n && *cost < enough; i++)
-            *cost += costs[*place++];
+    if (r->table >= 0 && r->n * (uint64_t)r->bank->least[r->table] >= enough)
+        return enough;
+    if (r->bytes) {
+        cost += r->bank->first[r->table];
+        for (size_t i = 0; i < r->n && sum < enough; i++)
+            sum += cost[r->bytes[i]];
+    } else {
+        for (size_t i = 0; i < r->n && sum < enough; i++)
+            sum += cost[place[i]];
     }
-    return *cost < 2048 * byte ? 0 : *cost < 4096 * byte ? 1 :
-           *cost < enough ? 2 : 3;
+    return sum;
+}
+
+/* What all symbols cost; stops where that is no longer less than `enough`. */
+static uint64_t total_cost(const tsri_rans_enc *enc, uint64_t enough)
+{
+    const uint32_t *place = enc->place;
+    uint64_t cost = 0;
+
+    for (size_t i = 0; i < enc->nruns && cost < enough; i++) {
+        const run *r = &enc->runs[i];
+        cost += add_costs(r, place, enough - cost);
+        place += r->bytes ? 0 : r->n;
+    }
+    return cost;
+}
+
+/* Which of lane_counts: by the bytes that the symbols cost. */
+static int choose_lanes(const tsri_rans_enc *enc)
+{
+    const uint64_t byte = 8 * 2048, cost = total_cost(enc, 16384 * byte);
+
+    return cost < 2048 * byte ? 0 : cost < 4096 * byte ? 1 :
+           cost < 16384 * byte ? 2 : 3;
 }
 
 /* How many of a run's symbols stand in whole rows that vectors take. */
@@ -238,19 +272,46 @@ static size_t whole_rows(const tsri_rans_enc *enc, size_t n, int lanes)
     return enc->avx2 && lanes >= 8 ? n & ~((size_t)lanes - 1) : 0;
 }
 
+/* Rows of bytes, by way of places where their bank is not for bytes. */
+static uint8_t *encode_bytes(const run *r, size_t n, int lanes, uint32_t *state,
+                             uint8_t *end)
+{
+    const uint32_t first = r->bank->first[r->table];
+    uint32_t place[1024]; /* a multiple of every number of lanes */
+
+    if (r->bank->brief)
+        return tsri_rans_encode8_avx2(r->bank, r->table, r->bytes, n, lanes,
+                                      state, end);
+    while (n) {
+        const size_t part = (n - 1) % 1024 + 1;
+        n -= part;
+        for (size_t i = 0; i < part; i++)
+            place[i] = first + r->bytes[n + i];
+        end = tsri_rans_encode_avx2(r->bank->sym, place, part, lanes, state, end);
+    }
+    return end;
+}
+
 /* Codes all symbols, last first, with the words going down from `end`;
  * returns the first word.  There is room for one more before it. */
 static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                        uint8_t *end)
 {
-    const uint32_t *place = enc->nsym ? enc->place + enc->nsym : NULL;
+    const uint32_t *place = enc->place + enc->nplaces;
     const size_t mask = (size_t)lanes - 1;
 
-    for (size_t r = enc->nruns; r-- > 0;) {
-        const tsri_rans_sym *records = enc->runs[r].bank->sym;
-        const size_t rows = whole_rows(enc, enc->runs[r].n, lanes);
-        for (size_t i = enc->runs[r].n; i-- > rows;) {
-            const tsri_rans_sym *s = &records[*--place];
+    for (size_t k = enc->nruns; k-- > 0;) {
+        const run *r = &enc->runs[k];
+        const tsri_rans_sym *records = r->bank->sym;
+        const tsri_rans_sym *own = r->bytes ? records + r->bank->first[r->table]
+                                            : NULL;
+        const size_t rows = whole_rows(enc, r->n, lanes);
+        if (r->table >= 0 && tsri_bank_size(r->bank, r->table) == 1) {
+            place -= r->bytes ? 0 : r->n; /* costs nothing */
+            continue;
+        }
+        for (size_t i = r->n; i-- > rows;) {
+            const tsri_rans_sym *s = own ? &own[r->bytes[i]] : &records[*--place];
             uint32_t x = state[i & mask];
             const int gives = x > s->last; /* no branch: it is a coin toss */
             tsri_put16(end - 2, (uint16_t)x);
@@ -259,11 +320,37 @@ static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
             const uint64_t q = (uint64_t)(x + s->inc) * s->mul >> 32 >> s->shift;
             state[i & mask] = x + s->bias + (uint32_t)q * s->cmpl;
         }
-        place -= rows;
-        if (rows)
+        if (rows && own) {
+            end = encode_bytes(r, rows, lanes, state, end);
+        } else if (rows) {
+            place -= rows;
             end = tsri_rans_encode_avx2(records, place, rows, lanes, state, end);
+        }
     }
     return end;
+}
+
+/* Adds a run to the sums of its lanes. */
+static void add_sums(const tsri_rans_enc *enc, const run *r,
+                     const uint32_t *place, int lanes, uint16_t *sum)
+{
+    const tsri_rans_sym *records = r->bank->sym;
+    const size_t mask = (size_t)lanes - 1;
+    const size_t rows = whole_rows(enc, r->n, lanes);
+
+    if (r->table >= 0 && tsri_bank_size(r->bank, r->table) == 1) {
+        skip_symbol(sum, lanes, r->n);
+        return;
+    }
+    if (rows && r->bytes)
+        tsri_rans_sums8_avx2(r->bytes, rows, lanes, sum);
+    else if (rows)
+        tsri_rans_sums_avx2(records, r->table < 0 ? -1 :
+                            (int64_t)r->bank->first[r->table], place, rows,
+                            lanes, sum);
+    for (size_t i = rows; i < r->n; i++)
+        sum[i & mask] = tsri_rans_sum(sum[i & mask],
+            r->bytes ? r->bytes[i] : records[place[i]].sym);
 }
 
 /* What the lanes start from: the seed and the sums of their symbols. */
@@ -273,17 +360,11 @@ static void start_states(const tsri_rans_enc *enc, uint32_t crc, int lanes,
     const uint32_t seed = tsri_crc32c(crc, enc->raw, enc->nraw);
     const uint32_t *place = enc->place;
     uint16_t sum[TSRI_RANS_MAX_LANES] = { 0 };
-    const size_t mask = (size_t)lanes - 1;
 
-    for (size_t r = 0; r < enc->nruns; r++) {
-        const tsri_rans_sym *records = enc->runs[r].bank->sym;
-        const size_t n = enc->runs[r].n, rows = whole_rows(enc, n, lanes);
-        if (rows)
-            tsri_rans_sums_avx2(records, enc->runs[r].first, place, rows,
-                                lanes, sum);
-        for (size_t i = rows; i < n; i++)
-            sum[i & mask] = tsri_rans_sum(sum[i & mask], records[place[i]].sym);
-        place += n;
+    for (size_t k = 0; k < enc->nruns; k++) {
+        const run *r = &enc->runs[k];
+        add_sums(enc, r, place, lanes, sum);
+        place += r->bytes ? 0 : r->n;
     }
     for (int i = 0; i < lanes; i++)
         state[i] = LOW | ((seed ^ sum[i]) & 0xffff);
@@ -313,22 +394,22 @@ static size_t assemble(tsri_rans_enc *enc, uint32_t crc, int code)
 tsr_error tsri_rans_finish(tsri_rans_enc *enc, uint32_t crc, int lanes,
                            const uint8_t **data, size_t *size)
 {
-    uint64_t cost;
-    int code = choose_lanes(enc, &cost);
+    int code = 0;
     size_t room;
 
-    if (lanes)
-        for (code = 0; code < 4 && lane_counts[code] != lanes;)
-            code++;
+    while (lanes && code < 4 && lane_counts[code] != lanes)
+        code++;
     if (code == 4)
         return TSR_E_ARG;
+    if (!lanes)
+        code = choose_lanes(enc);
     TSR_TRY(flush_bits(enc));
     if (!tsri_mul(enc->nsym, 2, &room) ||
         !tsri_add(room, HEAD_MAX + enc->nraw, &room))
         return TSR_E_NOMEM;
     TSR_TRY(grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
     *data = enc->out;
-    *size = cost || enc->nraw ? assemble(enc, crc, code) : 0;
+    *size = total_cost(enc, 1) || enc->nraw ? assemble(enc, crc, code) : 0;
     tsri_rans_enc_reset(enc);
     return TSR_OK;
 }

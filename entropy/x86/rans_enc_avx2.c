@@ -3,9 +3,7 @@
 #include <immintrin.h>
 #include "entropy/bank_impl.h"
 
-/* Byte shuffles that move those of eight words whose bits are set in the
- * table's index to the end of a vector, in order.  What comes before them does
- * not matter.  NTH is the place of the n-th bit set in m. */
+/* NTH is the place of the n-th bit set in m. */
 #define UP_TO(m, n, i) (__builtin_popcount((m) & ((2 << (i)) - 1)) <= (n))
 #define NTH(m, n) (UP_TO(m, n, 0) + UP_TO(m, n, 1) + UP_TO(m, n, 2) + \
                    UP_TO(m, n, 3) + UP_TO(m, n, 4) + UP_TO(m, n, 5) + \
@@ -17,7 +15,7 @@
 #define ROW4(m) ROW1(m), ROW1((m) + 1), ROW1((m) + 2), ROW1((m) + 3)
 #define ROW16(m) ROW4(m), ROW4((m) + 4), ROW4((m) + 8), ROW4((m) + 12)
 #define ROW64(m) ROW16(m), ROW16((m) + 16), ROW16((m) + 32), ROW16((m) + 48)
-static const _Alignas(16) uint16_t packs[256][8] = {
+const _Alignas(16) uint16_t tsri_rans_packs[256][8] = {
     ROW64(0), ROW64(64), ROW64(128), ROW64(192)
 };
 
@@ -123,7 +121,7 @@ static inline __m256i give(__m256i x, __m256i keep, uint8_t **end)
                                            _mm256_extracti128_si256(low, 1));
 
     _mm_storeu_si128((__m128i *)(*end - 16), _mm_shuffle_epi8(
-        words, _mm_load_si128((const __m128i *)packs[set])));
+        words, _mm_load_si128((const __m128i *)tsri_rans_packs[set])));
     *end -= 2 * (size_t)__builtin_popcount(set);
     return _mm256_srlv_epi32(x, _mm256_andnot_si256(keep, _mm256_set1_epi32(16)));
 }

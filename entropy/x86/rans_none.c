@@ -36,6 +36,12 @@ int tsri_rans_most_avx2(const uint16_t *cls, size_t n)
     return 0;
 }
 
+int tsri_rans_most8_avx2(const uint8_t *sym, size_t n)
+{
+    (void)sym, (void)n;
+    return 0;
+}
+
 bool tsri_rans_places_avx2(const uint16_t *sym, size_t n, uint32_t first,
                            uint32_t size, uint32_t *place)
 {
@@ -55,5 +61,19 @@ uint8_t *tsri_rans_encode_avx2(const tsri_rans_sym *records,
                                uint32_t *state, uint8_t *end)
 {
     (void)records, (void)place, (void)n, (void)lanes, (void)state;
+    return end;
+}
+
+void tsri_rans_sums8_avx2(const uint8_t *sym, size_t n, int lanes,
+                          uint16_t *sum)
+{
+    (void)sym, (void)n, (void)lanes, (void)sum;
+}
+
+uint8_t *tsri_rans_encode8_avx2(const tsri_bank *bank, int table,
+                                const uint8_t *sym, size_t n, int lanes,
+                                uint32_t *state, uint8_t *end)
+{
+    (void)bank, (void)table, (void)sym, (void)n, (void)lanes, (void)state;
     return end;
 }
