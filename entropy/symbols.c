@@ -93,13 +93,15 @@ static tsr_error own_bank(const job *j, chunk *c, int n, tsri_bank **bank)
 /* The next n symbols of a chunk have been decoded. */
 static void put_piece(const job *j, chunk *c, size_t n)
 {
-    const uint8_t *bytes = c->bytes;
+    const bool pairs = j->head.form == TSRI_SYMBOLS_PAIRS;
+    const bool direct = pairs && j->width == 1 && !j->head.base;
 
-    if (j->head.form == TSRI_SYMBOLS_PAIRS) {
-        tsri_nibbles_split(j->ctx, c->bytes, n, c->sym);
-        bytes = c->sym;
-    }
-    tsri_ints_widen(bytes, n, j->head.base, j->sym, j->width, c->first);
+    if (pairs)
+        tsri_nibbles_split(j->ctx, c->bytes, n, direct ?
+                           (uint8_t *)j->sym + c->first : c->sym);
+    if (!direct)
+        tsri_ints_widen(pairs ? c->sym : c->bytes, n, j->head.base, j->sym,
+                        j->width, c->first);
 }
 
 static tsr_error get_pieces(const job *j, const tsri_bank *bank, chunk *c,

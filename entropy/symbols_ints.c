@@ -47,13 +47,13 @@ void tsri_ints_range(const void *data, int width, size_t n, uint32_t *least,
 #define COPY(to_type, from_type, to, from, add)                         \
     do {                                                                \
         to_type *restrict t = (to_type *)(to);                          \
-        const from_type *f = (const from_type *)(from);                 \
+        const from_type *restrict f = (const from_type *)(from);        \
         size_t i = 0;                                                   \
-        for (; n - i >= BLOCK; i += BLOCK)                              \
-            for (size_t k = i; k < i + BLOCK; k++)                      \
+        for (; n - i >= BLOCK; i += BLOCK, t += BLOCK, f += BLOCK)      \
+            for (int k = 0; k < BLOCK; k++)                             \
                 t[k] = (to_type)(f[k] + (add));                         \
         for (; i < n; i++)                                              \
-            t[i] = (to_type)(f[i] + (add));                             \
+            *t++ = (to_type)(*f++ + (add));                             \
     } while (0)
 
 void tsri_ints_narrow(const void *data, int width, size_t first, size_t n,
