@@ -120,6 +120,38 @@ static void time_scalar(const char *what, int count, bool by_row)
     free(sym);
 }
 
+/* Coded vectors past one query, in 10^6 codes a second. */
+static void time_coded(tsr_context *ctx, const tsr_rvq_shape *shape)
+{
+    enum { N = 1 << 18 };
+    const size_t parts = (size_t)(shape->groups * shape->stages);
+    float *words = random_rows(parts * (size_t)(shape->k * shape->dim));
+    float *query = random_rows((size_t)(shape->groups * shape->dim));
+    int32_t *codes = malloc(N * parts * sizeof *codes), items[10];
+    double best = 1e30;
+    tsr_rvq *q;
+    tsr_coded *coded;
+
+    check(codes ? TSR_OK : TSR_E_NOMEM, "codes");
+    for (size_t i = 0; i < N * parts; i++)
+        codes[i] = (int32_t)((i * 2654435761u >> 7) % (size_t)shape->k);
+    check(tsr_rvq_open(&q, ctx, shape, words), "rvq");
+    check(tsr_coded_open(&coded, q, codes, N, shape->stages), "coded");
+    for (int pass = 0; pass < PASSES; pass++) {
+        const double t = now();
+        check(tsr_coded_nearest(coded, query, 1, 10, items, NULL), "nearest");
+        best = now() - t < best ? now() - t : best;
+    }
+    printf("coded, %d groups of %d stages, k %5d: %6.0f M codes/s\n",
+           shape->groups, shape->stages, shape->k,
+           (double)(N * parts) / best * 1e-6);
+    tsr_coded_close(&coded);
+    tsr_rvq_close(&q);
+    free(words);
+    free(query);
+    free(codes);
+}
+
 int main(int argc, char **argv)
 {
     const job jobs[] = {
@@ -141,6 +173,9 @@ int main(int argc, char **argv)
         j.n *= scale > 0 ? scale : 1;
         time_job(ctx, &j);
     }
+    time_coded(ctx, &(tsr_rvq_shape){ 8, 1, 256, 4 });
+    time_coded(ctx, &(tsr_rvq_shape){ 4, 4, 256, 8 });
+    time_coded(ctx, &(tsr_rvq_shape){ 1, 4, 4096, 8 });
     tsr_context_close(&ctx);
     time_scalar("uniform", 0, false);
     time_scalar("uniform", 0, true);

@@ -11,7 +11,7 @@
  * table   k x e floats, weight: d x e floats (row = output channel), bias: d
  *         floats or NULL; all row-major, borrowed
  * k       1..TSR_VQ_MAX_CODEWORDS; d, e: 1..TSR_VQ_MAX_DIM
- * out     k x d floats, for tsri_codebook_new() or tsri_rvq_new()
+ * out     k x d floats, for tsri_codebook_new() or tsr_rvq_open()
  *
  * Sums run in double from the first element up, the bias last, and are rounded
  * once, so the codewords are the same everywhere.  Uses the context's threads.

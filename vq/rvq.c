@@ -10,29 +10,17 @@ enum {
     BLOCK = 16      /* vectors of one call of the beam search */
 };
 
-struct tsri_rvq {
-    tsri_rvq_shape s;
-    tsri_codebook *book[TSRI_RVQ_MAX_STAGES];   /* all groups of one stage */
-    float *words;                               /* [stages][groups][k][d] */
-};
-
-static const float *word(const tsri_rvq *q, int stage, int group, int code)
-{
-    const size_t book = (size_t)stage * (size_t)q->s.groups + (size_t)group;
-    return q->words + (book * (size_t)q->s.k + (size_t)code) * (size_t)q->s.d;
-}
-
-static tsr_error check_shape(tsr_context *ctx, const tsri_rvq_shape *s,
+static tsr_error check_shape(tsr_context *ctx, const tsr_rvq_shape *s,
                              size_t *floats)
 {
-    if (s->groups < 1 || s->d < 1 || s->groups > TSR_VQ_MAX_DIM / s->d)
+    if (s->groups < 1 || s->dim < 1 || s->groups > TSR_VQ_MAX_DIM / s->dim)
         return tsri_fail(ctx, TSR_E_ARG, "residual quantiser of %d groups of "
-                         "%d channels", s->groups, s->d);
-    if (s->stages < 1 || s->stages > TSRI_RVQ_MAX_STAGES)
+                         "%d channels", s->groups, s->dim);
+    if (s->stages < 1 || s->stages > TSR_RVQ_MAX_STAGES)
         return tsri_fail(ctx, TSR_E_ARG, "residual quantiser of %d stages; "
-                         "1 to %d", s->stages, TSRI_RVQ_MAX_STAGES);
-    TSR_TRY(tsri_rows_check(ctx, 0, s->d, s->k));
-    *floats = (size_t)s->groups * (size_t)s->d;
+                         "1 to %d", s->stages, TSR_RVQ_MAX_STAGES);
+    TSR_TRY(tsri_rows_check(ctx, 0, s->dim, s->k));
+    *floats = (size_t)s->groups * (size_t)s->dim;
     if (!tsri_mul(*floats, (size_t)s->k, floats) ||
         !tsri_mul(*floats, (size_t)s->stages, floats))
         return tsri_fail(ctx, TSR_E_ARG, "residual quantiser is too large");
@@ -40,27 +28,28 @@ static tsr_error check_shape(tsr_context *ctx, const tsri_rvq_shape *s,
 }
 
 /* From group after group to stage after stage, as the search wants it. */
-static void transpose(tsri_rvq *q, const float *codewords)
+static void transpose(tsr_rvq *q, const float *codewords)
 {
-    const size_t floats = (size_t)q->s.k * (size_t)q->s.d;
+    const size_t floats = (size_t)q->s.k * (size_t)q->s.dim;
     for (int g = 0; g < q->s.groups; g++)
         for (int s = 0; s < q->s.stages; s++, codewords += floats)
             memcpy(q->words + ((size_t)s * (size_t)q->s.groups + (size_t)g) *
                    floats, codewords, floats * sizeof *codewords);
 }
 
-tsr_error tsri_rvq_new(tsri_rvq **out, tsr_context *ctx,
-                       const tsri_rvq_shape *shape, const float *codewords)
+tsr_error tsr_rvq_open(tsr_rvq **out, tsr_context *ctx,
+                       const tsr_rvq_shape *shape, const float *codewords)
 {
     tsr_error error = TSR_OK;
     size_t floats = 0;
-    tsri_rvq *q;
+    tsr_rvq *q;
 
     *out = NULL;
     TSR_TRY(check_shape(ctx, shape, &floats));
     q = tsri_calloc(ctx, 1, sizeof *q);
     if (!q)
         return tsri_nomem(ctx);
+    q->ctx = ctx;
     q->s = *shape;
     q->words = tsri_alloc(ctx, floats, sizeof *q->words);
     if (q->words)
@@ -69,22 +58,22 @@ tsr_error tsri_rvq_new(tsri_rvq **out, tsr_context *ctx,
         error = tsri_nomem(ctx);
     for (int s = 0; s < shape->stages && !error; s++)
         error = tsri_codebook_new(&q->book[s], ctx, shape->groups, shape->k,
-                                  shape->d, word(q, s, 0, 0));
+                                  shape->dim, tsri_rvq_word(q, s, 0, 0));
     if (error)
-        tsri_rvq_free(&q, ctx);
+        tsr_rvq_close(&q);
     *out = q;
     return error;
 }
 
-void tsri_rvq_free(tsri_rvq **rvq, tsr_context *ctx)
+void tsr_rvq_close(tsr_rvq **rvq)
 {
-    tsri_rvq *q = *rvq;
+    tsr_rvq *q = rvq ? *rvq : NULL;
     if (!q)
         return;
     for (int s = 0; s < q->s.stages; s++)
-        tsri_codebook_free(&q->book[s], ctx);
-    tsri_free(ctx, q->words);
-    tsri_free(ctx, q);
+        tsri_codebook_free(&q->book[s], q->ctx);
+    tsri_free(q->ctx, q->words);
+    tsri_free(q->ctx, q);
     *rvq = NULL;
 }
 
@@ -103,10 +92,10 @@ static double energy(const float *x, int d)
 }
 
 /* n <= SLAB vectors; the residuals are in `left`. */
-static tsr_error greedy_slab(const tsri_rvq *q, tsr_context *ctx, float *left,
+static tsr_error greedy_slab(const tsr_rvq *q, tsr_context *ctx, float *left,
                              size_t n, int stages, int32_t *codes)
 {
-    const int groups = q->s.groups, d = q->s.d;
+    const int groups = q->s.groups, d = q->s.dim;
     const tsri_fmap map = tsri_rows_map(left, n, groups * d);
 
     for (int s = 0; s < stages; s++) {
@@ -114,16 +103,16 @@ static tsr_error greedy_slab(const tsri_rvq *q, tsr_context *ctx, float *left,
         TSR_TRY(tsri_codebook_encode(q->book[s], ctx, &map, &out));
         for (size_t i = 0; i < n * (size_t)groups; i++)
             subtract(left + i * (size_t)d,
-                     word(q, s, (int)(i % (size_t)groups),
+                     tsri_rvq_word(q, s, (int)(i % (size_t)groups),
                           codes[i * (size_t)stages + (size_t)s]), d);
     }
     return TSR_OK;
 }
 
-static tsr_error greedy(const tsri_rvq *q, tsr_context *ctx, const float *x,
+static tsr_error greedy(const tsr_rvq *q, tsr_context *ctx, const float *x,
                         size_t n, int stages, int32_t *codes, double *error)
 {
-    const size_t channels = (size_t)q->s.groups * (size_t)q->s.d;
+    const size_t channels = (size_t)q->s.groups * (size_t)q->s.dim;
     const size_t step = (size_t)q->s.groups * (size_t)stages;
     tsr_error rc = TSR_OK;
     float *left = tsri_alloc(ctx, (n < SLAB ? n : SLAB) * channels,
@@ -145,11 +134,11 @@ static tsr_error greedy(const tsri_rvq *q, tsr_context *ctx, const float *x,
 typedef struct path {
     double error;
     int parent, code;                       /* of the stage just searched */
-    int32_t codes[TSRI_RVQ_MAX_STAGES];
+    int32_t codes[TSR_RVQ_MAX_STAGES];
 } path;
 
 typedef struct beam_search {
-    const tsri_rvq *q;
+    const tsr_rvq *q;
     const float *x;
     size_t n;
     int stages, beam;
@@ -190,12 +179,12 @@ static double distance(const float *a, const float *b, int d)
 static int extend(const beam_search *b, int stage, int group, int count,
                   const float *left, path *next)
 {
-    const tsri_rvq *q = b->q;
+    const tsr_rvq *q = b->q;
     int found = 0;
     for (int p = 0; p < count; p++)
         for (int c = 0; c < q->s.k; c++) {
-            const double error = distance(left + p * q->s.d,
-                                          word(q, stage, group, c), q->s.d);
+            const double error = distance(left + p * q->s.dim,
+                                          tsri_rvq_word(q, stage, group, c), q->s.dim);
             /* A NaN counts as the worst, so that the list gets full. */
             if (found < b->beam || error < next[found - 1].error)
                 found = keep(next, found, b->beam,
@@ -208,7 +197,7 @@ static int extend(const beam_search *b, int stage, int group, int count,
 static double search_group(const beam_search *b, const float *x, int group,
                            path *paths, float *left, int32_t *codes)
 {
-    const int d = b->q->s.d;
+    const int d = b->q->s.dim;
     path *now = paths, *next = paths + b->beam;
     float *from = left, *to = left + b->beam * d;
     int count = 1;
@@ -224,7 +213,7 @@ static double search_group(const beam_search *b, const float *x, int group,
                    (size_t)s * sizeof *next[p].codes);
             next[p].codes[s] = next[p].code;
             memcpy(to + p * d, from + parent * d, (size_t)d * sizeof *to);
-            subtract(to + p * d, word(b->q, s, group, next[p].code), d);
+            subtract(to + p * d, tsri_rvq_word(b->q, s, group, next[p].code), d);
         }
         now = next;
         next = done;
@@ -238,7 +227,7 @@ static double search_group(const beam_search *b, const float *x, int group,
 static tsr_error search_block(void *cookie, int block, int worker)
 {
     const beam_search *b = cookie;
-    const int groups = b->q->s.groups, d = b->q->s.d;
+    const int groups = b->q->s.groups, d = b->q->s.dim;
     const size_t from = (size_t)block * BLOCK;
     const size_t to = from + BLOCK < b->n ? from + BLOCK : b->n;
     path *paths = b->paths + 2 * (size_t)worker * (size_t)b->beam;
@@ -263,7 +252,7 @@ static tsr_error run_beam(beam_search *b, tsr_context *ctx)
                         (size_t)b->beam;
     tsr_error error;
     b->paths = tsri_calloc(ctx, many, sizeof *b->paths);
-    b->left = tsri_alloc(ctx, many * (size_t)b->q->s.d, sizeof *b->left);
+    b->left = tsri_alloc(ctx, many * (size_t)b->q->s.dim, sizeof *b->left);
     error = b->paths && b->left
         ? tsri_pool_for(ctx->pool, tsri_ceil_div((int)b->n, BLOCK),
                         search_block, b)
@@ -273,50 +262,50 @@ static tsr_error run_beam(beam_search *b, tsr_context *ctx)
     return error;
 }
 
-tsr_error tsri_rvq_encode(const tsri_rvq *q, tsr_context *ctx, const float *x,
-                          size_t n, int stages, int beam, int32_t *codes,
-                          double *error)
+tsr_error tsr_rvq_encode(const tsr_rvq *q, const float *x, size_t n, int stages,
+                         int beam, int32_t *codes, double *error)
 {
+    tsr_context *const ctx = q->ctx;
     beam_search b = { .q = q, .x = x, .n = n, .stages = stages, .beam = beam,
                       .codes = codes, .error = error };
 
-    TSR_TRY(tsri_rows_check(ctx, n, q->s.d, q->s.k));
+    TSR_TRY(tsri_rows_check(ctx, n, q->s.dim, q->s.k));
     if (stages < 1 || stages > q->s.stages || beam < 1 ||
-        beam > TSRI_RVQ_MAX_BEAM)
+        beam > TSR_RVQ_MAX_BEAM)
         return tsri_fail(ctx, TSR_E_ARG, "residual quantiser: %d stages of %d, "
                          "beam of %d", stages, q->s.stages, beam);
     return beam == 1 ? greedy(q, ctx, x, n, stages, codes, error)
                      : run_beam(&b, ctx);
 }
 
-/* The sum of one group's codewords; false at a code outside its book. */
-static bool decode_group(const tsri_rvq *q, const int32_t *codes, int group,
-                         int use, float *x)
+bool tsri_rvq_decode_group(const tsr_rvq *q, const int32_t *codes, int group,
+                           int use, float *x)
 {
     for (int s = 0; s < use; s++) {
         const float *from;
         if (codes[s] < 0 || codes[s] >= q->s.k)
             return false;
-        from = word(q, s, group, codes[s]);
-        for (int j = 0; j < q->s.d; j++)
+        from = tsri_rvq_word(q, s, group, codes[s]);
+        for (int j = 0; j < q->s.dim; j++)
             x[j] = s ? x[j] + from[j] : from[j];
     }
     return true;
 }
 
-tsr_error tsri_rvq_decode(const tsri_rvq *q, tsr_context *ctx,
-                          const int32_t *codes, size_t n, int stages, int use,
-                          float *x)
+tsr_error tsr_rvq_decode(const tsr_rvq *q, const int32_t *codes, size_t n,
+                         int stages, int use, float *x)
 {
+    tsr_context *const ctx = q->ctx;
     const size_t groups = (size_t)q->s.groups;
 
-    TSR_TRY(tsri_rows_check(ctx, n, q->s.d, q->s.k));
+    TSR_TRY(tsri_rows_check(ctx, n, q->s.dim, q->s.k));
     if (stages < 1 || stages > q->s.stages || use < 1 || use > stages)
         return tsri_fail(ctx, TSR_E_ARG, "residual quantiser: %d of %d stages "
                          "of %d", use, stages, q->s.stages);
     for (size_t i = 0; i < n * groups; i++)
-        if (!decode_group(q, codes + i * (size_t)stages, (int)(i % groups), use,
-                          x + i * (size_t)q->s.d))
+        if (!tsri_rvq_decode_group(q, codes + i * (size_t)stages,
+                                   (int)(i % groups), use,
+                                   x + i * (size_t)q->s.dim))
             return tsri_fail(ctx, TSR_E_ARG, "residual quantiser: a code "
                              "outside its codebook of %d", q->s.k);
     return TSR_OK;

@@ -4,7 +4,10 @@
 #include <immintrin.h>
 #include "vq/scalar.h"
 
-enum { STEP = 32 };
+enum {
+    STEP = 32,
+    LINEAR = 96     /* levels up to which counting is faster than gathers */
+};
 
 /* Parameters of eight channels, or one eight times. */
 static inline __m256 params(const float *p, bool one, size_t i)
@@ -56,6 +59,7 @@ static void uniform_encode(const tsri_uniform *u, const float *inverse,
     size_t i = 0;
     for (; i + STEP <= n; i += STEP) {
         __m256i s[4];
+#pragma GCC unroll 4
         for (size_t h = 0; h < 4; h++)
             s[h] = uniform_eight(u, params(inverse, one, i + 8 * h),
                                  params(offset, one, i + 8 * h),
@@ -95,10 +99,12 @@ static void uniform_decode(const tsri_uniform *u, const float *step,
 static inline void count_limits(const tsri_levels *levels, const __m256 v[4],
                                 __m256i at[4])
 {
+#pragma GCC unroll 4
     for (int h = 0; h < 4; h++)
         at[h] = _mm256_setzero_si256();
     for (int l = 0; l < levels->count - 1; l++) {
         const __m256 limit = _mm256_broadcast_ss(levels->above + l);
+#pragma GCC unroll 4
         for (int h = 0; h < 4; h++)
             at[h] = _mm256_sub_epi32(
                 at[h], _mm256_castps_si256(
@@ -109,10 +115,12 @@ static inline void count_limits(const tsri_levels *levels, const __m256 v[4],
 static inline void search_limits(const tsri_levels *levels, const __m256 v[4],
                                  __m256i at[4])
 {
+#pragma GCC unroll 4
     for (int h = 0; h < 4; h++)
         at[h] = _mm256_setzero_si256();
     for (int half = 128; half; half /= 2) {
         const __m256i more = _mm256_set1_epi32(half);
+#pragma GCC unroll 4
         for (int h = 0; h < 4; h++) {
             const __m256 limit = _mm256_i32gather_ps(levels->above + half - 1,
                                                      at[h], 4);
@@ -131,12 +139,13 @@ static void levels_encode(const tsri_levels *levels, const float *inverse,
     for (; i + STEP <= n; i += STEP) {
         __m256 v[4];
         __m256i at[4];
+#pragma GCC unroll 4
         for (size_t h = 0; h < 4; h++)
             v[h] = _mm256_mul_ps(
                 _mm256_sub_ps(_mm256_loadu_ps(x + i + 8 * h),
                               params(offset, one, i + 8 * h)),
                 params(inverse, one, i + 8 * h));
-        if (levels->count <= 64)
+        if (levels->count <= LINEAR)
             count_limits(levels, v, at);
         else
             search_limits(levels, v, at);
