@@ -370,25 +370,31 @@ static void start_states(const tsri_rans_enc *enc, uint32_t crc, int lanes,
         state[i] = LOW | ((seed ^ sum[i]) & 0xffff);
 }
 
-/* Puts the parts together: enc->out has room for the head and all words. */
-static size_t assemble(tsri_rans_enc *enc, uint32_t crc, int code)
+/* Puts the parts together: enc->out has room for the head, all words, and
+ * the raw section.  The head goes where the words begin, so that they need not
+ * be moved.  Returns the first byte. */
+static const uint8_t *assemble(tsri_rans_enc *enc, uint32_t crc, int code,
+                               size_t *size)
 {
     const int lanes = lane_counts[code];
-    uint8_t *p = enc->out, *end = p + HEAD_MAX + 2 * enc->nsym, *words;
+    uint8_t *end = enc->out + HEAD_MAX + 2 * enc->nsym, *words, *first;
+    uint8_t head[1 + TSRI_VARINT_MAX];
     uint32_t state[TSRI_RANS_MAX_LANES];
+    size_t n = 0;
 
     start_states(enc, crc, lanes, state);
-    words = encode(enc, state, lanes, end);
-    *p++ = (uint8_t)(code | (enc->nraw ? HAS_RAW : 0));
-    if (enc->nraw)
-        p += tsri_put_varint(p, enc->nraw);
-    for (int i = 0; i < lanes; i++, p += 4)
-        tsri_put32(p, state[i]);
-    memmove(p, words, (size_t)(end - words));
-    p += end - words;
-    if (enc->nraw)
-        memcpy(p, enc->raw, enc->nraw);
-    return (size_t)(p - enc->out) + enc->nraw;
+    words = encode(enc, state, lanes, end) - 4 * lanes;
+    for (int i = 0; i < lanes; i++)
+        tsri_put32(words + 4 * i, state[i]);
+    head[n++] = (uint8_t)(code | (enc->nraw ? HAS_RAW : 0));
+    if (enc->nraw) {
+        n += tsri_put_varint(head + n, enc->nraw);
+        memcpy(end, enc->raw, enc->nraw);
+    }
+    first = words - n;
+    memcpy(first, head, n);
+    *size = (size_t)(end - first) + enc->nraw;
+    return first;
 }
 
 tsr_error tsri_rans_finish(tsri_rans_enc *enc, uint32_t crc, int lanes,
@@ -409,7 +415,9 @@ tsr_error tsri_rans_finish(tsri_rans_enc *enc, uint32_t crc, int lanes,
         return TSR_E_NOMEM;
     TSR_TRY(grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
     *data = enc->out;
-    *size = total_cost(enc, 1) || enc->nraw ? assemble(enc, crc, code) : 0;
+    *size = 0;
+    if (total_cost(enc, 1) || enc->nraw)
+        *data = assemble(enc, crc, code, size);
     tsri_rans_enc_reset(enc);
     return TSR_OK;
 }
