@@ -35,7 +35,7 @@ void tsri_bigtable_close(tsri_bigtable **table, tsr_context *ctx);
 
 enum { TSRI_BIGTABLE_BUCKETS = 256 }; /**< room for any bucket table */
 
-/** Buckets of an alphabet: n of up to 256 symbols, at most 77 of 2^20.
+/** Buckets of an alphabet: n of up to 256 symbols, at most 76 of 2^20.
  *  0 for n = 0 or above 2^20. */
 int tsri_bigtable_buckets(size_t n);
 

@@ -84,7 +84,7 @@ static inline uint64_t tsri_bits_get(tsri_bits_in *in, int n)
 
 /* ---- buckets and tails ---- */
 
-enum { TSRI_BUCKETS_MAX = 77 }; /**< of ranks below 2^20 */
+enum { TSRI_BUCKETS_MAX = 76 }; /**< of ranks below 2^20 */
 
 /** Numbers of 16 or 32 bits each, of tokens or ranks. */
 typedef struct tsri_ranks {
@@ -136,8 +136,9 @@ uint32_t tsri_ranks_most(tsri_ranks rank, size_t n, bool avx2);
 void tsri_put_tails(tsri_bits_out *out, tsri_ranks rank, size_t n,
                     uint32_t most, uint8_t *bucket);
 
-/** Reads the tails of n buckets below TSRI_BUCKETS_MAX, as tsri_rans_get_bits()
- *  would; returns the largest rank, 0 of none.  Narrow ranks are cut off. */
+/** Reads the tails of n buckets, as tsri_rans_get_bits() would; returns the
+ *  largest rank, 0 of none.  Buckets are those of ranks below 2^20, and of
+ *  16-bit ranks where `rank` is narrow. */
 uint32_t tsri_rans_get_tails(tsri_rans_dec *dec, const uint8_t *bucket,
                              size_t n, tsri_ranks rank);
 
