@@ -96,10 +96,16 @@ typedef struct tsri_symbols_count {
     uint8_t seen[256];  /**< 1: may occur */
 } tsri_symbols_count;
 
-/** Counts n byte symbols anew.  Of 2^16 or more it looks at one in four unless
- *  `all`, and whatever lies between the least and the largest may occur. */
-void tsri_symbols_tally(tsri_symbols_count *count, const uint8_t *sym, size_t n,
-                        bool all);
+/** Counts n byte symbols anew.  Of 2^16 or more it looks at one in 2^log, and
+ *  whatever lies between the least and the largest may occur; log = 0: at all.
+ *  (A sample of N of A symbols costs about (A - 1) / (1.4 N) bits a symbol.) */
+void tsri_symbols_tally(const tsr_context *ctx, tsri_symbols_count *count,
+                        const uint8_t *sym, size_t n, int log);
+
+/** Limits of those bytes that it does, as many as it returns: 0 where there is
+ *  no AVX2, else all but the last n % 64. */
+size_t tsri_limits8_avx2(const uint8_t *sym, size_t n, uint8_t *least,
+                         uint8_t *most);
 
 /** Adds counts. */
 void tsri_symbols_merge(tsri_symbols_count *to, const tsri_symbols_count *from);

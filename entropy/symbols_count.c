@@ -7,7 +7,6 @@
 
 enum {
     LINE = 64,              /* what is looked at, together */
-    STEP = 4,               /* of so many lines one */
     SAMPLE_MIN = 1 << 16
 };
 #define GOLDEN 0x9E3779B1u  /* 2^32 times the golden ratio */
@@ -22,15 +21,16 @@ static void add_counts(tsri_symbols_count *count, const uint8_t *sym, size_t n)
     count->n += n;
 }
 
-/* One line of four, now this, now that, so that no period in the data hides
+/* One line of 2^log, now this, now that, so that no period in the data hides
  * from it. */
-static void sample(tsri_symbols_count *count, const uint8_t *sym, size_t n)
+static void sample(tsri_symbols_count *count, const uint8_t *sym, size_t n,
+                   int log)
 {
     uint8_t part[TSRI_SYMBOLS_PIECE];
     size_t have = 0;
 
-    for (size_t g = 0; g < n / (STEP * LINE); g++) {
-        const size_t line = STEP * g + ((uint32_t)g * GOLDEN >> 30);
+    for (size_t g = 0; g < n / LINE >> log; g++) {
+        const size_t line = (g << log) + ((uint32_t)g * GOLDEN >> (32 - log));
         memcpy(part + have, sym + LINE * line, LINE);
         have += LINE;
         if (have == sizeof part) {
@@ -102,15 +102,27 @@ static void tally_all(tsri_symbols_count *count, const uint8_t *sym, size_t n)
         count->seen[s] = count->of[s] > 0;
 }
 
-void tsri_symbols_tally(tsri_symbols_count *count, const uint8_t *sym, size_t n,
-                        bool all)
+static void find_limits(const tsr_context *ctx, const uint8_t *sym, size_t n,
+                        uint8_t *least, uint8_t *most)
+{
+    const size_t done = ctx->cpu & TSR_CPU_AVX2 ?
+        tsri_limits8_avx2(sym, n, least, most) : 0;
+    uint8_t low, high;
+
+    tsri_rans_limits8(sym + done, n - done, &low, &high);
+    *least = !done || low < *least ? low : *least;
+    *most = !done || high > *most ? high : *most;
+}
+
+void tsri_symbols_tally(const tsr_context *ctx, tsri_symbols_count *count,
+                        const uint8_t *sym, size_t n, int log)
 {
     uint8_t least, most;
 
-    if (!all && n >= SAMPLE_MIN) {
+    if (log && n >= SAMPLE_MIN) {
         memset(count, 0, sizeof *count);
-        sample(count, sym, n);
-        tsri_rans_limits8(sym, n, &least, &most);
+        sample(count, sym, n, log);
+        find_limits(ctx, sym, n, &least, &most);
         memset(count->seen + least, 1, (size_t)(most - least) + 1);
         if (!too_thin(count))
             return;

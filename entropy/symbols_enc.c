@@ -8,6 +8,7 @@
 
 enum {
     LOG_UNIT = 18,          /* symbols looked at by one call */
+    MANY = 1 << 20,         /* symbols of which a smaller part tells enough */
     CHUNK_BYTES = 1 << 17,  /* chunks grow until they are about so large */
     WIDE = 1 << 14,         /* chunks of so many bytes have 32 lanes */
     LANES_COST = 100,       /* of 32 lanes and an entry of the index */
@@ -94,7 +95,8 @@ static tsr_error tally(void *cookie, int i, int index)
     size_t n = part(j->n, (size_t)i, LOG_UNIT);
     const uint8_t *bytes = as_bytes(j, w, (size_t)i << LOG_UNIT, &n);
 
-    tsri_symbols_tally(&w->one, bytes, n, j->head.form == TSRI_SYMBOLS_PAIRS);
+    const int log = j->head.form == TSRI_SYMBOLS_PAIRS ? 0 : j->n < MANY ? 2 : 3;
+    tsri_symbols_tally(j->ctx, &w->one, bytes, n, log);
     tsri_symbols_merge(&w->sum, &w->one);
     w->own += tsri_symbols_cost(&w->one, n);
     return TSR_OK;
@@ -280,7 +282,7 @@ static tsr_error put_classes(job *j, uint8_t *classes, uint64_t *cost)
 
     for (size_t s = 0; s < n; s++)
         classes[s] = tsri_symbols_class(j->workers->tokens[s]);
-    tsri_symbols_tally(count, classes, n, false);
+    tsri_symbols_tally(j->ctx, count, classes, n, 2);
     tokens += tokens / 256;
     if (tokens + tsri_symbols_cost(count, n) >= *cost - *cost / 256)
         return TSR_OK;
@@ -395,7 +397,7 @@ static tsr_error own_bank(const job *j, worker *w, slot *s,
     tsr_context quiet = j->quiet;
     tsri_symbols_table table;
 
-    tsri_symbols_tally(&w->one, bytes, n, false);
+    tsri_symbols_tally(j->ctx, &w->one, bytes, n, 2);
     allow_two(&w->one);
     tsri_symbols_choose(&w->one, j->head.bits, &table);
     s->table_size = tsri_symbols_put_table(&table, j->head.bits, s->table);

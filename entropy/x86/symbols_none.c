@@ -16,3 +16,13 @@ size_t tsri_nibbles_split_avx2(const uint8_t *pairs, size_t n, uint8_t *sym)
     (void)sym;
     return 0;
 }
+
+size_t tsri_limits8_avx2(const uint8_t *sym, size_t n, uint8_t *least,
+                         uint8_t *most)
+{
+    (void)sym;
+    (void)n;
+    (void)least;
+    (void)most;
+    return 0;
+}
