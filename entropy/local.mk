@@ -20,7 +20,13 @@ libtsrcore_la_SOURCES += entropy/x86/transpose_none.c
 endif
 
 # Models that learn, and a coder for tiny streams.
-noinst_HEADERS += entropy/adaptive.h entropy/range.h
+noinst_HEADERS += entropy/adaptive.h entropy/adaptive_impl.h entropy/range.h
+libtsrcore_la_SOURCES += entropy/adaptive.c entropy/range.c
+if TSR_X86
+libtsravx2_la_SOURCES += entropy/x86/adaptive_avx2.c
+else
+libtsrcore_la_SOURCES += entropy/x86/adaptive_none.c
+endif
 
 # Raw bits in bulk, large alphabets, packed tokens.
 noinst_HEADERS += entropy/rans_bits.h

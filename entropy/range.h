@@ -79,7 +79,7 @@ void tsri_range_put_direct(tsri_range_enc *enc, uint32_t value, int nbits);
  *
  * size  out: its bytes; the last one is not 0, so it may be 0 bytes
  *
- * Returns TSR_OK; TSR_E_SPACE it did not fit.
+ * Returns TSR_OK; TSR_E_ARG it did not fit.
  */
 tsr_error tsri_range_finish(tsri_range_enc *enc, size_t *size);
 
@@ -107,9 +107,9 @@ uint32_t tsri_range_get_direct(tsri_range_dec *dec, int nbits);
 
 /**
  * To be called when all has been decoded: TSR_OK when an encoder of the same
- * decisions writes exactly these bytes; else TSR_E_CORRUPT.  So bytes cut off,
- * added or not used are found (but for a chance of about 1 in 100 where bytes
- * were changed or cut); what must be safe from damage needs a checksum.
+ * decisions writes exactly these bytes; else TSR_E_CORRUPT.  Streams that are
+ * changed, cut or longer pass with a chance of about 1 in 5: what must be safe
+ * from damage needs a checksum.
  */
 tsr_error tsri_range_dec_end(const tsri_range_dec *dec);
 

@@ -16,6 +16,7 @@ check_PROGRAMS += tests/test_bigtable tests/test_stream
 check_PROGRAMS += tests/test_tables tests/test_plan
 check_PROGRAMS += tests/test_bigtable tests/test_packing tests/test_stream
 check_PROGRAMS += tests/test_tables
+check_PROGRAMS += tests/test_adaptive tests/test_range
 check_PROGRAMS += tests/test_symbols_coder
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem
