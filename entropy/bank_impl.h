@@ -39,8 +39,7 @@ struct tsri_bank {
                              NULL: bits > 12 */
     uint32_t *slot;     /**< tables << bits: symbol << 24 | frequency << 12 |
                              slot - start; nothing of use in tables of other
-                             than 2..256 symbols.  NULL: bits > 12, too big.
-                             Four more on both sides can be read */
+                             than 2..256 symbols.  NULL: bits > 12, too big */
 };
 
 enum { TSRI_SLOT_BITS = 12 };

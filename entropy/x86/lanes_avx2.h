@@ -18,17 +18,18 @@ extern const uint32_t tsri_rans_places[256][8];
 static inline __attribute__((always_inline)) __m256i
 tsri_rans_refill(__m256i x, const uint8_t **word)
 {
-    const __m256i need = _mm256_cmpeq_epi32(_mm256_srli_epi32(x, 16),
-                                            _mm256_setzero_si256());
+    const __m256i need = _mm256_cmpeq_epi16(x, _mm256_setzero_si256());
     const unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(need));
     const __m256i words = _mm256_broadcastsi128_si256(
         _mm_loadu_si128((const __m128i *)*word));
-    const __m256i fresh = _mm256_shuffle_epi8(
-        words, _mm256_load_si256((const __m256i *)tsri_rans_places[set]));
-    const __m256i by = _mm256_and_si256(need, _mm256_set1_epi32(16));
+    const __m256i fresh = _mm256_or_si256(_mm256_slli_epi32(x, 16),
+        _mm256_shuffle_epi8(words, _mm256_load_si256(
+            (const __m256i *)tsri_rans_places[set])));
 
     *word += 2 * (size_t)__builtin_popcount(set);
-    return _mm256_or_si256(_mm256_sllv_epi32(x, by), fresh);
+    return _mm256_castps_si256(_mm256_blendv_ps(
+        _mm256_castsi256_ps(x), _mm256_castsi256_ps(fresh),
+        _mm256_castsi256_ps(need)));
 }
 
 #endif

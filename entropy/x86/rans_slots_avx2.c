@@ -53,20 +53,14 @@ store_stream(const stream *s, tsri_rans_dec *dec, const int vectors)
     }
 }
 
-/* The entries of four slots, 16 bits each: each is loaded so that it comes to
- * lie where it belongs, with its neighbours around it, since blends are cheaper
- * than shuffles. */
+/* The entries of four slots, 16 bits each. */
 static inline __m128i four_entries(const uint32_t *slots, uint64_t at)
 {
-    const __m128i a = _mm_loadu_si128((const __m128i *)(slots + (at & 0xffff)));
-    const __m128i b = _mm_loadu_si128(
-        (const __m128i *)(slots + _bextr_u64(at, 16, 16) - 1));
-    const __m128i c = _mm_loadu_si128(
-        (const __m128i *)(slots + _bextr_u64(at, 32, 16) - 2));
-    const __m128i d = _mm_loadu_si128((const __m128i *)(slots + (at >> 48) - 3));
+    __m128i e = _mm_cvtsi32_si128((int)slots[at & 0xffff]);
 
-    return _mm_blend_epi32(_mm_blend_epi32(a, b, 2), _mm_blend_epi32(c, d, 8),
-                           12);
+    e = _mm_insert_epi32(e, (int)slots[_bextr_u64(at, 16, 16)], 1);
+    e = _mm_insert_epi32(e, (int)slots[_bextr_u64(at, 32, 16)], 2);
+    return _mm_insert_epi32(e, (int)slots[_bextr_u64(at, 48, 16)], 3);
 }
 
 /* The entries of the states of two vectors (or of one).  Packed to 16 bits four
@@ -88,31 +82,20 @@ find_two(const stream *s, const constants *k, int v, int w, __m256i *entry)
             four_entries(s->slots, (uint64_t)_mm_extract_epi64(low, 1)));
 }
 
+/* Takes the symbols off eight states; leaves them where their entries were. */
 static inline __attribute__((always_inline)) void
-find(const stream *s, const constants *k, __m256i *entry, const int vectors)
-{
-    find_two(s, k, 0, vectors > 1, entry);
-    if (vectors > 1)
-        find_two(s, k, 2, 3, entry);
-}
-
-/* Takes the symbols off the states; leaves them where their entries were. */
-static inline __attribute__((always_inline)) void
-take(stream *s, const constants *k, __m256i *entry, const int vectors)
+take(stream *s, const constants *k, int v, __m256i *entry)
 {
     const __m256i low = _mm256_set1_epi32((1 << TSRI_SLOT_BITS) - 1);
+    const __m256i e = entry[v];
+    const __m256i freq = _mm256_and_si256(_mm256_srli_epi32(e, TSRI_SLOT_BITS),
+                                          low);
+    const __m256i x = _mm256_add_epi32(
+        _mm256_mullo_epi32(freq, _mm256_srlv_epi32(s->x[v], k->bits)),
+        _mm256_and_si256(e, low));
 
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) {
-        const __m256i e = entry[v];
-        const __m256i freq = _mm256_and_si256(
-            _mm256_srli_epi32(e, TSRI_SLOT_BITS), low);
-        const __m256i x = _mm256_add_epi32(
-            _mm256_mullo_epi32(freq, _mm256_srlv_epi32(s->x[v], k->bits)),
-            _mm256_and_si256(e, low));
-        s->x[v] = tsri_rans_refill(x, &s->word);
-        entry[v] = _mm256_srli_epi32(e, 24);
-    }
+    s->x[v] = tsri_rans_refill(x, &s->word);
+    entry[v] = _mm256_srli_epi32(e, 24);
 }
 
 static inline __attribute__((always_inline)) __m256i
@@ -171,8 +154,12 @@ rows(tsri_rans_dec *dec, const uint32_t *slots, int bits, void *sym, size_t n,
 
     load_stream(&s, dec, vectors);
     for (; n - i >= row && has_words(&s, vectors); i += row) {
-        find(&s, &k, out, vectors);
-        take(&s, &k, out, vectors);
+        find_two(&s, &k, 0, vectors > 1, out);
+        if (vectors > 1)
+            find_two(&s, &k, 2, 3, out);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            take(&s, &k, v, out);
         put_row(&s, out, vectors, width);
     }
     store_stream(&s, dec, vectors);
@@ -227,10 +214,16 @@ two_rows(tsri_rans_dec *dec[2], const uint32_t *slots0, const uint32_t *slots1,
     load_stream(&a, dec[0], 4);
     load_stream(&b, dec[1], 4);
     for (; n - i >= 32 && has_words(&a, 4) && has_words(&b, 4); i += 32) {
-        find(&a, &k, out_a, 4);
-        find(&b, &k, out_b, 4);
-        take(&a, &k, out_a, 4);
-        take(&b, &k, out_b, 4);
+        find_two(&a, &k, 0, 1, out_a);
+        find_two(&a, &k, 2, 3, out_a);
+        find_two(&b, &k, 0, 1, out_b);
+        find_two(&b, &k, 2, 3, out_b);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++)
+            take(&a, &k, v, out_a);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++)
+            take(&b, &k, v, out_b);
         put_row(&a, out_a, 4, 1);
         put_row(&b, out_b, 4, 1);
     }
