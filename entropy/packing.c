@@ -101,6 +101,7 @@ put_numbers(const tsri_packing *p, tsri_bits_out *to, tsri_ranks token,
     for (size_t i = 0; i < n; i++) {
         const size_t first = i * (size_t)digits;
         uint64_t x = 0;
+#pragma GCC unroll 3
         for (int k = digits; k-- > 0;)
             x = x * p->alphabet + tsri_rank(token, first + (size_t)k);
         tsri_bits_put(&out, x, bits);
@@ -111,7 +112,9 @@ put_numbers(const tsri_packing *p, tsri_bits_out *to, tsri_ranks token,
 static void put_all(const tsri_packing *p, tsri_bits_out *out, tsri_ranks token,
                     size_t n, int digits, int bits)
 {
-    if (token.wide)
+    if (token.wide && digits == 3)
+        put_numbers(p, out, token, n, 3, bits, true);
+    else if (token.wide)
         put_numbers(p, out, token, n, digits, bits, true);
     else
         put_numbers(p, out, token, n, digits, bits, false);

@@ -6,7 +6,7 @@
 #include "entropy/rans_bits.h"
 
 enum {
-    AHEAD = 32,     /* bytes: eight numbers and a load reach less far */
+    AHEAD = 40,     /* bytes: 16 tails and a load reach less far */
     AT_ONCE = 512   /* numbers, in several passes */
 };
 
@@ -202,6 +202,13 @@ static inline uint64_t load64(const void *p)
     return v;
 }
 
+/* Where these instructions are loops of microcode, plain C is faster. */
+static bool has_fast_pdep(void)
+{
+    return !__builtin_cpu_is("znver1") && !__builtin_cpu_is("znver2") &&
+           !__builtin_cpu_is("bdver4");
+}
+
 /* Four 16-bit ranks are one 64-bit number, whose tails one instruction brings
  * together.  The masks are made ahead, so that they are not read from where
  * they have just been written in other sizes. */
@@ -220,6 +227,7 @@ static size_t put_tails16(tsri_bits_out *to, const uint16_t *rank, size_t n,
             store16(bucket + i + j, b);
             _mm256_storeu_si256((__m256i *)(mask + j), masks16(b, &k));
         }
+#pragma GCC unroll 4
         for (size_t j = 0; j < part; j += 4) {
             const uint64_t m = load64(mask + j);
             tsri_bits_put(&out, _pext_u64(load64(rank + i + j), m),
@@ -237,7 +245,7 @@ size_t tsri_tails_put_avx2(tsri_bits_out *out, tsri_ranks rank, size_t n,
     const tsri_ranks wide = { rank.at, true };
 
     if (!rank.wide)
-        return put_tails16(out, rank.at, n, bucket);
+        return has_fast_pdep() ? put_tails16(out, rank.at, n, bucket) : 0;
     return fours ? put_tails(out, wide, n, bucket, true)
                  : put_tails(out, wide, n, bucket, false);
 }
@@ -332,13 +340,15 @@ static size_t get_tails16(tsri_bits_in *in, const uint8_t *bucket, size_t n,
                 _mm256_sub_epi16(b, _mm256_slli_epi16(k, 2)),
                 _mm256_sub_epi16(m, _mm256_set1_epi16(-1))));
         }
-        for (j = 0; j < part && (pos >> 3) + 8 <= left; j += 4) {
-            const uint64_t m = load64(mask + j);
-            const uint64_t r = load64(first + j) +
-                _pdep_u64(load64(data + (pos >> 3)) >> (pos & 7), m);
-            memcpy(rank + i + j, &r, sizeof r);
-            pos += (uint64_t)_mm_popcnt_u64(m);
-        }
+        for (j = 0; j < part && (pos >> 3) + AHEAD <= left; j += 16)
+#pragma GCC unroll 4
+            for (size_t g = j; g < j + 16; g += 4) {
+                const uint64_t m = load64(mask + g);
+                const uint64_t r = load64(first + g) +
+                    _pdep_u64(load64(data + (pos >> 3)) >> (pos & 7), m);
+                memcpy(rank + i + g, &r, sizeof r);
+                pos += (uint64_t)_mm_popcnt_u64(m);
+            }
     }
     in->at += pos - (in->at & 7);
     for (size_t done = most16(rank, i, most); done < i; done++)
@@ -350,7 +360,7 @@ size_t tsri_tails_get_avx2(tsri_bits_in *in, const uint8_t *bucket, size_t n,
                            tsri_ranks rank, uint32_t *most)
 {
     if (!rank.wide)
-        return get_tails16(in, bucket, n, rank.at, most);
+        return has_fast_pdep() ? get_tails16(in, bucket, n, rank.at, most) : 0;
     n = n < 1 << 24 ? n : 1 << 24; /* positions have 32 bits */
     return get_tails(in, bucket, n, (tsri_ranks){ rank.at, true }, most);
 }
@@ -453,6 +463,7 @@ unpack_radix(const tsri_packing *p, tsri_bits_in *in, tsri_ranks token,
 
     for (size_t i = 0; i < n; i++, at += (uint64_t)p->bits) {
         uint64_t x = tsri_get64(in->data + (at >> 3)) >> (at & 7) & mask;
+#pragma GCC unroll 2
         for (int k = 0; k < digits - 1; k++) {
             unsigned long long high;
             _mulx_u64(x, p->mul, &high);
