@@ -56,8 +56,13 @@ libtsrcore_la_SOURCES += entropy/x86/rans_none.c
 endif
 
 # Plans on the GPU.
-noinst_HEADERS += entropy/cuda/plan_kernels.h
+noinst_HEADERS += entropy/cuda/plan.cuh entropy/cuda/plan_cuda.h \
+	entropy/cuda/plan_kernels.h
 if TSR_CUDA
-libtsrcuda_la_SOURCES += entropy/cuda/transpose.cu
-cuda_deps += entropy/cuda/$(DEPDIR)/transpose.cu.d
+libtsrcuda_la_SOURCES += entropy/cuda/plan_cuda.c entropy/cuda/plan_dec.cu \
+	entropy/cuda/plan_enc.cu entropy/cuda/plan_move.cu
+cuda_deps += entropy/cuda/$(DEPDIR)/plan_dec.cu.d \
+	entropy/cuda/$(DEPDIR)/plan_enc.cu.d entropy/cuda/$(DEPDIR)/plan_move.cu.d
+else
+libtsrcore_la_SOURCES += entropy/cuda/plan_nocuda.c
 endif

@@ -20,6 +20,9 @@ static tsr_error check_shape(tsr_context *ctx, const tsri_bank *bank,
         shape->tile < 1 || shape->tile > TSRI_PLAN_MAX_TILE)
         return tsri_fail(ctx, TSR_E_ARG, "blocks of %d of %d channels and %d "
                          "tokens", shape->group, shape->channels, shape->tile);
+    if (shape->lanes != 0 && shape->lanes != 1 && shape->lanes != 4 &&
+        shape->lanes != 8 && shape->lanes != 32)
+        return tsri_fail(ctx, TSR_E_ARG, "blocks of %d lanes", shape->lanes);
     for (int c = 0; c < shape->channels; c++) {
         const int t = shape->cls[c];
         if (t >= bank->tables || bank->first[t + 1] - bank->first[t] > 256)
@@ -97,6 +100,7 @@ tsr_error tsri_plan_open(tsri_plan **out, tsr_context *ctx,
     plan->channels = shape->channels;
     plan->group = shape->group;
     plan->tile = shape->tile;
+    plan->lanes = shape->lanes;
     plan->groups = tsri_ceil_div(shape->channels, shape->group);
     const tsr_error error = allocate(plan, ctx);
     if (error) {
@@ -394,7 +398,8 @@ static tsr_error encode_block(job *j, tsri_rans_enc *enc, size_t tile, int g,
         }
         rows += n;
     }
-    TSR_TRY(tsri_rans_finish(enc, j->crc + (uint32_t)block, 0, &data, &size));
+    TSR_TRY(tsri_rans_finish(enc, j->crc + (uint32_t)block,
+                             j->plan->lanes, &data, &size));
     if (size > UINT32_MAX)
         return TSR_E_ARG;
     memcpy(room_of(j, tile, g), data, size);

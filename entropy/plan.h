@@ -31,6 +31,8 @@ typedef struct tsri_plan_shape {
                                  1..TSRI_PLAN_MAX_TILE */
     const uint8_t *cls;     /**< of each channel; a table of the bank */
     const uint8_t *offset;  /**< of each channel; NULL = all 0 */
+    int lanes;              /**< 0: by the size of each block, 1, 4, 8, 32: of
+                                 every block.  A GPU wants 32 */
 } tsri_plan_shape;
 
 /**

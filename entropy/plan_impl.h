@@ -15,6 +15,7 @@ typedef struct tsri_plan_run {
 struct tsri_plan {
     const tsri_bank *bank;
     int channels, group, tile, groups;
+    int lanes;              /**< 0: by size */
     int32_t *channel;       /**< of each place */
     int32_t *place;         /**< of each channel */
     int32_t *sorted;        /**< the places of each group, by channel */

@@ -40,6 +40,7 @@ typedef struct content {
 static void fill(content *c, check_rng *r)
 {
     static const int tiles[] = { 1, 7, 31, 32, 33, 64, 100, 65536 };
+    static const int lanes[] = { 0, 0, 1, 4, 8, 32 };
     const int channels = 1 + (int)check_below(r, check_below(r, 2) ? 20 :
                                               MOST_CHANNELS);
 
@@ -51,6 +52,7 @@ static void fill(content *c, check_rng *r)
     };
     c->tokens = check_below(r, check_below(r, 2) ? 40 : MOST_TOKENS);
     c->crc = check_u32(r);
+    c->shape.lanes = lanes[c->crc % 6];
     for (int i = 0; i < channels; i++) {
         c->cls[i] = (uint8_t)check_below(r, TABLES);
         c->offset[i] = (uint8_t)check_u32(r);
@@ -110,7 +112,8 @@ static void expect(content *c, tsr_context *ctx, const tsri_bank *bank)
                       tsri_min(p + c->shape.group, c->shape.channels), t,
                       c->tokens - t < tile ? c->tokens : t + tile);
             assert_int_equal(tsri_rans_finish(enc, c->crc + (uint32_t)c->blocks,
-                                              0, &data, &size), TSR_OK);
+                                              c->shape.lanes, &data, &size),
+                             TSR_OK);
             memcpy(c->data + c->size, data, size);
             c->size += size;
             assert_in_range(c->blocks, 0, 8191);
@@ -320,7 +323,7 @@ static void test_exchange(void **state)
     bool same;
     (void)state;
     memset(c->cls, 2, sizeof c->cls);
-    c->shape = (tsri_plan_shape){ 32, 32, 32, c->cls, NULL };
+    c->shape = (tsri_plan_shape){ 32, 32, 32, c->cls, NULL, 0 };
     c->tokens = 64;
     for (int i = 0; i < 32 * 32; i++)
         c->value[i / 32][i % 32] = c->value[32 + i / 32][i % 32] =
@@ -347,7 +350,7 @@ static tsr_error try_open(tsr_context *ctx, const tsri_bank *bank, int channels,
     tsri_plan *plan;
     const tsr_error error = tsri_plan_open(
         &plan, ctx, bank,
-        &(tsri_plan_shape){ channels, group, tile, cls, NULL });
+        &(tsri_plan_shape){ channels, group, tile, cls, NULL, 0 });
     assert_true(!error == !!plan);
     tsri_plan_close(&plan, ctx);
     return error;
@@ -381,7 +384,9 @@ static void test_refused(void **state)
     assert_int_equal(try_open(ctx, bank, 4, 4, 65537, cls), TSR_E_ARG);
     assert_int_equal(try_open(ctx, other, 1, 1, 1, cls), TSR_E_ARG);
     assert_int_equal(tsri_plan_open(&plan, ctx, bank, &(tsri_plan_shape){
-                         4, 4, 32, cls, NULL }), TSR_OK);
+                         4, 4, 32, cls, NULL, 2 }), TSR_E_ARG);
+    assert_int_equal(tsri_plan_open(&plan, ctx, bank, &(tsri_plan_shape){
+                         4, 4, 32, cls, NULL, 0 }), TSR_OK);
     assert_int_equal(tsri_plan_encode(plan, ctx, &m, 0, out, sizes, &size),
                      TSR_OK);
     value[2] = 16;
