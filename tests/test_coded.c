@@ -329,6 +329,78 @@ static void test_codebook(void **state)
     tsr_context_close(&ctx);
 }
 
+static int countdown = -1;
+
+static void *failing_alloc(void *cookie, size_t size, size_t align)
+{
+    (void)cookie;
+    return countdown-- == 0 ? NULL
+                            : aligned_alloc(align, (size + align - 1) / align *
+                                                       align);
+}
+
+static void plain_free(void *cookie, void *memory)
+{
+    (void)cookie;
+    free(memory);
+}
+
+/* All that these objects do, once. */
+static tsr_error everything(tsr_context *ctx, const float *words, float *x)
+{
+    const tsr_rvq_shape shape = { 1, 2, 150, 2 };
+    int32_t codes[20], items[2];
+    float distance[10];
+    double sum[2];
+    tsr_codebook *book = NULL;
+    tsr_rvq *q = NULL;
+    tsr_coded *coded = NULL;
+    tsr_error error = tsr_codebook_open(&book, ctx, words, 150, 2);
+
+    if (!error)
+        error = tsr_codebook_search(book, x, 10, codes, distance);
+    if (!error)
+        error = tsr_rvq_open(&q, ctx, &shape, words);
+    if (!error)
+        error = tsr_rvq_encode(q, x, 10, 2, 1, codes, NULL);
+    if (!error)
+        error = tsr_rvq_encode(q, x, 10, 2, 3, codes, NULL);
+    if (!error)
+        error = tsr_coded_open(&coded, q, codes, 10, 2);
+    if (!error)
+        error = tsr_coded_distances(coded, x, distance);
+    if (!error)
+        error = tsr_coded_nearest(coded, x, 1, 2, items, NULL);
+    if (!error)
+        error = tsr_coded_sum(coded, NULL, 0, sum);
+    tsr_coded_close(&coded);
+    tsr_rvq_close(&q);
+    tsr_codebook_close(&book);
+    return error;
+}
+
+static void test_no_memory(void **state)
+{
+    float words[600], x[20];
+    check_rng rng = { 53 };
+    tsr_context *ctx = check_context("c", 1);
+    tsr_error error = TSR_E_NOMEM;
+    (void)state;
+    for (int i = 0; i < 600; i++)
+        words[i] = check_float(&rng);
+    for (int i = 0; i < 20; i++)
+        x[i] = check_float(&rng);
+    ctx->logger.log = NULL;
+    ctx->allocator = (tsr_allocator){ NULL, failing_alloc, plain_free };
+    for (int at = 0; error; at++) {
+        countdown = at;
+        error = everything(ctx, words, x);
+        assert_true(error == TSR_E_NOMEM || (error == TSR_OK && at > 40));
+    }
+    countdown = -1;
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_ties),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_codebook),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

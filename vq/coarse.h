@@ -28,7 +28,7 @@ enum {
 /** One group's codewords for the pass. */
 typedef struct tsri_coarse_book {
     int panels;             /* of 16 codewords, as in the float book */
-    int d, pairs;           /* channels; pairs of them, the last may be padded */
+    int d, pairs;           /* channels; pairs, of which the last may be padded */
     int tile;               /* panels of one tile */
     int16_t *code;          /* [panels][pairs][16][2]: cq */
     float *norm;            /* [panels][16]: |c'|^2; +inf for padding */
@@ -51,7 +51,8 @@ typedef struct tsri_coarse_list {
 typedef struct tsri_coarse_kernels {
     /** |x - mean|^2 and |x|^2 in float, sums in any order. */
     void (*norms)(const float *x, const float *mean, int d, float out[2]);
-    /** out[pair * 12 + 0..1] = x' * inverse, rounded; pairs of zeros behind d. */
+    /** out[pair * 12 + 0..1] = x' * inverse, rounded.  An odd d's last pair is half
+     *  written: it must hold 0. */
     void (*quantise)(const float *x, const float *mean, int d, float inverse,
                      int16_t *out);
     /** Six vectors against panels first..last-1, which are tile number `tile`:

@@ -183,8 +183,9 @@ static int extend(const beam_search *b, int stage, int group, int count,
     int found = 0;
     for (int p = 0; p < count; p++)
         for (int c = 0; c < q->s.k; c++) {
-            const double error = distance(left + p * q->s.dim,
-                                          tsri_rvq_word(q, stage, group, c), q->s.dim);
+            const double error =
+                distance(left + p * q->s.dim,
+                         tsri_rvq_word(q, stage, group, c), q->s.dim);
             /* A NaN counts as the worst, so that the list gets full. */
             if (found < b->beam || error < next[found - 1].error)
                 found = keep(next, found, b->beam,
@@ -213,7 +214,8 @@ static double search_group(const beam_search *b, const float *x, int group,
                    (size_t)s * sizeof *next[p].codes);
             next[p].codes[s] = next[p].code;
             memcpy(to + p * d, from + parent * d, (size_t)d * sizeof *to);
-            subtract(to + p * d, tsri_rvq_word(b->q, s, group, next[p].code), d);
+            subtract(to + p * d,
+                     tsri_rvq_word(b->q, s, group, next[p].code), d);
         }
         now = next;
         next = done;

@@ -78,7 +78,7 @@ void tsri_uniform_decode(const tsri_uniform *u, const tsri_scalar_block *b,
  */
 typedef struct tsri_levels {
     int count;                          /* 1..256 */
-    float level[TSRI_LEVELS_MAX];       /* rising; the last again behind count */
+    float level[TSRI_LEVELS_MAX];       /* rising; then the last again */
     float above[TSRI_LEVELS_MAX];       /* above[i]: v > this is over i; +inf
                                            from count - 1 on */
 } tsri_levels;
