@@ -9,9 +9,9 @@ noinst_HEADERS += entropy/histogram.h entropy/x86/lanes_avx2.h
 libtsrcore_la_SOURCES += entropy/histogram.c
 
 # Tables as bytes, and many small models.
-noinst_HEADERS += entropy/plan_impl.h entropy/shapes.h entropy/shapes_table.h \
-	entropy/tables.h
-libtsrcore_la_SOURCES += entropy/plan.c entropy/shapes.c entropy/tables.c
+noinst_HEADERS += entropy/classes.h entropy/plan_impl.h entropy/shapes.h \
+	entropy/shapes_table.h entropy/tables.h
+libtsrcore_la_SOURCES += entropy/classes.c entropy/plan.c entropy/shapes.c entropy/tables.c
 EXTRA_DIST += entropy/shapes_table.py
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/transpose_avx2.c

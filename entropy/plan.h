@@ -7,8 +7,8 @@
  * table of the bank, and an offset: its symbol is value - offset[c] mod 256.
  * Channels are put in order of their classes, equal ones by number, and that
  * order is cut into groups of `group` channels.  A block is `tile` consecutive
- * tokens (the last may have fewer) of one group, and is one segment of rans.h
- * with 32 lanes (fewer where it is small).  In a block all channels of one
+ * tokens (the last may have fewer) of one group, and is one segment of rans.h.
+ * In a block all channels of one
  * class are one run: the tokens of its first channel, those of its second, and
  * so on.  So a row of 32 lanes is 32 tokens of a channel, a table stays for
  * long, and a GPU has a warp for each block.

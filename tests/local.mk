@@ -13,7 +13,7 @@ check_PROGRAMS += tests/test_histogram tests/test_rans8
 noinst_HEADERS += tests/rans_gen.h
 check_PROGRAMS += tests/test_torchac
 check_PROGRAMS += tests/test_bigtable tests/test_stream
-check_PROGRAMS += tests/test_tables tests/test_plan
+check_PROGRAMS += tests/test_tables tests/test_plan tests/test_classes
 check_PROGRAMS += tests/test_bigtable tests/test_packing tests/test_stream
 check_PROGRAMS += tests/test_tables
 check_PROGRAMS += tests/test_adaptive tests/test_range
@@ -38,6 +38,9 @@ EXTRA_PROGRAMS += tests/golden_tool tests/rans_speed tests/entropy_speed
 CLEANFILES += tests/golden_tool$(EXEEXT) tests/rans_speed$(EXEEXT) \
 	tests/entropy_speed$(EXEEXT)
 tests_golden_tool_LDADD = libtsrcore.la
+EXTRA_PROGRAMS += tests/plan_speed
+CLEANFILES += tests/plan_speed$(EXEEXT)
+tests_plan_speed_LDADD = libtsrcore.la
 tests_rans_speed_LDADD = libtsrcore.la
 tests_entropy_speed_LDADD = libtsrcore.la
 # Large alphabets: make tests/bigtable_speed
