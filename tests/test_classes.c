@@ -105,7 +105,7 @@ static double entropy(const content *c)
 static void test_train(void **state)
 {
     static const int most[] = { 1, 2, 5, 15, 40, 120, 256 };
-    static const double above[] = { 2.2, 1.7, 1.3, 1.15, 1.08, 1.03, 1.03 };
+    static const double above[] = { 1.5, 1.35, 1.12, 1.03, 1.01, 1.003, 1.003 };
     tsr_context *ctx = check_context("c", 1);
     content *c = make(41);
     double before = INFINITY;
