@@ -83,3 +83,5 @@ EXTRA_DIST += tests/test_includes.sh tests/test_headers.sh \
 # On a CUDA device; skipped where there is none.
 check_PROGRAMS += tests/cuda_entropy
 tests_cuda_entropy_LDADD = libtsrcore.la
+check_PROGRAMS += tests/cuda_vq
+tests_cuda_vq_LDADD = libtsrcore.la

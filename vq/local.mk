@@ -9,3 +9,17 @@ libtsravx2_la_SOURCES += vq/x86/coarse_avx2.c vq/x86/nearest_avx2.c vq/x86/scala
 else
 libtsrcore_la_SOURCES += vq/x86/coarse_none.c vq/x86/nearest_none.c vq/x86/scalar_none.c
 endif
+
+# On the GPU.
+noinst_HEADERS += vq/cuda/nearest_common.cuh vq/cuda/nearest_cuda.h \
+	vq/cuda/nearest_kernels.h
+if TSR_CUDA
+libtsrcuda_la_SOURCES += vq/cuda/nearest_cuda.c vq/cuda/nearest.cu \
+	vq/cuda/nearest_sweep.cu vq/cuda/nearest_sweep90.cu
+cuda_deps += vq/cuda/$(DEPDIR)/nearest.cu.d \
+	vq/cuda/$(DEPDIR)/nearest_sweep.cu.d vq/cuda/$(DEPDIR)/nearest_sweep90.cu.d
+# Its instructions exist on that processor alone.
+vq/cuda/nearest_sweep90.lo: CUDA_GENCODE = -gencode=arch=compute_90a,code=sm_90a
+else
+libtsrcore_la_SOURCES += vq/cuda/nearest_nocuda.c
+endif
