@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ENTROPY_N = 1 << 22, ENTROPY_PASSES = 11, ENTROPY_BLOCKS_MAX = 1 << 10 };
+enum { ENTROPY_N = 1 << 22, ENTROPY_PASSES = 11, ENTROPY_BLOCKS_MAX = 1 << 11 };
 
 /** Symbols of a file, and the bytes that no coder of its model goes below. */
 typedef struct entropy_data {
