@@ -41,7 +41,7 @@ endif
 noinst_HEADERS += entropy/symbols.h
 libtsrcore_la_SOURCES += entropy/symbols.c entropy/symbols_count.c \
 	entropy/symbols_enc.c entropy/symbols_head.c entropy/symbols_ints.c \
-	entropy/symbols_large.c
+	entropy/symbols_adapt.c entropy/symbols_large.c
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/symbols_avx2.c
 else

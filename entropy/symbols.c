@@ -175,6 +175,31 @@ static tsr_error decode_chunks(const job *j, chunk *c, int n)
     return error;
 }
 
+/* A chunk of models that learn. */
+static tsr_error decode_rows(const job *j, chunk *c)
+{
+    const tsri_adapt_shape shape = { (int)j->head.last + 1, 1, j->head.bits };
+    tsr_context quiet = j->quiet;
+    tsri_adapt_dec *dec;
+    tsr_error error = tsri_adapt_dec_open(&dec, &quiet, &shape, 1);
+
+    if (!error)
+        error = tsri_adapt_start(dec, c->data, (size_t)(c->end - c->data), c->crc);
+    while (c->left && !error) {
+        const size_t n = c->left < TSRI_SYMBOLS_PIECE ? c->left
+                                                      : TSRI_SYMBOLS_PIECE;
+        error = tsri_adapt_get(dec, 0, NULL, c->bytes, n);
+        tsri_ints_widen(c->bytes, error ? 0 : n, j->head.base, j->sym, j->width,
+                        c->first);
+        c->first += n;
+        c->left -= n;
+    }
+    if (!error)
+        error = tsri_adapt_end(dec);
+    tsri_adapt_dec_close(&dec);
+    return error;
+}
+
 static tsr_error decode_some(void *cookie, int i, int worker)
 {
     const job *j = cookie;
@@ -185,7 +210,8 @@ static tsr_error decode_some(void *cookie, int i, int worker)
 
     for (int k = 0; k < n; k++)
         find_chunk(j, first + (size_t)k, &c[k]);
-    return decode_chunks(j, c, n);
+    return j->head.form == TSRI_SYMBOLS_ROWS ? decode_rows(j, c)
+                                             : decode_chunks(j, c, n);
 }
 
 /* The table of a stream of classes. */
@@ -212,7 +238,7 @@ static tsr_error open_table(job *j)
     if (j->head.form == TSRI_SYMBOLS_BUCKETS)
         return tsri_bigtable_open_sorted(&j->large, j->ctx, j->head.table.freq,
                                          (size_t)j->head.last + 1);
-    return j->head.own ? TSR_OK :
+    return j->head.own || j->head.form == TSRI_SYMBOLS_ROWS ? TSR_OK :
         tsri_symbols_bank(&j->bank, j->ctx, j->head.bits, &j->head.table, 1);
 }
 
@@ -231,7 +257,8 @@ static tsr_error decode_coded(job *j)
         offset[1] = j->head.bytes - (uint64_t)j->head.start;
     j->offset = offset;
     /* Two at a time, unless threads would be left without work. */
-    j->at_once = chunks >= 2 * (size_t)tsri_pool_threads(j->ctx->pool) ? 2 : 1;
+    j->at_once = chunks >= 2 * (size_t)tsri_pool_threads(j->ctx->pool) &&
+                 j->head.form != TSRI_SYMBOLS_ROWS ? 2 : 1;
     error = open_table(j);
     if (!error)
         error = tsri_pool_for(j->ctx->pool,
@@ -259,12 +286,26 @@ static tsr_error unpack(void *cookie, int i, int worker)
                             j->sym, j->width, first) ? TSR_OK : TSR_E_CORRUPT;
 }
 
-static tsr_error decode_packed(job *j, const uint8_t *data)
+static tsr_error decode_range(const job *j)
+{
+    const tsri_symbols_head *h = &j->head;
+    const size_t size = (size_t)h->bytes - h->start - 4, n = (size_t)h->n;
+    uint8_t sym[TSRI_SYMBOLS_RANGE_MAX];
+
+    TSR_TRY(tsri_symbols_get_range(h->data, size, n, h->last, sym));
+    tsri_ints_widen(sym, n, h->base, j->sym, j->width, 0);
+    return TSR_OK;
+}
+
+/* Forms with a CRC at their end. */
+static tsr_error decode_plain(job *j, const uint8_t *data)
 {
     const size_t bytes = (size_t)j->head.bytes - 4;
 
     if (tsri_crc32c(0, data, bytes) != tsri_get32(data + bytes))
         return TSR_E_CHECKSUM;
+    if (j->head.form == TSRI_SYMBOLS_RANGE)
+        return decode_range(j);
     return tsri_pool_for(j->ctx->pool,
                          (int)tsri_symbols_chunks(j->head.n, LOG_UNIT), unpack,
                          j);
@@ -290,8 +331,8 @@ tsr_error tsr_symbols_decode(tsr_context *ctx, const void *data, size_t size,
     j.quiet = *ctx;
     j.quiet.logger.log = NULL;
     TSR_TRY(tsri_symbols_get_head(&j.head, data, size));
-    error = j.head.form == TSRI_SYMBOLS_PACKED ? decode_packed(&j, data)
-                                               : decode_coded(&j);
+    error = tsri_symbols_plain(j.head.form) ? decode_plain(&j, data)
+                                            : decode_coded(&j);
     return error ? tsri_fail(ctx, error, "symbols: %s",
                              tsr_error_string(error)) : TSR_OK;
 }

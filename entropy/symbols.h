@@ -4,6 +4,7 @@
 #ifndef TSR_ENTROPY_SYMBOLS_H
 #define TSR_ENTROPY_SYMBOLS_H
 #include <tessera/entropy.h>
+#include "entropy/adaptive.h"
 #include "entropy/bigtable.h"
 
 enum {
@@ -12,7 +13,10 @@ enum {
     TSRI_SYMBOLS_PAIRS = 2,     /**< up to 16 symbols, a table of pairs */
     TSRI_SYMBOLS_BUCKETS = 3,   /**< up to 2^20, in order of frequency */
     TSRI_SYMBOLS_RANKED = 4,    /**< up to 2^20, in any order */
-    TSRI_SYMBOLS_FORMS = 5,
+    TSRI_SYMBOLS_ROWS = 5,      /**< up to 256, models that learn, row by row */
+    TSRI_SYMBOLS_RANGE = 6,     /**< the same, symbol by symbol */
+    TSRI_SYMBOLS_FORMS = 7,
+    TSRI_SYMBOLS_RANGE_MAX = 1024,  /**< symbols, since it is slow */
     TSRI_SYMBOLS_BITS = 12,     /**< most precision of tables */
     TSRI_SYMBOLS_LOG_MIN = 12,  /**< chunks are of 2^12 symbols */
     TSRI_SYMBOLS_LOG_MAX = 20,  /**< to 2^20 */
@@ -32,7 +36,7 @@ typedef struct tsri_symbols_head {
     uint64_t n;
     uint32_t base, last;    /**< symbols are base..base + last */
     /* All but PACKED: */
-    int bits;               /**< precision of the tables */
+    int bits;               /**< precision of the tables; ROWS: memory */
     int log_chunk;          /**< a chunk has 2^this symbols, the last the rest */
     bool own;               /**< every chunk brings its own table */
     tsri_symbols_table table;   /**< !own: the one of all; BUCKETS: of those */
@@ -52,6 +56,12 @@ static inline uint64_t tsri_symbols_chunks(uint64_t n, int log)
     return (n >> log) + (n & (((uint64_t)1 << log) - 1) ? 1 : 0);
 }
 
+/** Forms without chunks, which have a CRC at their end. */
+static inline bool tsri_symbols_plain(int form)
+{
+    return form == TSRI_SYMBOLS_PACKED || form == TSRI_SYMBOLS_RANGE;
+}
+
 static inline bool tsri_symbols_large(int form)
 {
     return form == TSRI_SYMBOLS_BUCKETS || form == TSRI_SYMBOLS_RANKED;
@@ -63,8 +73,8 @@ static inline int tsri_symbols_width(uint32_t last)
     return last ? 32 - __builtin_clz(last) : 0;
 }
 
-/** Writes what stands before the index (PACKED: before the symbols; RANKED:
- *  but for the classes, which follow), at most TSRI_SYMBOLS_HEAD_MAX bytes, and
+/** Writes what stands before the index (PACKED, RANGE: before the symbols;
+ *  RANKED: but for the classes, which follow), at most TSRI_SYMBOLS_HEAD_MAX bytes, and
  *  sets `chunks` and `crc`; returns the bytes. */
 size_t tsri_symbols_put_head(tsri_symbols_head *head, uint8_t *to);
 
@@ -122,6 +132,20 @@ int tsri_symbols_bits(const tsri_symbols_count *count, uint64_t n);
 /** Makes a table; at least two symbols may occur. */
 void tsri_symbols_choose(const tsri_symbols_count *count, int bits,
                          tsri_symbols_table *table);
+
+/* ---- models that learn ---- */
+
+/** n symbols below 16 or 256, none above `last`, by the range coder: TSR_OK;
+ *  TSR_E_ARG no room.  The reverse: TSR_OK; TSR_E_CORRUPT, with good luck. */
+tsr_error tsri_symbols_put_range(const uint8_t *sym, size_t n, uint32_t last,
+                                 uint8_t *out, size_t room, size_t *size);
+tsr_error tsri_symbols_get_range(const uint8_t *data, size_t size, size_t n,
+                                 uint32_t last, uint8_t *sym);
+
+/** Would models that learn save 1/16 or more of `cost` bytes?  n integers, less
+ *  base below 256; looks at a few thousand. */
+bool tsri_symbols_drift(const tsr_context *ctx, const void *data, int width,
+                        size_t n, uint32_t base, uint64_t cost);
 
 /* ---- alphabets of 257..2^20 symbols ---- */
 

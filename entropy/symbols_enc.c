@@ -13,6 +13,8 @@ enum {
     WIDE = 1 << 14,         /* chunks of so many bytes have 32 lanes */
     LANES_COST = 100,       /* of 32 lanes and an entry of the index */
     PAIRS_MIN = 1 << 15,    /* symbols that make a table of pairs worth while */
+    ROWS_MIN = 1 << 14,     /* symbols in which a drift is looked for */
+    MEMORY = 11,            /* of models that follow one */
     CRC = 4
 };
 
@@ -28,6 +30,7 @@ typedef struct worker {
 /* What one of the chunks that are coded at the same time becomes. */
 typedef struct slot {
     tsri_rans_enc *enc;
+    tsri_adapt_enc *adapt;
     const uint8_t *data;
     size_t size, table_size, at;
     uint8_t table[TSRI_SYMBOLS_TABLE_MAX];
@@ -187,8 +190,17 @@ static tsr_error choose_table(job *j, bool fast, uint64_t *cost)
         *cost = w->own + units * table;
     else
         tsri_symbols_choose(&w->sum, j->head.bits, &j->head.table);
-    return fast && j->head.last < 16 && j->n >= PAIRS_MIN
-               ? try_pairs(j, cost) : TSR_OK;
+    if (fast)
+        return j->head.last < 16 && j->n >= PAIRS_MIN ? try_pairs(j, cost)
+                                                      : TSR_OK;
+    if (j->n >= ROWS_MIN && tsri_symbols_drift(j->ctx, j->sym, j->width, j->n,
+                                               j->head.base, *cost)) {
+        *cost -= *cost / 16;
+        j->head.form = TSRI_SYMBOLS_ROWS;
+        j->head.bits = MEMORY;
+        j->head.own = false;
+    }
+    return TSR_OK;
 }
 
 /* ---- the same for more than 256 symbols ---- */
@@ -425,7 +437,11 @@ static tsr_error code_small(job *j, slot *s, worker *w, size_t first, size_t n,
     tsri_bank *own = NULL;
     tsr_error error = TSR_OK;
 
-    s->table_size = 0;
+    if (s->adapt) {
+        TSR_TRY(tsri_adapt_put(s->adapt, 0, NULL, bytes, n));
+        return tsri_adapt_finish(s->adapt, crc, j->cost >= WIDE ? 32 : 0,
+                                 &s->data, &s->size);
+    }
     if (j->head.own) {
         error = own_bank(j, w, s, bytes, n, &own);
         crc = tsri_crc32c(crc, s->table, s->table_size);
@@ -448,6 +464,7 @@ static tsr_error code_chunk(void *cookie, int i, int index)
     const size_t n = part(j->n, chunk, j->head.log_chunk);
     const uint32_t crc = j->head.crc + (uint32_t)chunk;
 
+    s->table_size = 0;
     if (!j->large)
         return code_small(j, s, &j->workers[index], first, n, crc);
     TSR_TRY(each_piece(j, first, n, put_tokens, s->enc));
@@ -545,6 +562,29 @@ static tsr_error code_packed(job *j, size_t room, size_t *size)
     return TSR_OK;
 }
 
+/* Takes the place of what has been coded where it is smaller. */
+static tsr_error code_range(job *j, size_t room, size_t *size)
+{
+    uint8_t coded[2 * TSRI_SYMBOLS_RANGE_MAX], head[TSRI_SYMBOLS_HEAD_MAX];
+    size_t n = j->n, bytes, at;
+    const uint8_t *sym;
+
+    set_range(j, j->least, j->most);
+    j->head.form = TSRI_SYMBOLS_RANGE;
+    sym = as_bytes(j, j->workers, 0, &n);
+    if (tsri_symbols_put_range(sym, n, j->head.last, coded, sizeof coded, &bytes))
+        return TSR_OK;
+    at = tsri_symbols_put_head(&j->head, head);
+    at += tsri_put_varint(head + at, bytes);
+    if (at + bytes + CRC > room || (*size && at + bytes + CRC >= *size))
+        return TSR_OK;
+    memcpy(j->out, head, at);
+    memcpy(j->out + at, coded, bytes);
+    tsri_put32(j->out + at + bytes, tsri_crc32c(0, j->out, at + bytes));
+    *size = at + bytes + CRC;
+    return TSR_OK;
+}
+
 /* ---- the whole ---- */
 
 static tsr_error open_job(job *j)
@@ -571,7 +611,7 @@ static tsr_error open_table(job *j)
     if (j->head.form == TSRI_SYMBOLS_BUCKETS)
         return tsri_bigtable_open_sorted(&j->large, j->ctx, j->head.table.freq,
                                          (size_t)j->head.last + 1);
-    return j->head.own || j->large ? TSR_OK :
+    return j->head.own || j->large || j->head.form == TSRI_SYMBOLS_ROWS ? TSR_OK :
         tsri_symbols_bank(&j->bank, j->ctx, j->head.bits, &j->head.table, 1);
 }
 
@@ -580,21 +620,26 @@ static tsr_error open_slots(job *j)
 {
     const uint64_t chunks = tsri_symbols_chunks(j->n, j->head.log_chunk);
     const uint64_t most = j->threads > 1 ? 2 * (uint64_t)j->threads : 1;
+    const tsri_adapt_shape shape = { (int)j->head.last + 1, 1, j->head.bits };
 
     j->nslots = (int)(chunks < most ? chunks : most);
     j->slots = tsri_calloc(j->ctx, (size_t)j->nslots, sizeof *j->slots);
     if (!j->slots)
         return tsri_nomem(j->ctx);
     for (int i = 0; i < j->nslots; i++)
-        if (tsri_rans_enc_open(&j->slots[i].enc, j->ctx))
-            return tsri_nomem(j->ctx);
+        if (j->head.form == TSRI_SYMBOLS_ROWS
+                ? tsri_adapt_enc_open(&j->slots[i].adapt, j->ctx, &shape, 1)
+                : tsri_rans_enc_open(&j->slots[i].enc, j->ctx))
+            return TSR_E_NOMEM;
     return open_table(j);
 }
 
 static void close_job(job *j)
 {
-    for (int i = 0; j->slots && i < j->nslots; i++)
+    for (int i = 0; j->slots && i < j->nslots; i++) {
         tsri_rans_enc_close(&j->slots[i].enc);
+        tsri_adapt_enc_close(&j->slots[i].adapt);
+    }
     for (int i = 0; j->workers && i < j->threads; i++) {
         tsri_free(j->ctx, j->workers[i].bytes);
         tsri_free(j->ctx, j->workers[i].tokens);
@@ -620,10 +665,12 @@ static tsr_error encode(job *j, const tsr_symbols_settings *s, size_t room,
     if (j->head.form != TSRI_SYMBOLS_PACKED) {
         TSR_TRY(open_slots(j));
         TSR_TRY(code(j, room, size));
-        if (*size && *size < packed_bytes(j) + CRC)
-            return TSR_OK;
     }
-    return code_packed(j, room, size);
+    if (j->n <= TSRI_SYMBOLS_RANGE_MAX && j->least < j->most &&
+        j->head.last < 256)
+        TSR_TRY(code_range(j, room, size));
+    return *size && *size < packed_bytes(j) + CRC
+               ? TSR_OK : code_packed(j, room, size);
 }
 
 static tsr_error take_settings(tsr_context *ctx, tsr_symbols_settings *own,

@@ -49,6 +49,12 @@ tsr_error tsri_symbols_bank(tsri_bank **bank, tsr_context *ctx, int bits,
 
 /* ---- the head ---- */
 
+static bool has_table(const tsri_symbols_head *h)
+{
+    return !h->own && h->form != TSRI_SYMBOLS_RANKED &&
+           h->form != TSRI_SYMBOLS_ROWS;
+}
+
 size_t tsri_symbols_put_head(tsri_symbols_head *h, uint8_t *to)
 {
     uint8_t *p = to;
@@ -58,13 +64,13 @@ size_t tsri_symbols_put_head(tsri_symbols_head *h, uint8_t *to)
     p += tsri_put_varint(p, h->base);
     p += tsri_put_varint(p, h->last);
     h->chunks = 0;
-    if (h->form != TSRI_SYMBOLS_PACKED) {
+    if (!tsri_symbols_plain(h->form)) {
         h->chunks = (size_t)tsri_symbols_chunks(h->n, h->log_chunk);
         *p++ = (uint8_t)(h->bits | (h->own ? OWN : 0) |
                          (h->chunks > 1 ? SEVERAL : 0));
         if (h->chunks > 1)
             *p++ = (uint8_t)h->log_chunk;
-        if (!h->own && h->form != TSRI_SYMBOLS_RANKED)
+        if (has_table(h))
             p += tsri_symbols_put_table(&h->table, h->bits, p);
     }
     h->crc = tsri_crc32c(0, to, (size_t)(p - to));
@@ -111,11 +117,20 @@ static bool alphabet_fits(const tsri_symbols_head *h)
     return h->last <= most && (!tsri_symbols_large(h->form) || h->last > 255);
 }
 
-/* Precision and chunks. */
+/* Precision or memory, and who has tables. */
+static bool bits_fit(const tsri_symbols_head *h)
+{
+    if (h->form == TSRI_SYMBOLS_ROWS)
+        return !h->own && h->bits >= TSRI_ADAPT_MIN_MEMORY &&
+               h->bits <= TSRI_ADAPT_MAX_MEMORY;
+    if (tsri_symbols_large(h->form))
+        return !h->own && h->bits == TSRI_SYMBOLS_BITS;
+    return h->bits >= 1 && h->bits <= TSRI_SYMBOLS_BITS;
+}
+
 static tsr_error get_parameters(tsri_symbols_head *h, reader *r)
 {
     const uint8_t flags = take_byte(r);
-    const bool large = tsri_symbols_large(h->form);
     uint64_t chunks;
 
     h->bits = flags & BITS;
@@ -129,8 +144,7 @@ static tsr_error get_parameters(tsri_symbols_head *h, reader *r)
     TSR_TRY(verdict(r));
     chunks = tsri_symbols_chunks(h->n, h->log_chunk);
     r->wrong |= flags & ~(BITS | OWN | SEVERAL) || !alphabet_fits(h) ||
-                h->bits < 1 || h->bits > TSRI_SYMBOLS_BITS || chunks < 1 ||
-                (large && (h->own || h->bits != TSRI_SYMBOLS_BITS)) ||
+                !bits_fit(h) || chunks < 1 ||
                 (chunks > 1) != !!(flags & SEVERAL) || chunks > INT32_MAX;
     h->chunks = (size_t)chunks;
     return verdict(r);
@@ -202,6 +216,16 @@ static tsr_error get_index(tsri_symbols_head *h, reader *r)
     return TSR_OK;
 }
 
+static tsr_error get_range(tsri_symbols_head *h, reader *r)
+{
+    const uint64_t size = take(r, UINT32_MAX);
+
+    r->wrong |= h->n < 1 || h->n > TSRI_SYMBOLS_RANGE_MAX || h->last > 255;
+    h->data = r->p;
+    h->bytes = size + CRC;
+    return verdict(r);
+}
+
 static tsr_error get_packed(tsri_symbols_head *h, const reader *r)
 {
     h->data = r->p;
@@ -228,11 +252,13 @@ tsr_error tsri_symbols_get_head(tsri_symbols_head *h, const uint8_t *data,
     TSR_TRY(verdict(&r));
     if (h->form == TSRI_SYMBOLS_PACKED) {
         TSR_TRY(get_packed(h, &r));
+    } else if (h->form == TSRI_SYMBOLS_RANGE) {
+        TSR_TRY(get_range(h, &r));
     } else {
         TSR_TRY(get_parameters(h, &r));
         if (h->form == TSRI_SYMBOLS_RANKED)
             TSR_TRY(get_classes(h, &r));
-        else if (!h->own)
+        else if (has_table(h))
             TSR_TRY(get_table(h, &r));
         h->crc = tsri_crc32c(0, data, (size_t)(r.p - data));
         TSR_TRY(get_index(h, &r));

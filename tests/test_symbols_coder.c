@@ -8,7 +8,7 @@
 #include "lib/bytes.h"
 #include "lib/core.h"
 
-enum { MOST = (3 << 18) + 77, KINDS = 16 };
+enum { MOST = (3 << 18) + 77, KINDS = 17 };
 
 /* The symbols of all tests, and room for what becomes of them. */
 static uint32_t sym[MOST], got[MOST + 1];
@@ -48,7 +48,8 @@ static uint32_t draw(check_rng *r, int kind, size_t i)
     case 12: return falling(r);
     case 13: return falling(r) * 2731 % 4096;       /* in no order */
     case 14: return 3000000000u + falling(r);
-    default: return falling(r) * 50;                /* sparse */
+    case 15: return falling(r) * 50;                /* sparse */
+    default: return bell(r, 20) + i / 3000 * 37 % 200;  /* drifts fast */
     }
 }
 
@@ -180,6 +181,7 @@ static void test_forms(void **state)
         { 10, 0, TSRI_SYMBOLS_PACKED, 1 }, { 9, 0, TSRI_SYMBOLS_BUCKETS, 4 },
         { 12, 0, TSRI_SYMBOLS_BUCKETS, 4 }, { 13, 1, TSRI_SYMBOLS_RANKED, 4 },
         { 14, 0, TSRI_SYMBOLS_BUCKETS, 4 }, { 15, 0, TSRI_SYMBOLS_RANKED, 4 },
+        { 16, 0, TSRI_SYMBOLS_ROWS, 4 }, { 16, 1, TSRI_SYMBOLS_TABLE, 4 },
     };
     tsr_context *ctx = check_context("c", 1);
     tsr_symbols_info info;
@@ -190,6 +192,12 @@ static void test_forms(void **state)
         assert_int_equal(tsr_symbols_probe(data, size, &info), TSR_OK);
         assert_int_equal(data[0], 0x10 | want[k].form);
         assert_int_equal(info.chunks, want[k].chunks);
+    }
+    for (int kind = 0; kind < 9; kind++) {
+        fill(kind, 200, 3);
+        there_and_back(ctx, false, 200);
+        assert_int_equal(data[0], 0x10 | (kind == 1 || kind == 4 || kind == 7
+                         ? TSRI_SYMBOLS_RANGE : TSRI_SYMBOLS_PACKED));
     }
     tsr_context_close(&ctx);
 }
