@@ -85,6 +85,7 @@ typedef struct entropy_coder {
     entropy_encode encode;
     entropy_decode decode;
     size_t block;           /**< symbols of a call, 0: all */
+    double extra;           /**< bytes that are sent once for the file */
 } entropy_coder;
 
 static inline int entropy_compare(const void *a, const void *b)
@@ -132,7 +133,7 @@ static inline void entropy_time(const entropy_data *data,
     const size_t block = coder->block ? coder->block : data->n;
     const size_t room = 2 * block * width + 4096;
     uint8_t *out = malloc(room), *got = malloc(block * width);
-    double bytes = 0, best[2], median[2];
+    double bytes = coder->extra, best[2], median[2];
     size_t b = 0;
 
     if (!out || !got)
