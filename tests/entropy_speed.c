@@ -140,7 +140,7 @@ static void time_adaptive(const entropy_data *data, int symbols)
 
 /* ---- plans: a class for each channel ---- */
 
-enum { TILE = 256, CLASSES = 48, KV_N = KV_TOKENS * KV_CHANNELS };
+enum { TILE = 512, CLASSES = 64, KV_N = KV_TOKENS * KV_CHANNELS };
 
 typedef struct planned {
     tsr_context *ctx;
@@ -208,7 +208,7 @@ static void time_kv(void)
                             classes.tables, bytes, &tables), "tables");
     check(tsri_tables_read(&bank, p.ctx, bytes, tables, &used), "bank");
     check(tsri_plan_open(&p.plan, p.ctx, bank, &shape), "plan");
-    time_one(&data, "tessera, interleaved, 48 tables for all channels", &p,
+    time_one(&data, "tessera, interleaved, 64 tables for all channels", &p,
              plan_encode, plan_decode, (double)tables + 2 * KV_CHANNELS);
     time_own(&data, "tessera, one table", 0);
     tsri_plan_close(&p.plan, p.ctx);
