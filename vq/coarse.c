@@ -194,7 +194,8 @@ void tsri_coarse_add(tsri_coarse_list *l, int tile, int32_t best)
     l->at[l->count++].best = best;
 }
 
-/* 2 (A + P) / (sx sc), rounded up; INT32_MAX when there is no telling. */
+/* 2 (A + P) / (sx sc), rounded up, for vectors of these squared norms at most;
+ * INT32_MAX when there is no telling. */
 static int32_t margin_of(const tsri_coarse_book *b, double scale,
                          const float norm[2])
 {
@@ -213,37 +214,39 @@ static int32_t margin_of(const tsri_coarse_book *b, double scale,
     return margin < 1 << 30 ? (int32_t)margin : INT32_MAX;
 }
 
-/* Up to six vectors.  |xq| <= LIMIT and a little (rounding), |cq| likewise, and
- * sx >= sc / 2 keeps the norms' term below LIMIT^2: a fits in 32 bits. */
+/* Up to six vectors, which share scale and margin.  |xq| <= LIMIT and a little
+ * (rounding), |cq| likewise, and sx >= sc / 2 keeps the norms' term below
+ * LIMIT^2: a fits in 32 bits. */
 static void quantise_six(const tsri_coarse_kernels *kernels,
                          const tsri_coarse_book *b, tsri_coarse_work *w,
                          int six, const float *x, int n)
 {
     tsri_coarse_list *list = w->list + six * ROWS;
     int16_t *to = w->x + (size_t)six * (size_t)b->pairs * ROWS * 2;
-    float norm[ROWS][2];
-    double largest = 0;
+    float largest[2] = { 0 };
+    bool fits[ROWS] = { false };
 
     for (int r = 0; r < n; r++) {
-        kernels->norms(x + (size_t)r * (size_t)b->d, b->mean, b->d, norm[r]);
+        float norm[2];
+        kernels->norms(x + (size_t)r * (size_t)b->d, b->mean, b->d, norm);
         /* Written so that a NaN fails. */
-        if (norm[r][0] <= max_norm * max_norm &&
-            norm[r][1] <= max_norm * max_norm)
-            largest = fmax(largest, (double)norm[r][0]);
-        else
-            norm[r][0] = -1;
+        fits[r] = norm[0] <= max_norm * max_norm &&
+                  norm[1] <= max_norm * max_norm;
+        for (int i = 0; fits[r] && i < 2; i++)
+            largest[i] = norm[i] > largest[i] ? norm[i] : largest[i];
     }
-    const double scale = fmax(sqrt(largest) * (1 + 1e-3) / LIMIT,
+    const double scale = fmax(sqrt((double)largest[0]) * (1 + 1e-3) / LIMIT,
                               b->scale * 0.5);
+    const int32_t margin = margin_of(b, scale, largest);
     w->factor[six] = (float)(0.5 / (scale * b->scale));
     for (int r = 0; r < ROWS; r++) {
         tsri_coarse_list *l = list + r;
-        const bool fits = r < n && norm[r][0] >= 0;
+        const bool use = fits[r] && margin < INT32_MAX;
         l->best = INT32_MIN;
-        l->margin = fits ? margin_of(b, scale, norm[r]) : INT32_MAX;
-        l->limit = l->margin < INT32_MAX ? INT32_MIN : INT32_MAX;
-        l->count = l->margin < INT32_MAX ? 0 : -1;
-        if (l->count == 0)
+        l->margin = margin;
+        l->limit = use ? INT32_MIN : INT32_MAX;
+        l->count = use ? 0 : -1;
+        if (use)
             kernels->quantise(x + (size_t)r * (size_t)b->d, b->mean, b->d,
                               (float)(1 / scale), to + 2 * r);
     }

@@ -91,11 +91,10 @@ static void tile(const tsri_coarse_book *book, int number, const int16_t *x,
 
 static float total(__m256 v)
 {
-    float part[8], sum = 0;
-    _mm256_storeu_ps(part, v);
-    for (int l = 0; l < 8; l++)
-        sum += part[l];
-    return sum;
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(v),
+                          _mm256_extractf128_ps(v, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
 static void norms(const float *x, const float *mean, int d, float out[2])
@@ -173,35 +172,49 @@ static inline void score_panels(const tsri_nearest_book *book, int first,
         }
 }
 
+static inline float lowest(__m256 v)
+{
+    __m128 m = _mm_min_ps(_mm256_castps256_ps128(v),
+                          _mm256_extractf128_ps(v, 1));
+    m = _mm_min_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_min_ss(m, _mm_movehdup_ps(m)));
+}
+
+/* The codeword of each lane that has the score `low`; the rest as far away as
+ * can be. */
+static inline __m256i words_with(__m256 low, __m256 score, __m256i panel,
+                                 int half)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i word =
+        _mm256_add_epi32(_mm256_slli_epi32(panel, 4),
+                         _mm256_add_epi32(lane, _mm256_set1_epi32(half * 8)));
+    return _mm256_blendv_epi8(
+        _mm256_set1_epi32(INT_MAX), word,
+        _mm256_castps_si256(_mm256_cmp_ps(score, low, _CMP_EQ_OQ)));
+}
+
 static void panels(const tsri_nearest_book *book, int first, int last,
                    const float *x, float *score, int32_t *code)
 {
     __m256 best[2];
     __m256i at[2];
-    float low[LANES];
-    int32_t word[LANES];
 
     best[0] = best[1] = _mm256_set1_ps(*score);
-    at[0] = at[1] = _mm256_set1_epi32(-1);
+    at[0] = at[1] = _mm256_setzero_si256();
     for (; first + 4 <= last; first += 4)
         score_panels(book, first, x, 4, best, at);
     for (; first < last; first++)
         score_panels(book, first, x, 1, best, at);
-    for (int h = 0; h < 2; h++) {
-        _mm256_storeu_ps(low + 8 * h, best[h]);
-        _mm256_storeu_si256((__m256i *)(void *)(word + 8 * h), at[h]);
-    }
-    int32_t found = INT_MAX;
-    for (int l = 0; l < LANES; l++) {
-        const int32_t here = word[l] * LANES + l;
-        if (word[l] >= 0 && (low[l] < *score ||
-                             (low[l] == *score && here < found))) {
-            *score = low[l];
-            found = here;
-        }
-    }
-    if (found < INT_MAX)
-        *code = found;
+    const float low = lowest(_mm256_min_ps(best[0], best[1]));
+    if (!(low < *score))
+        return;
+    /* Lanes that were not improved hold the old, higher score. */
+    const __m256 all = _mm256_set1_ps(low);
+    const __m256i word = _mm256_min_epi32(words_with(all, best[0], at[0], 0),
+                                          words_with(all, best[1], at[1], 1));
+    *score = low;
+    *code = -largest(_mm256_sub_epi32(_mm256_setzero_si256(), word));
 }
 
 const tsri_coarse_kernels *tsri_coarse_avx2(void)
