@@ -12,6 +12,7 @@ enum {
     MAX_TILE = 32,
     BLOCK_VALUES = 98304,   /* of the vectors of a call: 192 KiB */
     MAX_BLOCK = 768,
+    TRIED = 4,              /* sixes that show whether the pass helps */
     MIN_WORDS = 128         /* below, one float search costs no more */
 };
 
@@ -27,11 +28,12 @@ static bool measure(tsri_coarse_book *b, int k, const float *words, double *sum)
     for (int j = 0; j < b->d; j++)
         b->mean[j] = (float)(sum[j] / k);
     for (int c = 0; c < k; c++, words += b->d) {
-        double own = 0, norm = 0;
+        double own = 0, norm = 0, magnitudes = 0;
         for (int j = 0; j < b->d; j++) {
             const double v = (double)words[j] - (double)b->mean[j];
             own += (double)words[j] * (double)words[j];
             norm += v * v;
+            magnitudes += fabs(v);
         }
         /* Written so that a NaN fails. */
         if (!(own <= max_norm * max_norm && norm <= max_norm * max_norm))
@@ -39,6 +41,7 @@ static bool measure(tsri_coarse_book *b, int k, const float *words, double *sum)
         b->norm[c] = (float)norm;
         b->radius = fmax(b->radius, sqrt(norm));
         b->reach = fmax(b->reach, sqrt(own));
+        b->sum = fmax(b->sum, magnitudes);
     }
     return b->radius >= min_norm;
 }
@@ -69,6 +72,7 @@ static void pack(tsri_coarse_book *b, int k, const float *words)
     b->error = b->error * (1 + 1e-9) + b->radius * 1e-12;
     b->radius *= 1 + 1e-9;
     b->reach *= 1 + 1e-9;
+    b->sum *= 1 + 1e-9;
 }
 
 /* A look at a tile costs about as much as half a channel of one panel, and one
@@ -194,23 +198,29 @@ void tsri_coarse_add(tsri_coarse_list *l, int tile, int32_t best)
     l->at[l->count++].best = best;
 }
 
-/* 2 (A + P) / (sx sc), rounded up, for vectors of these squared norms at most;
- * INT32_MAX when there is no telling. */
+/* 2 (A + P) / (sx sc), rounded up, for vectors whose norms (see the kernels)
+ * are these at most; INT32_MAX when there is no telling. */
 static int32_t margin_of(const tsri_coarse_book *b, double scale,
-                         const float norm[2])
+                         const float norm[3])
 {
     const double unit = FLT_EPSILON / 2, d = b->d;
-    /* The sums of squares are floats: d roundings, plus those of x'. */
-    const double own = sqrt((double)norm[0]) * (1 + (d + 4) * 2 * unit);
-    const double reach = sqrt((double)norm[1]) * (1 + (d + 4) * 2 * unit);
-    const double error = scale * 0.51 * sqrt(d + 1) + own * 2 * unit;
+    /* The norms are sums of floats: d roundings, plus those of x'. */
+    const double room = 1 + (d + 4) * 2 * unit;
+    const double own = sqrt((double)norm[0]) * room;
+    const double reach = sqrt((double)norm[1]) * room;
+    const double most = scale * 0.51 + own * 2 * unit;      /* of an ex */
+    const double error = scale * 0.51 * sqrt(d) + own * 2 * unit;
+    const double of_x = fmin(error * b->radius, most * b->sum);
+    const double of_c = fmin((own + error) * b->error,
+                             ((double)norm[2] * room + d * most) *
+                                 b->scale * 0.51);
     /* The last term: norm, factor and product are floats below LIMIT^2. */
-    const double coarse = error * b->radius + (own + error) * b->error +
-                          scale * b->scale * (4 * unit * LIMIT * LIMIT + 1);
+    const double last = scale * b->scale * (4 * unit * LIMIT * LIMIT + 1);
     const double plain = (d + 3) * unit * 1.01 *
                          (b->reach * b->reach / 2 + b->reach * reach) +
                          (d + 3) * 1e-44;
-    const double margin = 2 * (coarse + plain) / (scale * b->scale) + 2;
+    const double margin =
+        2 * (of_x + of_c + last + plain) / (scale * b->scale) + 2;
     return margin < 1 << 30 ? (int32_t)margin : INT32_MAX;
 }
 
@@ -223,16 +233,16 @@ static void quantise_six(const tsri_coarse_kernels *kernels,
 {
     tsri_coarse_list *list = w->list + six * ROWS;
     int16_t *to = w->x + (size_t)six * (size_t)b->pairs * ROWS * 2;
-    float largest[2] = { 0 };
+    float largest[3] = { 0 };
     bool fits[ROWS] = { false };
 
     for (int r = 0; r < n; r++) {
-        float norm[2];
+        float norm[3];
         kernels->norms(x + (size_t)r * (size_t)b->d, b->mean, b->d, norm);
         /* Written so that a NaN fails. */
         fits[r] = norm[0] <= max_norm * max_norm &&
                   norm[1] <= max_norm * max_norm;
-        for (int i = 0; fits[r] && i < 2; i++)
+        for (int i = 0; fits[r] && i < 3; i++)
             largest[i] = norm[i] > largest[i] ? norm[i] : largest[i];
     }
     const double scale = fmax(sqrt((double)largest[0]) * (1 + 1e-3) / LIMIT,
@@ -285,6 +295,36 @@ static void search_full(const tsri_nearest_book *book, tsri_nearest_fn full,
         code[which[v]] = found[v];
 }
 
+/* The pass of vectors in sixes first..last-1. */
+static void pass(const tsri_coarse_kernels *kernels, const tsri_coarse_book *b,
+                 tsri_coarse_work *w, int first, int last)
+{
+    const int tiles = tsri_ceil_div(b->panels, b->tile);
+    for (int t = 0; t < tiles; t++)
+        for (int s = first; s < last; s++)
+            kernels->tile(b, t, w->x + (size_t)s * (size_t)b->pairs * ROWS * 2,
+                          w->factor[s], w->list + s * ROWS);
+}
+
+/* Tries a few vectors; where the pass decides little, it is left out for the
+ * others. */
+static void pass_all(const tsri_coarse_kernels *kernels,
+                     const tsri_coarse_book *b, tsri_coarse_work *w, int n)
+{
+    const int sixes = tsri_ceil_div(n, ROWS), few = tsri_min(sixes, TRIED);
+    const int tried = tsri_min(n, few * ROWS);
+    int failed = 0;
+
+    pass(kernels, b, w, 0, few);
+    for (int v = 0; v < tried; v++)
+        failed += w->list[v].count < 0;
+    if (2 * failed <= tried)
+        pass(kernels, b, w, few, sixes);
+    else
+        for (int v = tried; v < n; v++)
+            w->list[v].count = -1;
+}
+
 void tsri_coarse_search(const tsri_coarse_kernels *kernels,
                         const tsri_coarse_book *b,
                         const tsri_nearest_book *book, tsri_nearest_fn full,
@@ -292,16 +332,12 @@ void tsri_coarse_search(const tsri_coarse_kernels *kernels,
                         int32_t *code)
 {
     const int sixes = tsri_ceil_div(n, ROWS);
-    const int tiles = tsri_ceil_div(b->panels, b->tile);
     int which[BLOCK], waiting = 0;
 
     for (int s = 0; s < sixes; s++)
         quantise_six(kernels, b, w, s, x + (size_t)(s * ROWS) * (size_t)b->d,
                      tsri_min(ROWS, n - s * ROWS));
-    for (int t = 0; t < tiles; t++)
-        for (int s = 0; s < sixes; s++)
-            kernels->tile(b, t, w->x + (size_t)s * (size_t)b->pairs * ROWS * 2,
-                          w->factor[s], w->list + s * ROWS);
+    pass_all(kernels, b, w, n);
     for (int v = 0; v < n; v++) {
         if (w->list[v].count >= 0)
             code[v] = finish(kernels, b, book, w->list + v,

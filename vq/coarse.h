@@ -9,8 +9,10 @@
  *
  *     a = xq.cq - round(|c'|^2 / (2 sx sc))              (32 bits, no overflow)
  *
- * |sx sc a - s| is at most A = |ex| |c'| + |sx xq| |ec| + the rounding of the
- * last term, where ex = x' - sx xq and ec = c' - sc cq.  The float score that
+ * |sx sc a - s| is at most A = |ex.c'| + |sx xq.ec| + the rounding of the last
+ * term, where ex = x' - sx xq and ec = c' - sc cq; a product is at most that of
+ * the norms, and at most the largest element of one side times the sum of
+ * magnitudes of the other.  The float score that
  * defines the result is, up to a constant, -2 s but for an error of at most
  * 2 P (its own rounding).  So the codeword that wins in float has
  * sx sc a >= max(sx sc a) - 2 (A + P); tiles without such an a are left out.
@@ -35,6 +37,7 @@ typedef struct tsri_coarse_book {
     float *mean;            /* [d] */
     double scale;           /* sc */
     double radius, error, reach;    /* largest |c'|, |ec|, |c| */
+    double sum;                     /* largest sum of magnitudes of a c' */
 } tsri_coarse_book;
 
 /** What the pass knows of one vector. */
@@ -49,8 +52,9 @@ typedef struct tsri_coarse_list {
 
 /** The vector kernels; each has one implementation per instruction set. */
 typedef struct tsri_coarse_kernels {
-    /** |x - mean|^2 and |x|^2 in float, sums in any order. */
-    void (*norms)(const float *x, const float *mean, int d, float out[2]);
+    /** |x'|^2, |x|^2 and the sum of the magnitudes of x', in float, sums in
+     *  any order. */
+    void (*norms)(const float *x, const float *mean, int d, float out[3]);
     /** out[pair * 12 + 0..1] = x' * inverse, rounded.  An odd d's last pair is half
      *  written: it must hold 0. */
     void (*quantise)(const float *x, const float *mean, int d, float inverse,

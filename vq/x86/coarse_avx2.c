@@ -97,21 +97,26 @@ static float total(__m256 v)
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
 
-static void norms(const float *x, const float *mean, int d, float out[2])
+static void norms(const float *x, const float *mean, int d, float out[3])
 {
-    __m256 own = _mm256_setzero_ps(), reach = own;
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 own = _mm256_setzero_ps(), reach = own, sum = own;
     int j = 0;
     for (; j + 8 <= d; j += 8) {
         const __m256 v = _mm256_loadu_ps(x + j);
         const __m256 y = _mm256_sub_ps(v, _mm256_loadu_ps(mean + j));
         own = _mm256_add_ps(own, _mm256_mul_ps(y, y));
         reach = _mm256_add_ps(reach, _mm256_mul_ps(v, v));
+        sum = _mm256_add_ps(sum, _mm256_andnot_ps(sign, y));
     }
     out[0] = total(own);
     out[1] = total(reach);
+    out[2] = total(sum);
     for (; j < d; j++) {
-        out[0] += (x[j] - mean[j]) * (x[j] - mean[j]);
+        const float y = x[j] - mean[j];
+        out[0] += y * y;
         out[1] += x[j] * x[j];
+        out[2] += y < 0 ? -y : y;
     }
 }
 
