@@ -92,6 +92,30 @@ static void set_slots(tsri_bank *bank, int table)
     }
 }
 
+static void set_search(tsri_bank *bank, int table)
+{
+    tsri_rans_search *s = &bank->search[table];
+    const uint64_t *range = bank->range + bank->first[table];
+    const int size = tsri_bank_size(bank, table);
+    uint16_t start[33];
+
+    for (int i = 0; i <= 32; i++)
+        start[i] = (uint16_t)((i < size ? (uint32_t)range[i] & 0xffff
+                                        : 1u << bank->bits) - 1);
+    s->half = start[16];
+    for (int i = 0; i < 2; i++)
+        s->quarter[i] = start[16 * i + 8];
+    for (int i = 0; i < 8; i++) {
+        s->eighths[i] = start[8 * (i % 4) + 4];
+        s->sixteenths[i] = start[4 * i + 2];
+    }
+    for (int i = 0; i < 16; i++) {
+        s->even[i] = start[2 * i];
+        s->odd[i] = start[2 * i + 1];
+        s->next[i] = start[2 * i + 2];
+    }
+}
+
 static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size)
 {
     uint32_t *lut = bank->lut + ((size_t)table << bank->lut_bits);
@@ -108,6 +132,8 @@ static void set_table(tsri_bank *bank, int table, const uint16_t *freq, int size
             lut[entry] = bank->first[table] + (uint32_t)i;
     }
     bank->least[table] = cost(most, bank->bits);
+    if (size <= TSRI_SEARCH_MAX)
+        set_search(bank, table);
     if (tsri_bank_has_slots(bank, table))
         set_slots(bank, table);
 }
@@ -156,6 +182,7 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
     bank->least = tsri_alloc(ctx, tables, sizeof *bank->least);
     bank->sym = tsri_alloc(ctx, symbols, sizeof *bank->sym);
     bank->lut = tsri_alloc(ctx, tables << bank->lut_bits, sizeof *bank->lut);
+    bank->search = tsri_alloc(ctx, tables, sizeof *bank->search);
     if (bank->bits <= TSRI_SLOT_BITS && tables << bank->bits <= SLOT_ENTRIES) {
         bank->slot = tsri_calloc(ctx, tables << bank->bits, sizeof *bank->slot);
         if (!bank->slot)
@@ -168,7 +195,7 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
         bank->brief++;
     }
     return bank->first && bank->range && bank->cost && bank->least && bank->sym &&
-                   bank->lut
+                   bank->lut && bank->search
                ? TSR_OK : tsri_nomem(ctx);
 }
 
@@ -228,6 +255,7 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     tsri_free(ctx, bank->sym);
     tsri_free(ctx, bank->slot);
     tsri_free(ctx, bank->lut);
+    tsri_free(ctx, bank->search);
     tsri_free(ctx, bank);
     *out = NULL;
 }

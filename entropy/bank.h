@@ -27,9 +27,9 @@ typedef struct tsri_bank tsri_bank;
  *
  * Returns TSR_OK; TSR_E_CORRUPT a frequency of 0 or a wrong sum; TSR_E_ARG
  * bits or tables outside their limits; TSR_E_NOMEM.  Logs why.
- * Memory: 34 bytes a symbol, at most 64 KiB or 8 bytes a symbol more, and
- * where bits <= 12, 4 bytes for each of tables * 2^bits slots up to 4 MiB.
- * Cost: 10 us for a table of 256 symbols of 12 bits.
+ * Memory: 34 bytes a symbol, 160 a table, at most 64 KiB or 8 bytes a symbol
+ * more, and where bits <= 12, 4 bytes for each of tables * 2^bits slots up to
+ * 4 MiB.  Cost: 10 us for a table of 256 symbols of 12 bits.
  */
 tsr_error tsri_bank_open(tsri_bank **bank, tsr_context *ctx, int bits,
                          const uint16_t *freq, const uint16_t *sizes,

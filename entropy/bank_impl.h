@@ -22,6 +22,16 @@ typedef struct tsri_rans_sym {
  *  highest p bits. */
 enum { TSRI_BRIEF_SHIFT = 13, TSRI_BRIEF_INC = 17 };
 
+/** What a table of at most 32 symbols is searched with by vectors: the starts,
+ *  less 1 so that 2^15 fits, of the symbols that divide 32 places into 2, 4, 8
+ *  and 16 parts, and of the even ones, the odd ones and the even ones behind
+ *  those.  Behind the last symbol comes 2^p. */
+typedef struct tsri_rans_search {
+    _Alignas(16) uint16_t eighths[8];   /**< 4 of use */
+    uint16_t sixteenths[8], even[16], odd[16], next[16];
+    uint16_t half, quarter[2];
+} tsri_rans_search;
+
 /** A slot's symbol is found by looking up its highest lut_bits bits, which
  *  gives the symbol at the first slot of that stretch, and stepping on from
  *  there.  With lut_bits = bits no step is needed. */
@@ -37,12 +47,13 @@ struct tsri_bank {
     uint64_t *brief;    /**< per symbol: what `sym` has, briefly; the one before
                              the first and that after the last can be read.
                              NULL: bits > 12 */
+    tsri_rans_search *search;   /**< per table; of those of at most 32 symbols */
     uint32_t *slot;     /**< tables << bits: symbol << 24 | frequency << 12 |
                              slot - start; nothing of use in tables of other
                              than 2..256 symbols.  NULL: bits > 12, too big */
 };
 
-enum { TSRI_SLOT_BITS = 12 };
+enum { TSRI_SLOT_BITS = 12, TSRI_SEARCH_MAX = 32 };
 
 /** Symbols of a table; more than any table has if there is no such table. */
 static inline int tsri_bank_size(const tsri_bank *bank, int table)
@@ -87,6 +98,13 @@ size_t tsri_rans_slots8_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
  *  done of each. */
 size_t tsri_rans_slots8_pair_avx2(tsri_rans_dec *dec[2], const tsri_bank *bank,
                                   const tsri_rans_run8 runs[2]);
+
+/** The same for bytes of 32 lanes and tables of at most 32 symbols, of any
+ *  precision. */
+size_t tsri_rans_search8_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
+                              int table, uint8_t *sym, size_t n);
+size_t tsri_rans_search8_pair_avx2(tsri_rans_dec *dec[2], const tsri_bank *bank,
+                                   const tsri_rans_run8 runs[2]);
 
 /** The largest of n numbers (0 of none). */
 int tsri_rans_most_avx2(const uint16_t *cls, size_t n);

@@ -50,7 +50,8 @@ endif
 
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/rans_avx2.c entropy/x86/rans_enc_avx2.c \
-	entropy/x86/rans_enc8_avx2.c entropy/x86/rans_slots_avx2.c
+	entropy/x86/rans_enc8_avx2.c entropy/x86/rans_slots_avx2.c \
+	entropy/x86/rans_search_avx2.c
 else
 libtsrcore_la_SOURCES += entropy/x86/rans_none.c
 endif

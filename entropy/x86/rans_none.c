@@ -30,6 +30,20 @@ size_t tsri_rans_slots8_pair_avx2(tsri_rans_dec *dec[2], const tsri_bank *bank,
     return 0;
 }
 
+size_t tsri_rans_search8_avx2(tsri_rans_dec *dec, const tsri_bank *bank,
+                              int table, uint8_t *sym, size_t n)
+{
+    (void)dec, (void)bank, (void)table, (void)sym, (void)n;
+    return 0;
+}
+
+size_t tsri_rans_search8_pair_avx2(tsri_rans_dec *dec[2], const tsri_bank *bank,
+                                   const tsri_rans_run8 runs[2])
+{
+    (void)dec, (void)bank, (void)runs;
+    return 0;
+}
+
 int tsri_rans_most_avx2(const uint16_t *cls, size_t n)
 {
     (void)cls, (void)n;

@@ -8,50 +8,9 @@
  * segments are decoded in one loop where the caller has two. */
 #include "entropy/x86/lanes_avx2.h"
 
-/* Where a segment stands: 1 or 4 vectors of states and the sums of their
- * symbols, 16 bits each, in the order that packing two vectors gives. */
-typedef struct stream {
-    __m256i x[4], sum[2];
-    const uint8_t *word, *end;
-    const uint32_t *slots;
-    uint8_t *to;
-} stream;
-
 typedef struct constants {
     __m256i mask, bits;
 } constants;
-
-static inline __m256i pack_order(__m256i sum)
-{
-    return _mm256_permute4x64_epi64(sum, 0xd8);
-}
-
-static inline __attribute__((always_inline)) void
-load_stream(stream *s, const tsri_rans_dec *dec, const int vectors)
-{
-    s->word = dec->word;
-    s->end = dec->word_end;
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) {
-        s->x[v] = _mm256_loadu_si256((const __m256i *)(dec->state + 8 * v));
-        if (v % 2 == 0)
-            s->sum[v / 2] = pack_order(_mm256_loadu_si256(
-                (const __m256i *)(dec->sum + 8 * v)));
-    }
-}
-
-static inline __attribute__((always_inline)) void
-store_stream(const stream *s, tsri_rans_dec *dec, const int vectors)
-{
-    dec->word = s->word;
-#pragma GCC unroll 4
-    for (int v = 0; v < vectors; v++) {
-        _mm256_storeu_si256((__m256i *)(dec->state + 8 * v), s->x[v]);
-        if (v % 2 == 0)
-            _mm256_storeu_si256((__m256i *)(dec->sum + 8 * v),
-                                pack_order(s->sum[v / 2]));
-    }
-}
 
 /* The entries of four slots, 16 bits each. */
 static inline __m128i four_entries(const uint32_t *slots, uint64_t at)
@@ -66,7 +25,8 @@ static inline __m128i four_entries(const uint32_t *slots, uint64_t at)
 /* The entries of the states of two vectors (or of one).  Packed to 16 bits four
  * slots come out of a vector at once. */
 static inline __attribute__((always_inline)) void
-find_two(const stream *s, const constants *k, int v, int w, __m256i *entry)
+find_two(const tsri_rans_stream *s, const uint32_t *slots, const constants *k,
+         int v, int w, __m256i *entry)
 {
     const __m256i at = _mm256_packus_epi32(_mm256_and_si256(s->x[v], k->mask),
                                            _mm256_and_si256(s->x[w], k->mask));
@@ -74,17 +34,17 @@ find_two(const stream *s, const constants *k, int v, int w, __m256i *entry)
     const __m128i high = _mm256_extracti128_si256(at, 1);
 
     entry[v] = _mm256_set_m128i(
-        four_entries(s->slots, (uint64_t)_mm_cvtsi128_si64(high)),
-        four_entries(s->slots, (uint64_t)_mm_cvtsi128_si64(low)));
+        four_entries(slots, (uint64_t)_mm_cvtsi128_si64(high)),
+        four_entries(slots, (uint64_t)_mm_cvtsi128_si64(low)));
     if (w > v)
         entry[w] = _mm256_set_m128i(
-            four_entries(s->slots, (uint64_t)_mm_extract_epi64(high, 1)),
-            four_entries(s->slots, (uint64_t)_mm_extract_epi64(low, 1)));
+            four_entries(slots, (uint64_t)_mm_extract_epi64(high, 1)),
+            four_entries(slots, (uint64_t)_mm_extract_epi64(low, 1)));
 }
 
 /* Takes the symbols off eight states; leaves them where their entries were. */
 static inline __attribute__((always_inline)) void
-take(stream *s, const constants *k, int v, __m256i *entry)
+take(tsri_rans_stream *s, const constants *k, int v, __m256i *entry)
 {
     const __m256i low = _mm256_set1_epi32((1 << TSRI_SLOT_BITS) - 1);
     const __m256i e = entry[v];
@@ -98,47 +58,13 @@ take(stream *s, const constants *k, int v, __m256i *entry)
     entry[v] = _mm256_srli_epi32(e, 24);
 }
 
-static inline __attribute__((always_inline)) __m256i
-add_up(stream *s, int v, __m256i even, __m256i odd)
-{
-    const __m256i both = _mm256_packus_epi32(even, odd);
-
-    s->sum[v / 2] = _mm256_mullo_epi16(_mm256_add_epi16(s->sum[v / 2], both),
-        _mm256_set1_epi16((short)TSRI_RANS_FACTOR));
-    return both;
-}
-
-/* Writes a row of symbols of `width` bytes and adds them up. */
+/* Packs the symbols of a row and writes them. */
 static inline __attribute__((always_inline)) void
-put_row(stream *s, const __m256i *sym, const int vectors, const int width)
+put_row(tsri_rans_stream *s, const __m256i *sym, const int vectors, const int width)
 {
-    const __m256i a = add_up(s, 0, sym[0], sym[vectors > 1]);
-
-    if (vectors == 1) {
-        const __m128i eight = _mm256_castsi256_si128(pack_order(a));
-        if (width == 1)
-            _mm_storel_epi64((__m128i *)s->to, _mm_packus_epi16(eight, eight));
-        else
-            _mm_storeu_si128((__m128i *)s->to, eight);
-    } else {
-        const __m256i b = add_up(s, 2, sym[2], sym[3]);
-        if (width == 1) {
-            _mm256_storeu_si256((__m256i *)s->to, _mm256_permutevar8x32_epi32(
-                _mm256_packus_epi16(a, b),
-                _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
-        } else {
-            _mm256_storeu_si256((__m256i *)s->to, pack_order(a));
-            _mm256_storeu_si256((__m256i *)s->to + 1, pack_order(b));
-        }
-    }
-    s->to += 8 * vectors * width;
-}
-
-/* Rows that can be decoded without running out of words. */
-static inline __attribute__((always_inline)) bool
-has_words(const stream *s, const int vectors)
-{
-    return s->end - s->word >= 16 * vectors;
+    tsri_rans_put_row(s, _mm256_packus_epi32(sym[0], sym[vectors > 1]),
+                      vectors > 1 ? _mm256_packus_epi32(sym[2], sym[3]) : sym[0],
+                      vectors, width);
 }
 
 static inline __attribute__((always_inline)) size_t
@@ -148,21 +74,21 @@ rows(tsri_rans_dec *dec, const uint32_t *slots, int bits, void *sym, size_t n,
     const constants k = { _mm256_set1_epi32((1 << bits) - 1),
                           _mm256_set1_epi32(bits) };
     const size_t row = 8 * (size_t)vectors;
-    stream s = { .slots = slots, .to = sym };
+    tsri_rans_stream s = { .to = sym };
     __m256i out[4];
     size_t i = 0;
 
-    load_stream(&s, dec, vectors);
-    for (; n - i >= row && has_words(&s, vectors); i += row) {
-        find_two(&s, &k, 0, vectors > 1, out);
+    tsri_rans_load_stream(&s, dec, vectors);
+    for (; n - i >= row && tsri_rans_has_words(&s, vectors); i += row) {
+        find_two(&s, slots, &k, 0, vectors > 1, out);
         if (vectors > 1)
-            find_two(&s, &k, 2, 3, out);
+            find_two(&s, slots, &k, 2, 3, out);
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             take(&s, &k, v, out);
         put_row(&s, out, vectors, width);
     }
-    store_stream(&s, dec, vectors);
+    tsri_rans_store_stream(&s, dec, vectors);
     return i;
 }
 
@@ -206,18 +132,18 @@ two_rows(tsri_rans_dec *dec[2], const uint32_t *slots0, const uint32_t *slots1,
 {
     const constants k = { _mm256_set1_epi32((1 << bits) - 1),
                           _mm256_set1_epi32(bits) };
-    stream a = { .slots = slots0, .to = sym0 };
-    stream b = { .slots = slots1, .to = sym1 };
+    tsri_rans_stream a = { .to = sym0 };
+    tsri_rans_stream b = { .to = sym1 };
     __m256i out_a[4], out_b[4];
     size_t i = 0;
 
-    load_stream(&a, dec[0], 4);
-    load_stream(&b, dec[1], 4);
-    for (; n - i >= 32 && has_words(&a, 4) && has_words(&b, 4); i += 32) {
-        find_two(&a, &k, 0, 1, out_a);
-        find_two(&a, &k, 2, 3, out_a);
-        find_two(&b, &k, 0, 1, out_b);
-        find_two(&b, &k, 2, 3, out_b);
+    tsri_rans_load_stream(&a, dec[0], 4);
+    tsri_rans_load_stream(&b, dec[1], 4);
+    for (; n - i >= 32 && tsri_rans_has_words(&a, 4) && tsri_rans_has_words(&b, 4); i += 32) {
+        find_two(&a, slots0, &k, 0, 1, out_a);
+        find_two(&a, slots0, &k, 2, 3, out_a);
+        find_two(&b, slots1, &k, 0, 1, out_b);
+        find_two(&b, slots1, &k, 2, 3, out_b);
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++)
             take(&a, &k, v, out_a);
@@ -227,8 +153,8 @@ two_rows(tsri_rans_dec *dec[2], const uint32_t *slots0, const uint32_t *slots1,
         put_row(&a, out_a, 4, 1);
         put_row(&b, out_b, 4, 1);
     }
-    store_stream(&a, dec[0], 4);
-    store_stream(&b, dec[1], 4);
+    tsri_rans_store_stream(&a, dec[0], 4);
+    tsri_rans_store_stream(&b, dec[1], 4);
     return i;
 }
 
