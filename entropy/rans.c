@@ -252,7 +252,8 @@ static uint64_t total_cost(const tsri_rans_enc *enc, uint64_t enough)
     for (size_t i = 0; i < enc->nruns && cost < enough; i++) {
         const run *r = &enc->runs[i];
         cost += add_costs(r, place, enough - cost);
-        place += r->bytes ? 0 : r->n;
+        if (!r->bytes)
+            place += r->n;
     }
     return cost;
 }
@@ -297,7 +298,7 @@ static uint8_t *encode_bytes(const run *r, size_t n, int lanes, uint32_t *state,
 static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                        uint8_t *end)
 {
-    const uint32_t *place = enc->place + enc->nplaces;
+    const uint32_t *place = enc->nplaces ? enc->place + enc->nplaces : NULL;
     const size_t mask = (size_t)lanes - 1;
 
     for (size_t k = enc->nruns; k-- > 0;) {
@@ -307,7 +308,8 @@ static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                                             : NULL;
         const size_t rows = whole_rows(enc, r->n, lanes);
         if (r->table >= 0 && tsri_bank_size(r->bank, r->table) == 1) {
-            place -= r->bytes ? 0 : r->n; /* costs nothing */
+            if (!r->bytes) /* costs nothing */
+                place -= r->n;
             continue;
         }
         for (size_t i = r->n; i-- > rows;) {
@@ -364,7 +366,8 @@ static void start_states(const tsri_rans_enc *enc, uint32_t crc, int lanes,
     for (size_t k = 0; k < enc->nruns; k++) {
         const run *r = &enc->runs[k];
         add_sums(enc, r, place, lanes, sum);
-        place += r->bytes ? 0 : r->n;
+        if (!r->bytes)
+            place += r->n;
     }
     for (int i = 0; i < lanes; i++)
         state[i] = LOW | ((seed ^ sum[i]) & 0xffff);
