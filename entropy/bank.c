@@ -178,8 +178,8 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
 
     bank->first = tsri_alloc(ctx, tables + 1, sizeof *bank->first);
     bank->range = tsri_calloc(ctx, symbols + 1, sizeof *bank->range);
-    bank->cost = tsri_alloc(ctx, symbols, sizeof *bank->cost);
-    bank->least = tsri_alloc(ctx, tables, sizeof *bank->least);
+    bank->cost = tsri_alloc(ctx, symbols + tables, sizeof *bank->cost);
+    bank->least = bank->cost ? bank->cost + symbols : NULL;
     bank->sym = tsri_alloc(ctx, symbols, sizeof *bank->sym);
     bank->lut = tsri_alloc(ctx, tables << bank->lut_bits, sizeof *bank->lut);
     bank->search = tsri_alloc(ctx, tables, sizeof *bank->search);
@@ -194,8 +194,8 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
             return tsri_nomem(ctx);
         bank->brief++;
     }
-    return bank->first && bank->range && bank->cost && bank->least && bank->sym &&
-                   bank->lut && bank->search
+    return bank->first && bank->range && bank->cost && bank->sym && bank->lut &&
+                   bank->search
                ? TSR_OK : tsri_nomem(ctx);
 }
 
@@ -250,7 +250,6 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     tsri_free(ctx, bank->first);
     tsri_free(ctx, bank->range);
     tsri_free(ctx, bank->cost);
-    tsri_free(ctx, bank->least);
     tsri_free(ctx, bank->brief ? bank->brief - 1 : NULL);
     tsri_free(ctx, bank->sym);
     tsri_free(ctx, bank->slot);

@@ -42,7 +42,7 @@ struct tsri_bank {
                              and one of padding */
     uint32_t *lut;      /**< tables << lut_bits places in `range` */
     uint16_t *cost;     /**< per symbol, in 1/2048 bit */
-    uint16_t *least;    /**< per table: of the cheapest symbol */
+    uint16_t *least;    /**< behind cost, per table: of the cheapest symbol */
     tsri_rans_sym *sym;
     uint64_t *brief;    /**< per symbol: what `sym` has, briefly; the one before
                              the first and that after the last can be read.
