@@ -16,6 +16,8 @@ enum kind {
     WILD,           /* vectors with NaN, infinities, huge and tiny values */
     HIT,            /* vectors that are codewords */
     SCALES,         /* vectors from 1e-9 to 1e9 times as long */
+    OUTLIER,        /* one channel a hundred times as large */
+    HEAVY,          /* a few codewords and vectors very much longer */
     HUGE_WORDS,     /* codewords outside the pass's range */
     KINDS
 };
@@ -44,6 +46,10 @@ static void make_words(check_rng *rng, enum kind kind, float *words, int k,
 {
     for (int i = 0; i < k * d; i++)
         words[i] = value(rng, kind);
+    for (int i = 0; kind == OUTLIER && i < k; i++)
+        words[i * d + d / 2] *= 100;
+    for (int i = 0; kind == HEAVY && i < k * d; i++)
+        words[i] *= powf(2, (float)(i / d % 13));
     if (kind == SAME && k > 2)
         words[(k - 1) * d] = words[k / 2 * d] = 0.5f;
 }
@@ -62,6 +68,11 @@ static void make_vectors(check_rng *rng, enum kind kind, float *x, int n, int d,
                    (size_t)d * sizeof *row);
         if (kind == WILD && v % 3)
             row[check_below(rng, (uint32_t)d)] = wild[check_below(rng, 8)];
+        if (kind == OUTLIER)
+            row[d / 2] *= 100;
+        if (kind == HEAVY)
+            for (int j = 0; j < d; j++)
+                row[j] *= powf(2, (float)(v % 13));
         if (kind == SCALES)
             for (int j = 0; j < d; j++)
                 row[j] *= powf(10, (float)(v % 19) - 9);
