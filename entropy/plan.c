@@ -489,6 +489,18 @@ static tsr_error open_block(const job *j, tsri_rans_dec *dec, size_t tile, int g
                               start[1] - start[0], j->crc + (uint32_t)block);
 }
 
+/* A run takes its table's 16 KiB from memory bit by bit: they are sent for while
+ * the run before is decoded. */
+static void fetch_table(const tsri_bank *bank, int table)
+{
+    enum { LINE = 64 / sizeof *bank->slot };
+
+    if (tsri_bank_has_slots(bank, table))
+        for (size_t i = 0; i < (size_t)1 << bank->bits; i += LINE)
+            __builtin_prefetch(bank->slot + ((size_t)table << bank->bits) + i,
+                               0, 2);
+}
+
 /* Block g of a tile, and of the tile behind it where there is one: the tables
  * are the same. */
 static tsr_error decode_blocks(const job *j, size_t tile, int tiles, int g,
@@ -506,6 +518,8 @@ static tsr_error decode_blocks(const job *j, size_t tile, int tiles, int g,
     for (int r = plan->first_run[g]; r < plan->first_run[g + 1]; r++) {
         const tsri_plan_run *run = &plan->runs[r];
         tsri_rans_run8 runs[2];
+        if (r + 1 < plan->first_run[g + 1])
+            fetch_table(plan->bank, run[1].table);
         for (int i = 0; i < tiles; i++)
             runs[i] = (tsri_rans_run8){
                 run->table, rows[i] + (size_t)(run->first - first) * tokens[i],

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/check.h"
 #include <math.h>
+#include <stdatomic.h>
 #include "entropy/classes.h"
 #include "entropy/plan.h"
+#include "entropy/tables.h"
 
 enum { CHANNELS = 120, TOKENS = 500 };
 
@@ -234,6 +236,94 @@ static void test_refused(void **state)
     tsr_context_close(&ctx);
 }
 
+static atomic_int left, held; /* allocations that still succeed; that live */
+
+static void *poor_alloc(void *cookie, size_t size, size_t align)
+{
+    (void)cookie;
+    if (atomic_fetch_sub(&left, 1) < 1)
+        return NULL;
+    atomic_fetch_add(&held, 1);
+    /* Nothing may depend on what fresh memory holds. */
+    void *memory = aligned_alloc(align, (size + align - 1) / align * align);
+    return memory ? memset(memory, 0xa5, size) : NULL;
+}
+
+static void poor_free(void *cookie, void *memory)
+{
+    (void)cookie;
+    atomic_fetch_sub(&held, 1);
+    free(memory);
+}
+
+enum { SOME = 24 }; /* channels */
+
+/* All there is, from training to the matrix that came back. */
+static tsr_error everything(tsr_context *ctx, content *c, uint8_t *out,
+                            uint8_t *got)
+{
+    const uint32_t (*hist)[256] = (const uint32_t (*)[256])c->hist;
+    const tsri_bytes2d in = { c->value[0], TOKENS, CHANNELS, 1 };
+    const tsri_bytes2d back = { got, TOKENS, CHANNELS, 1 };
+    uint32_t sizes[20];
+    size_t size, used;
+    uint64_t sum;
+    tsri_bank *bank;
+    tsri_plan *plan = NULL;
+
+    TSR_TRY(tsri_classes_train(ctx, hist, SOME, 9, 12, &c->classes, c->cls,
+                               c->offset));
+    TSR_TRY(tsri_tables_write(12, c->classes.freq, c->classes.sizes,
+                              c->classes.tables, out, &size));
+    TSR_TRY(tsri_tables_read(&bank, ctx, out, size, &used));
+    tsr_error error = tsri_classes_choose(ctx, bank, hist, SOME, c->cls,
+                                          c->offset, &sum);
+    if (!error)
+        error = tsri_plan_open(&plan, ctx, bank, &(tsri_plan_shape){
+                                   SOME, 13, 64, c->cls, c->offset, 8 });
+    if (!error)
+        error = tsri_plan_encode(plan, ctx, &in, 5, out, sizes, &size);
+    if (!error)
+        error = tsri_plan_decode(plan, ctx, out, size, sizes, 5, &back);
+    tsri_plan_close(&plan, ctx);
+    tsri_bank_close(&bank, ctx);
+    return error;
+}
+
+/* At every single allocation there is an error, and nothing is lost. */
+static void test_no_memory(void **state)
+{
+    content *c = make(46);
+    uint8_t *out = malloc(3 * sizeof c->value), *got = malloc(sizeof c->value);
+    tsr_context_settings s;
+    tsr_context *ctx;
+    tsr_error error;
+    int failures = 0;
+    (void)state;
+    tsr_context_settings_init(&s);
+    s.allocator = (tsr_allocator){ NULL, poor_alloc, poor_free };
+    s.threads = 2;
+    left = 1 << 20;
+    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
+    const int before = held;
+    for (int n = 0;; n++) {
+        left = n;
+        error = everything(ctx, c, out, got);
+        assert_int_equal(held, before);
+        if (!error)
+            break;
+        assert_int_equal(error, TSR_E_NOMEM);
+        failures++;
+    }
+    assert_true(failures > 100);
+    for (int t = 0; t < TOKENS; t++)
+        assert_memory_equal(got + (size_t)t * CHANNELS, c->value[t], SOME);
+    tsr_context_close(&ctx);
+    free(out);
+    free(got);
+    free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_train),
         cmocka_unit_test(test_plan),
         cmocka_unit_test(test_choose),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
