@@ -3,6 +3,7 @@
  *
  *   cuda_vq              the test; skipped where there is no device
  *   cuda_vq small        few sizes, for checkers that slow a program down
+ *   cuda_vq tiny         five, for checkers that slow it down very much
  *   cuda_vq time N K D [PREFIX]
  *       milliseconds of a search, median of 25; with PREFIX, writes vectors,
  *       codewords and codes as raw little-endian to PREFIX.x, .c and .codes */
@@ -283,6 +284,17 @@ static void check_kinds(int small)
         }
 }
 
+/* Each kernel once. */
+static void check_tiny(void)
+{
+    static const sizes some[] = {
+        { 63, 300, 2 }, { 63, 300, 30 }, { 63, 300, 64 }, { 63, 300, 130 },
+        { 63, 300, 300 },
+    };
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        check(some[i], TIES, PLAIN);
+}
+
 /* More vectors than one turn takes. */
 static void check_turns(void)
 {
@@ -417,6 +429,8 @@ int main(int argc, char **argv)
     if (argc >= 5 && strcmp(argv[1], "time") == 0)
         time_one((sizes){ atoi(argv[2]), atoi(argv[3]), atoi(argv[4]) },
                  argc > 5 ? argv[5] : NULL);
+    else if (argc == 2 && strcmp(argv[1], "tiny") == 0)
+        check_tiny();
     else {
         check_sizes(small);
         check_kinds(small);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The sweep on compute capability 9.0 (built for sm_90a alone), for vectors of
- * chunks of 64 channels.  The tensor cores read both sides from shared memory,
- * where bulk copies put them; each of two warpgroups has 128 vectors and all 128
- * codewords of a tile.  The warpgroups take turns, so that one's scores are made
- * while the other's products are: a turn ends when all but the last products are
- * done, as those of two warpgroups at once would both end late.  Taking turns, one
- * is a tile behind, so the ring must hold that tile and what is filled ahead:
- * else there are no turns. */
+ * chunks of 64 channels.  Bulk copies bring codewords into shared memory, where
+ * the tensor cores read them; vectors stay in registers up to 128 channels, which
+ * leaves shared memory to the codewords (measured: a tenth faster).  Each of two
+ * warpgroups has 128 vectors and all 128 codewords of a tile, and goes at its own
+ * pace, so that one's scores are made while the other's products are. */
 #include "vq/cuda/nearest_common.cuh"
 
 enum {
@@ -20,7 +18,6 @@ enum {
 struct pipe {
     unsigned full, empty, rows, data, norms;
     int stages, stage_bytes;
-    bool turns;
 };
 
 struct feed { ring r; int tile, chunk, last; };
@@ -72,41 +69,80 @@ static __device__ unsigned long long describe(unsigned address)
 
 #define FOUR(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define SIXTEEN(i) FOUR(i), FOUR(i + 4), FOUR(i + 8), FOUR(i + 12)
+#define SUMS SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), SIXTEEN(48)
+#define MULTIPLY \
+    "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {" \
+    "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+    "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, " \
+    "%30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, " \
+    "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, " \
+    "%58, %59, %60, %61, %62, %63}, "
 
 /* d = a b (+ d): 64 rows by 128 rows, 16 channels. */
 static __device__ void multiply(float *d, unsigned long long a,
                                 unsigned long long b, int add)
 {
-    asm volatile(
-        "{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {"
-        "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, "
-        "%30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, "
-        "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, "
-        "%58, %59, %60, %61, %62, %63}, %64, %65, p, 1, 1, 0, 0; }"
-        : SIXTEEN(0), SIXTEEN(16), SIXTEEN(32), SIXTEEN(48)
-        : "l"(a), "l"(b), "r"(add));
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %66, 0;\n"
+                 MULTIPLY "%64, %65, p, 1, 1, 0, 0; }"
+                 : SUMS : "l"(a), "l"(b), "r"(add));
 }
 
-/* Starts the products of one chunk, 128 vectors of this warpgroup, in halves. */
-static __device__ void start_chunk(float (*d)[64], unsigned a, unsigned b, bool add)
+static __device__ void multiply_kept(float *d, const unsigned *a,
+                                     unsigned long long b, int add)
+{
+    asm volatile("{ .reg .pred p; setp.ne.b32 p, %69, 0;\n"
+                 MULTIPLY "{%64, %65, %66, %67}, %68, p, 1, 1, 0; }"
+                 : SUMS
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
+
+/* Where the vectors of a warpgroup are: KEPT chunks in registers, as a lane
+ * holds them, or all in shared memory. */
+template <int KEPT>
+struct vectors { unsigned v[2][KEPT ? KEPT * 4 : 1][4]; };
+
+template <int KEPT>
+static __device__ void load_vectors(vectors<KEPT> &a, unsigned rows)
+{
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int row = warp / 4 * 128 + warp % 4 * 16 + lane % 16;
+
+#pragma unroll
+    for (int m = 0; m < 2; m++)
+#pragma unroll
+        for (int k = 0; k < KEPT * 4; k++) {
+            unsigned *r = a.v[m][k];
+            asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 "
+                         "{%0,%1,%2,%3}, [%4];"
+                         : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                         : "r"(rows + k / 4 * A_BYTES +
+                               16 * swizzle(row + 64 * m, k % 4 * 2 + lane / 16, 8)));
+        }
+}
+
+/* Starts the products of one chunk: 128 vectors of this warpgroup, from registers
+ * (chunk Q) or from address a. */
+template <int KEPT, int Q>
+static __device__ void start_chunk(float (*d)[64], const vectors<KEPT> &kept_a,
+                                   unsigned a, unsigned b, bool add)
 {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
+    for (int k = 0; k < 4; k++)
 #pragma unroll
         for (int m = 0; m < 2; m++)
-            multiply(d[m], describe(a + m * 64 * CHUNK + 32 * k),
-                     describe(b + 32 * k), add || k);
-        if (k % 2)
-            asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-    }
+            if (KEPT)
+                multiply_kept(d[m], kept_a.v[m][Q * 4 + k], describe(b + 32 * k),
+                              add || k);
+            else
+                multiply(d[m], describe(a + m * 64 * CHUNK + 32 * k),
+                         describe(b + 32 * k), add || k);
+    asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
 
-/* Until no more than LEFT halves of chunks are being multiplied. */
+/* Until no more than LEFT chunks are being multiplied. */
 template <int LEFT>
-static __device__ void wait_halves(void)
+static __device__ void wait_chunks(void)
 {
     asm volatile("wgmma.wait_group.sync.aligned %0;" :: "n"(LEFT) : "memory");
 }
@@ -130,49 +166,52 @@ static __device__ void lower_scores(float *least, const float (*d)[64],
     }
 }
 
-/* Warpgroup `g` may multiply; and then the other one. */
-static __device__ void turn_wait(int g)
+/* One chunk of a tile: starts its products, and frees the stage of the chunk
+ * before, whose products are then done. */
+template <int KEPT, int Q, bool STREAM>
+static __device__ void use_chunk(float (*d)[64], const vectors<KEPT> &kept_a, int q,
+                                 ring &r, ring &before, feed &f, const pipe &p,
+                                 const shape &s, const book &b,
+                                 const unsigned char *rows)
 {
-    asm volatile("bar.sync %0, 256;" :: "r"(g + 1) : "memory");
-}
+    const unsigned at = p.data + r.at * p.stage_bytes;
+    const unsigned a = (STREAM ? at + B_BYTES : p.rows + q * A_BYTES) +
+                       threadIdx.x / 128 * 128 * CHUNK;
 
-static __device__ void turn_pass(int g)
-{
-    asm volatile("bar.arrive %0, 256;" :: "r"(2 - g) : "memory");
+    if (threadIdx.x == 0)
+        fill_stage<STREAM>(f, p, s, b, rows);
+    __syncwarp();
+    barrier_wait(p.full + 8 * r.at, r.parity);
+    start_chunk<KEPT, Q>(d, kept_a, a, at, q > 0);
+    if (q) {
+        wait_chunks<1>();
+        if (threadIdx.x % 32 == 0)
+            barrier_arrive(p.empty + 8 * before.at);
+    }
+    before = r;
+    advance(r, p.stages);
 }
 
 /* The scores of one tile into the lowest ones of its two groups. */
-template <bool STREAM>
-static __device__ void use_tile(float *least, float (*d)[64], ring &r, feed &f,
+template <int KEPT, bool STREAM>
+static __device__ void use_tile(float *least, float (*d)[64],
+                                const vectors<KEPT> &kept_a, ring &r, feed &f,
                                 const pipe &p, const shape &s, const book &b,
                                 const unsigned char *rows, const float *scale,
                                 const unsigned char *norms)
 {
-    const int lane = threadIdx.x % 32, g = threadIdx.x / 128;
+    const int lane = threadIdx.x % 32;
     ring before = r;
 
-    if (p.turns)
-        turn_wait(g);
-    for (int q = 0; q < s.chunks; q++) {
-        const unsigned at = p.data + r.at * p.stage_bytes;
-        if (threadIdx.x == 0)
-            fill_stage<STREAM>(f, p, s, b, rows);
-        __syncwarp();
-        barrier_wait(p.full + 8 * r.at, r.parity);
-        start_chunk(d, (STREAM ? at + B_BYTES : p.rows + q * A_BYTES) +
-                    g * 128 * CHUNK, at, q > 0);
-        if (q) {
-            wait_halves<2>();
-            if (lane == 0)
-                barrier_arrive(p.empty + 8 * before.at);
-        }
-        before = r;
-        advance(r, p.stages);
-    }
-    wait_halves<1>();
-    if (p.turns)
-        turn_pass(g);
-    wait_halves<0>();
+    if (KEPT) {
+        use_chunk<KEPT, 0, STREAM>(d, kept_a, 0, r, before, f, p, s, b, rows);
+        if (KEPT > 1)
+            use_chunk<KEPT, KEPT - 1, STREAM>(d, kept_a, 1, r, before, f, p, s, b,
+                                              rows);
+    } else
+        for (int q = 0; q < s.chunks; q++)
+            use_chunk<KEPT, 0, STREAM>(d, kept_a, q, r, before, f, p, s, b, rows);
+    wait_chunks<0>();
     lower_scores(least, d, (const float *)(norms + before.at * NORM_BYTES) +
                  2 * (lane % 4), scale);
     __syncwarp();
@@ -180,7 +219,7 @@ static __device__ void use_tile(float *least, float (*d)[64], ring &r, feed &f,
         barrier_arrive(p.empty + 8 * before.at);
 }
 
-template <bool STREAM>
+template <int KEPT, bool STREAM>
 static __device__ void sweep_pairs(const shape &s, const book &b, const work &w,
                                    int npad, const pipe &p,
                                    const unsigned char *rows, int first, int last,
@@ -194,7 +233,10 @@ static __device__ void sweep_pairs(const shape &s, const book &b, const work &w,
     float scale[4];
     feed f = { { 0, 0 }, first * s.span, 0, last * s.span };
     ring r = { 0, 0 };
+    vectors<KEPT> kept_a;
     float d[2][64];
+
+    load_vectors<KEPT>(kept_a, p.rows);
 
 #pragma unroll
     for (int i = 0; i < 4; i++)
@@ -203,8 +245,6 @@ static __device__ void sweep_pairs(const shape &s, const book &b, const work &w,
         for (int i = 0; i < p.stages / 2; i++)
             fill_stage<STREAM>(f, p, s, b, rows);
     __syncwarp();
-    if (p.turns && warp / 4)
-        turn_pass(1);
     for (int pair = first; pair < last; pair++) {
         const int group = 2 * pair + t / 2;
         const int4 most = b.group[group];
@@ -213,17 +253,15 @@ static __device__ void sweep_pairs(const shape &s, const book &b, const work &w,
         for (int i = 0; i < 8; i++)
             least[i] = CUDART_INF_F;
         for (int tile = 0; tile < s.span; tile++)
-            use_tile<STREAM>(least, d, r, f, p, s, b, rows, scale, norms);
+            use_tile<KEPT, STREAM>(least, d, kept_a, r, f, p, s, b, rows, scale, norms);
         end_group(k, least, most, (size_t)group * npad, false, t);
     }
-    if (p.turns && warp / 4 == 0)
-        turn_wait(0);           /* the last pass of the other warpgroup */
     for (int i = 0; i < 2; i++)
         atomicMin(w.upper + mine0 + 8 * i, ordered(k.upper[i]));
 }
 
 /* Block (x, y): ROWS vectors by part y of the pairs of groups. */
-template <bool STREAM>
+template <int KEPT, bool STREAM>
 static __global__ void __launch_bounds__(THREADS, 1)
 sweep90(shape s, book b, work w, int npad, int stages)
 {
@@ -237,7 +275,7 @@ sweep90(shape s, book b, work w, int npad, int stages)
     const unsigned own = shared_address(memory), start = (own + 1023) / 1024 * 1024;
     const unsigned data = start + 1024 + kept, norms = data + stages * stage_bytes;
     const pipe p = { start, start + 8 * MAX_STAGES, start + 1024, data, norms,
-                     stages, stage_bytes, s.chunks <= stages - stages / 2 };
+                     stages, stage_bytes };
     const unsigned ready = start + 16 * MAX_STAGES;
 
     if (threadIdx.x == 0) {
@@ -255,11 +293,11 @@ sweep90(shape s, book b, work w, int npad, int stages)
     __syncthreads();
     if (kept)
         barrier_wait(ready, 0);
-    sweep_pairs<STREAM>(s, b, w, npad, p, rows, first, last,
+    sweep_pairs<KEPT, STREAM>(s, b, w, npad, p, rows, first, last,
                         memory + (norms - own));
 }
 
-template <bool STREAM>
+template <int KEPT, bool STREAM>
 static cudaError_t launch(const shape &s, const book &b, const work &w, int npad,
                           int sms, int shared, cudaStream_t stream)
 {
@@ -270,19 +308,23 @@ static cudaError_t launch(const shape &s, const book &b, const work &w, int npad
     const int bytes = fixed + stages * stage;
     const dim3 grid(npad / ROWS, parts(npad / ROWS, s.pairs, sms));
     const cudaError_t error =
-        cudaFuncSetAttribute(sweep90<STREAM>,
+        cudaFuncSetAttribute(sweep90<KEPT, STREAM>,
                              cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 
     if (error != cudaSuccess)
         return error;
-    sweep90<STREAM><<<grid, THREADS, bytes, stream>>>(s, b, w, npad, stages);
+    sweep90<KEPT, STREAM><<<grid, THREADS, bytes, stream>>>(s, b, w, npad, stages);
     return cudaGetLastError();
 }
 
 cudaError_t tsri_launch_sweep90(const shape &s, const book &b, const work &w,
                                 int npad, int sms, int shared, cudaStream_t stream)
 {
+    if (s.chunks == 1)
+        return launch<1, false>(s, b, w, npad, sms, shared, stream);
+    if (s.chunks == 2)
+        return launch<2, false>(s, b, w, npad, sms, shared, stream);
     if (2048 + s.chunks * A_BYTES + 4 * (B_BYTES + NORM_BYTES) <= shared)
-        return launch<false>(s, b, w, npad, sms, shared, stream);
-    return launch<true>(s, b, w, npad, sms, shared, stream);
+        return launch<0, false>(s, b, w, npad, sms, shared, stream);
+    return launch<0, true>(s, b, w, npad, sms, shared, stream);
 }
