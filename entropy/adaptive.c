@@ -257,20 +257,24 @@ void tsri_adapt_enc_reset(tsri_adapt_enc *enc)
     enc->nbits = 0;
 }
 
-static bool symbols_fit(const tsri_adapt_set *set, const uint8_t *sym, size_t n)
+static bool symbols_fit(const tsri_adapt_enc *enc, int set, const uint8_t *sym,
+                        size_t n)
 {
-    uint8_t most = 0;
+    int most = 0;
 
-    for (size_t i = 0; i < n; i++)
-        most = sym[i] > most ? sym[i] : most;
-    return most < set->shape.symbols;
+    if (enc->avx2)
+        most = tsri_rans_most8_avx2(sym, n);
+    else
+        for (size_t i = 0; i < n; i++)
+            most = tsri_max(most, sym[i]);
+    return most < enc->sets.set[set].shape.symbols;
 }
 
 tsr_error tsri_adapt_put(tsri_adapt_enc *enc, int set, const uint16_t *context,
                          const uint8_t *sym, size_t n)
 {
     if (!contexts_fit(&enc->sets, set, context, n, enc->avx2) ||
-        !symbols_fit(&enc->sets.set[set], sym, n))
+        !symbols_fit(enc, set, sym, n))
         return TSR_E_ARG;
     if (!n)
         return TSR_OK;

@@ -16,10 +16,13 @@
  *
  * Nothing here logs: coders may run on workers.
  *
- * Cost of a decoder's row of 32, AVX2, micro-operations a symbol of four bits:
- * move the slot to all 16 places of a vector 2, compare with the model 1, mask
- * and count 2, fetch start and end 2, symbol out 1, count it 1 (one context) or
- * 6 (a context each); with the states' 2.5 that is 11 or 17.
+ * Cost of a decoder's row of 32, AVX2, micro-operations a symbol of four bits.
+ * One model for all lanes (no contexts, alphabets of 16 or the high bits of
+ * larger ones): compare with its 15 bounds 2, start and end 0.5, count 2, states
+ * 3.  A model each: slot to all places of a vector 1, compare 1, number of those
+ * below 2, start and end 2, symbol out 1, count 3 (contexts: 5), states 3.
+ * Contexts that stay the same for whole rows are slower than mixed ones, since
+ * counting then waits for itself.
  *
  * Source: rANS as in rans.h; adaptive counts with halving: Moffat, Neal and
  * Witten, "Arithmetic coding revisited", ACM TOIS 16(3), 1998. */

@@ -6,7 +6,7 @@
 
 enum {
     TSRI_ADAPT_BITS = 15,   /* precision of all models */
-    TSRI_ADAPT_MAX_WAIT = 128
+    TSRI_ADAPT_MAX_WAIT = 256
 };
 
 /** A model of at most 16 symbols, in two cache lines.  Symbol s has the slots

@@ -85,3 +85,12 @@ check_PROGRAMS += tests/cuda_entropy
 tests_cuda_entropy_LDADD = libtsrcore.la
 check_PROGRAMS += tests/cuda_vq
 tests_cuda_vq_LDADD = libtsrcore.la
+
+# Models that learn, read by Python; and how fast (make tests/adaptive_speed).
+EXTRA_PROGRAMS += tests/adaptive_tool tests/adaptive_speed
+CLEANFILES += tests/adaptive_tool$(EXEEXT) tests/adaptive_speed$(EXEEXT)
+tests_adaptive_tool_LDADD = libtsrcore.la
+tests_adaptive_speed_LDADD = libtsrcore.la
+tests/test_adaptive_python.log: tests/adaptive_tool$(EXEEXT)
+check_SCRIPTS += tests/test_adaptive_python.sh
+EXTRA_DIST += tests/test_adaptive_python.sh tests/adaptive_reader.py

@@ -37,7 +37,7 @@ static void ref_renew(ref_model *m)
         assert_true(m->freq[i] >= 1 && up[i] > up[i + 1]);
     }
     m->left = (int)m->above[0] / 16;
-    m->left = m->left < 1 ? 1 : m->left > 128 ? 128 : m->left;
+    m->left = m->left < 1 ? 1 : m->left > 256 ? 256 : m->left;
 }
 
 static void ref_start(ref_model *m, int symbols, int memory)

@@ -122,7 +122,7 @@ static void test_limits(void **state)
 {
     static const uint32_t limits[] = { 0, 1, 2, 3, 0x7ffffffe, 0x7fffffff,
                                        0x80000000, 0xfffffffe };
-    step s[400];
+    step s[400] = { { 0 } };
     uint8_t out[ROOM];
     tsr_error error;
     (void)state;

@@ -2,14 +2,17 @@
 /* Adaptive models, rows of 8 or 32 lanes.  A symbol is found by comparing its
  * slot with all 16 numbers of its model: the result, in which the places up to
  * the symbol are -1, is also what counting subtracts from `above`. */
+#include <stddef.h>
 #include <string.h>
 #include "entropy/adaptive_impl.h"
 #include "entropy/x86/lanes_avx2.h"
 
 enum {
     SLOTS = 1 << TSRI_ADAPT_BITS,
-    MODEL = sizeof(tsri_adapt_model)
+    MODEL = sizeof(tsri_adapt_model),
+    HIGH_SHIFT = 6          /* 2 s + 2 to (s + 1) * MODEL */
 };
+_Static_assert(MODEL == 2 << HIGH_SHIFT, "a low model's place is a shift");
 
 static inline __m256i load256(const void *p)
 {
@@ -70,13 +73,84 @@ static __attribute__((noinline)) void renew(tsri_adapt_model *m, __m256i more)
     m->left = (int16_t)tsri_clamp((int)all / 16, 1, TSRI_ADAPT_MAX_WAIT);
 }
 
+/* A model that all lanes share: each of last[1..15] in all places of a vector;
+ * and the low and high bytes of last[0..15] and of last[1..16]. */
+typedef struct spread {
+    __m256i last[15], ends[4];
+} spread;
+
+static inline __m256i twice128(const void *p)
+{
+    return _mm256_broadcastsi128_si256(_mm_loadu_si128(p));
+}
+
+/* The low bytes (0) or high bytes (1) of 16 numbers, in both halves. */
+static inline __m256i bytes_of(const int16_t *p, int high)
+{
+    const __m256i which = _mm256_add_epi8(_mm256_set1_epi8((char)high),
+        _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, -128, -128, -128, -128,
+                         -128, -128, -128, -128, 0, 2, 4, 6, 8, 10, 12, 14,
+                         -128, -128, -128, -128, -128, -128, -128, -128));
+    return _mm256_unpacklo_epi64(
+        _mm256_shuffle_epi8(twice128(p), which),
+        _mm256_shuffle_epi8(twice128(p + 8), which));
+}
+
+static void spread_out(spread *to, const tsri_adapt_model *m)
+{
+#pragma GCC unroll 15
+    for (int i = 0; i < 15; i++)
+        to->last[i] = _mm256_set1_epi16(m->last[i + 1]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        to->ends[i] = bytes_of(m->last + i / 2, i % 2);
+}
+
+/* last[s] and last[s + 1] of 32 symbols, whose bytes come as _mm256_packus makes
+ * them of four vectors. */
+static inline __attribute__((always_inline)) void
+look_up(const spread *one, __m256i s, __m256i *ends)
+{
+    const __m256i a0 = _mm256_shuffle_epi8(one->ends[0], s);
+    const __m256i a1 = _mm256_shuffle_epi8(one->ends[1], s);
+    const __m256i b0 = _mm256_shuffle_epi8(one->ends[2], s);
+    const __m256i b1 = _mm256_shuffle_epi8(one->ends[3], s);
+    const __m256i a01 = _mm256_unpacklo_epi8(a0, a1);
+    const __m256i a23 = _mm256_unpackhi_epi8(a0, a1);
+    const __m256i b01 = _mm256_unpacklo_epi8(b0, b1);
+    const __m256i b23 = _mm256_unpackhi_epi8(b0, b1);
+
+    ends[0] = _mm256_unpacklo_epi16(a01, b01);
+    ends[1] = _mm256_unpackhi_epi16(a01, b01);
+    ends[2] = _mm256_unpacklo_epi16(a23, b23);
+    ends[3] = _mm256_unpackhi_epi16(a23, b23);
+}
+
+/* How many of 8 or 32 symbols are >= i. */
+static inline __attribute__((always_inline)) __m256i
+above_of(__m256i sym, const int vectors)
+{
+    _Alignas(32) uint16_t above[16] = { (uint16_t)(8 * vectors) };
+
+#pragma GCC unroll 15
+    for (int i = 1; i < 16; i++) {
+        const unsigned set = (unsigned)_mm256_movemask_epi8(
+            _mm256_cmpgt_epi8(sym, _mm256_set1_epi8((char)(i - 1))));
+        above[i] = (uint16_t)__builtin_popcount(vectors == 4 ? set : set & 0xff);
+    }
+    return load256(above);
+}
+
 /* What a row of symbols needs: one model for all, whose new symbols >= i are
  * `above`, or the model of each, in bytes from `model`. */
 typedef struct row_models {
     tsri_adapt_model *model;
     const uint32_t *place;      /* of the contexts' models, or NULL: all 0 */
-    const uint8_t *twice;       /* 2 s + 2 of the high four bits, or NULL */
+    const uint16_t *high;       /* of the models of the low four bits, from that
+                                   of the high ones, or NULL */
+    int shift;                  /* what is found is written times 2^shift */
     __m256i *above;             /* of one model */
+    spread *one;                /* that model */
     int16_t *left;              /* of the 16 models of one context's low bits */
     tsri_adapt_model **old;     /* to be renewed, maybe twice */
     int n_old;
@@ -84,45 +158,45 @@ typedef struct row_models {
 
 static inline bool one_model(const row_models *r)
 {
-    return !r->place && !r->twice;
+    return !r->place && !r->high;
 }
 
-static inline __attribute__((always_inline)) tsri_adapt_model *
-model_of(const row_models *r, int lane)
+/* A lane's model; beyond: what is in bytes from there. */
+static inline __attribute__((always_inline)) char *
+model_of(const row_models *r, int lane, size_t beyond)
 {
-    char *m = (char *)r->model;
-
-    if (r->place)
-        m += r->place[lane];
-    if (r->twice)
-        m += (size_t)r->twice[lane] * (MODEL / 2);
-    return (tsri_adapt_model *)(void *)m;
+    return (char *)r->model + (r->place ? r->place[lane] : 0) + beyond;
 }
 
-/* Counts a symbol: `larger` is -1 in the places up to it. */
+static inline void count(char *model, size_t symbol)
+{
+    ++*(uint16_t *)(void *)(model + offsetof(tsri_adapt_model, fresh) + symbol);
+}
+
+/* Counts one of the symbols of several contexts; symbol: 2 s. */
 static inline __attribute__((always_inline)) void
-count(row_models *r, tsri_adapt_model *m, size_t twice, __m256i larger)
+count_of(row_models *r, char *model, size_t symbol)
 {
-    if (one_model(r)) {
-        *r->above = _mm256_sub_epi16(*r->above, larger);
-        __asm__("" : "+x"(*r->above)); /* now: else 32 of them wait in memory */
-        return;
-    }
-    ++*(uint16_t *)(void *)((char *)m->fresh - 2 + twice);
-    if (r->place && --m->left <= 0)
+    tsri_adapt_model *m = (tsri_adapt_model *)(void *)model;
+
+    count(model, symbol);
+    if (--m->left <= 0)
         r->old[r->n_old++] = m;
 }
 
-/* What follows a row; above: of the row's symbols, or of their high bits. */
+/* What follows a row; above: of the row's symbols, or of their high bits, where
+ * one model is shared. */
 static inline __attribute__((always_inline)) void
 learn(row_models *r, __m256i above)
 {
     const __m256i zero = _mm256_setzero_si256();
 
     if (one_model(r)) {
+        *r->above = _mm256_add_epi16(*r->above, above);
         r->model->left = (int16_t)(r->model->left - _mm256_extract_epi16(above, 0));
         if (r->model->left <= 0) {
             renew(r->model, *r->above);
+            spread_out(r->one, r->model);
             *r->above = zero;
         }
     } else if (!r->place) {
@@ -150,7 +224,10 @@ learn(row_models *r, __m256i above)
 static inline void begin(const row_models *r, const uint16_t *context,
                          int halves)
 {
-    for (int i = 0; i < 16 && !context && halves == 2; i++)
+    if (context)
+        return;
+    spread_out(r->one, r->model);
+    for (int i = 0; i < 16 && halves == 2; i++)
         r->left[i] = r->model[1 + i].left;
 }
 
@@ -171,24 +248,25 @@ typedef struct lanes {
     const uint8_t *word;
 } lanes;
 
-/* Finds a lane's symbol and counts it.  Returns last[s] and last[s + 1];
- * *twice = 2 s + 2. */
+/* Finds a lane's symbol.  Returns last[s] and last[s + 1]; out[lane] = 2 s + 2,
+ * more by high[lane] if there is one, shifted. */
 static inline __attribute__((always_inline)) __m128i
-find(row_models *r, int lane, __m256i slot, uint8_t *twice)
+find(row_models *r, int lane, __m256i slot, uint16_t *out)
 {
-    tsri_adapt_model *m = model_of(r, lane);
-    const __m256i larger = _mm256_cmpgt_epi16(slot, load256(m->last));
-    const size_t n = (size_t)__builtin_popcountll(
-        (unsigned)_mm256_movemask_epi8(larger));
+    const size_t high = r->high ? r->high[lane] : 0;
+    char *model = model_of(r, lane, high);
+    const size_t n = (size_t)__builtin_popcountll((unsigned)_mm256_movemask_epi8(
+        _mm256_cmpgt_epi16(slot, load256(model))));
 
-    twice[lane] = (uint8_t)n;
-    count(r, m, n, larger);
-    return _mm_loadu_si32((const char *)m->last - 2 + n);
+    out[lane] = (uint16_t)((high + n) << r->shift);
+    if (r->place)
+        count_of(r, model, n - 2);
+    return _mm_loadu_si32(model_of(r, lane, high + n) - 2);
 }
 
 /* The same of four, whose slots are in both halves of a vector. */
 static inline __attribute__((always_inline)) __m128i
-find4(row_models *r, int lane, __m256i slot, uint8_t *twice)
+find4(row_models *r, int lane, __m256i slot, uint16_t *out)
 {
     const __m256i first = _mm256_set1_epi16(0x0100);
     const __m256i next = _mm256_set1_epi16(0x0404);
@@ -197,11 +275,21 @@ find4(row_models *r, int lane, __m256i slot, uint8_t *twice)
 
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        ends[i] = find(r, lane + i, _mm256_shuffle_epi8(slot, which), twice);
+        ends[i] = find(r, lane + i, _mm256_shuffle_epi8(slot, which), out);
         which = _mm256_add_epi8(which, next);
     }
     return _mm_unpacklo_epi64(_mm_unpacklo_epi32(ends[0], ends[1]),
                               _mm_unpacklo_epi32(ends[2], ends[3]));
+}
+
+static inline __attribute__((always_inline)) __m256i
+find8(row_models *r, int lane, __m256i slot, uint16_t *out)
+{
+    const __m128i low = find4(
+        r, lane, _mm256_permute2x128_si256(slot, slot, 0x00), out);
+    const __m128i high = find4(
+        r, lane + 4, _mm256_permute2x128_si256(slot, slot, 0x11), out);
+    return _mm256_set_m128i(high, low);
 }
 
 /* Takes a symbol off each of eight states. */
@@ -216,21 +304,66 @@ static inline __m256i take(__m256i x, __m256i slot, __m256i ends)
         freq, _mm256_srli_epi32(x, TSRI_ADAPT_BITS)));
 }
 
+/* Writes 16 or 8 bytes as 16-bit numbers, shifted. */
 static inline __attribute__((always_inline)) void
-take_row(lanes *l, row_models *r, uint8_t *twice, const int vectors)
+put_words(uint16_t *out, __m128i bytes, int shift, const int vectors)
+{
+    const __m256i words = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), shift);
+
+    if (vectors == 4)
+        _mm256_storeu_si256((__m256i *)out, words);
+    else
+        _mm_storeu_si128((__m128i *)out, _mm256_castsi256_si128(words));
+}
+
+/* The same of a row's slots by the model they share; returns its `above`. */
+static inline __attribute__((always_inline)) __m256i
+find_shared(const row_models *r, const __m256i *slot, __m256i *ends,
+            uint16_t *out, const int vectors)
+{
+    const spread *one = r->one;
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i slot01 = _mm256_packus_epi32(slot[0], slot[vectors / 4]);
+    const __m256i slot23 = vectors == 1 ? slot01
+                                        : _mm256_packus_epi32(slot[2], slot[3]);
+    __m256i s01 = _mm256_setzero_si256(), s23 = s01;
+
+#pragma GCC unroll 15
+    for (int i = 0; i < 15; i++) {
+        s01 = _mm256_sub_epi16(s01, _mm256_cmpgt_epi16(slot01, one->last[i]));
+        s23 = _mm256_sub_epi16(s23, _mm256_cmpgt_epi16(slot23, one->last[i]));
+    }
+    const __m256i packed = _mm256_packus_epi16(s01, s23);
+    const __m256i sym = _mm256_permutevar8x32_epi32(packed, order);
+    const __m256i two = _mm256_add_epi8(_mm256_add_epi8(sym, sym),
+                                        _mm256_set1_epi8(2));
+    look_up(one, packed, ends);
+    put_words(out, _mm256_castsi256_si128(two), r->shift, vectors);
+    if (vectors == 4)
+        put_words(out + 16, _mm256_extracti128_si256(two, 1), r->shift,
+                  vectors);
+    return above_of(sym, vectors);
+}
+
+/* Takes a row off the states; returns its `above` if its lanes share a model. */
+static inline __attribute__((always_inline)) __m256i
+take_row(lanes *l, row_models *r, uint16_t *out, const int vectors)
 {
     const __m256i mask = _mm256_set1_epi32(SLOTS - 1);
+    __m256i above = _mm256_setzero_si256(), slot[4], ends[4];
 
 #pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++)
+        slot[v] = _mm256_and_si256(l->x[v], mask);
+    if (one_model(r))
+        above = find_shared(r, slot, ends, out, vectors);
+#pragma GCC unroll 4
     for (int v = 0; v < vectors; v++) {
-        const __m256i slot = _mm256_and_si256(l->x[v], mask);
-        const __m128i low = find4(
-            r, 8 * v, _mm256_permute2x128_si256(slot, slot, 0x00), twice);
-        const __m128i high = find4(
-            r, 8 * v + 4, _mm256_permute2x128_si256(slot, slot, 0x11), twice);
-        l->x[v] = tsri_rans_refill(
-            take(l->x[v], slot, _mm256_set_m128i(high, low)), &l->word);
+        if (!one_model(r))
+            ends[v] = find8(r, 8 * v, slot[v], out);
+        l->x[v] = tsri_rans_refill(take(l->x[v], slot[v], ends[v]), &l->word);
     }
+    return above;
 }
 
 /* Adds up a row of symbols, a byte each. */
@@ -262,19 +395,48 @@ find_places(const uint16_t *context, int models, uint32_t *place,
             _mm_loadu_si128((const __m128i *)(context + 8 * v)))));
 }
 
+static inline void count_row(tsri_adapt_model *model, const uint16_t *out,
+                             int width)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < width; i++)
+        count((char *)model - 2, out[i]);
+}
+
 enum { AT_ONCE = 1024 };    /* symbols; a multiple of the lanes */
 
-/* Symbols from 2 s + 2, of their high and low four bits (or NULL). */
+/* Eight or 16 symbols of what a row gave: 2 s + 2, or twice the low bits + 2 and
+ * 128 (the high bits + 1). */
+static inline __m256i symbols_of(__m256i v, const int halves)
+{
+    const __m256i low = _mm256_set1_epi16(127), high = _mm256_set1_epi16(0x1f0);
+
+    if (halves == 1)
+        return _mm256_sub_epi16(_mm256_srli_epi16(v, 1), _mm256_set1_epi16(1));
+    return _mm256_sub_epi16(
+        _mm256_add_epi16(_mm256_and_si256(_mm256_srli_epi16(v, 3), high),
+                         _mm256_srli_epi16(_mm256_and_si256(v, low), 1)),
+        _mm256_set1_epi16(17));
+}
+
 static inline __attribute__((always_inline)) void
-finish(uint8_t *sym, const uint8_t *low, size_t n, __m256i *sum,
-       const int vectors)
+finish(const uint16_t *out, uint8_t *sym, size_t n, __m256i *sum,
+       const int vectors, const int halves)
 {
     const size_t width = 8 * (size_t)vectors;
 
     for (size_t i = 0; i < n; i += width) {
-        for (size_t k = i; k < i + width; k++)
-            sym[k] = low ? (uint8_t)((sym[k] << 3) + (low[k] >> 1) - 17)
-                         : (uint8_t)((sym[k] >> 1) - 1);
+        const uint16_t *from = out + (i & ~(size_t)15);
+        const __m256i a = symbols_of(load256(from), halves);
+        const __m256i b = symbols_of(load256(from + 16), halves);
+        const __m256i s = _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
+        if (vectors == 4)
+            _mm256_storeu_si256((__m256i *)(sym + i), s);
+        else
+            _mm_storel_epi64((__m128i *)(sym + i), i & 8
+                ? _mm_unpackhi_epi64(_mm256_castsi256_si128(s),
+                                     _mm256_castsi256_si128(s))
+                : _mm256_castsi256_si128(s));
         add_up(sum, sym + i, vectors);
     }
 }
@@ -287,27 +449,30 @@ get_some(lanes *l, row_models *r, const tsri_adapt_set *set,
 {
     const size_t width = 8 * (size_t)vectors;
     _Alignas(32) uint32_t place[TSRI_RANS_MAX_LANES];
-    uint8_t low[AT_ONCE];
+    _Alignas(32) uint16_t high[TSRI_RANS_MAX_LANES], out[AT_ONCE + 32];
     row_models r2 = *r;
     size_t i = 0;
 
     r->place = r2.place = context ? place : NULL;
+    r->shift = halves == 2 ? HIGH_SHIFT : 0;
+    r2.shift = 0;
+    r2.high = high;
     for (; n - i >= width &&
            (size_t)(word_end - l->word) >= 2 * width * (size_t)halves;
          i += width) {
-        const __m256i before = *r->above;
         if (context)
             find_places(context + i, set->models, place, vectors);
-        take_row(l, r, sym + i, vectors);
-        const __m256i above = _mm256_sub_epi16(*r->above, before);
+        const __m256i above = take_row(l, r, halves == 2 ? high : out + i,
+                                       vectors);
         learn(r, above);
-        if (halves == 2) {
-            r2.twice = sym + i;
-            take_row(l, &r2, low + i, vectors);
-            learn(&r2, above);
-        }
+        if (halves == 1)
+            continue;
+        take_row(l, &r2, out + i, vectors);
+        if (!context)
+            count_row(set->model, out + i, 8 * vectors);
+        learn(&r2, above);
     }
-    finish(sym, halves == 2 ? low : NULL, i, l->sum, vectors);
+    finish(out, sym, i, l->sum, vectors, halves);
     return i;
 }
 
@@ -319,8 +484,9 @@ get_rows(tsri_rans_dec *dec, const tsri_adapt_set *set,
     __m256i above = _mm256_setzero_si256();
     tsri_adapt_model *old[TSRI_RANS_MAX_LANES];
     _Alignas(32) int16_t left[16];
-    row_models r = { .model = set->model, .above = &above, .left = left,
-                     .old = old };
+    spread one;
+    row_models r = { .model = set->model, .above = &above, .one = &one,
+                     .left = left, .old = old };
     lanes l = { .word = dec->word };
     size_t i = 0, some;
 
@@ -378,25 +544,35 @@ size_t tsri_adapt_get_avx2(tsri_rans_dec *dec, const tsri_adapt_set *set,
 
 /* ---- encoder ---- */
 
-/* What a symbol subtracts from `above`. */
-#define UP_TO(s) { -1, -((s) > 0), -((s) > 1), -((s) > 2), -((s) > 3),       \
-                   -((s) > 4), -((s) > 5), -((s) > 6), -((s) > 7),           \
-                   -((s) > 8), -((s) > 9), -((s) > 10), -((s) > 11),         \
-                   -((s) > 12), -((s) > 13), -((s) > 14) }
-static const _Alignas(32) int16_t up_to[16][16] = {
-    UP_TO(0), UP_TO(1), UP_TO(2), UP_TO(3), UP_TO(4), UP_TO(5), UP_TO(6),
-    UP_TO(7), UP_TO(8), UP_TO(9), UP_TO(10), UP_TO(11), UP_TO(12), UP_TO(13),
-    UP_TO(14), UP_TO(15)
-};
-
-static inline __attribute__((always_inline)) void
-model_row(row_models *r, const uint8_t *sym, uint32_t *record, const int vectors)
+/* Records of a row; returns its `above` if its lanes share a model, in which
+ * case it is of the symbols `sym`, else they are where `at` says: 2 s, more by
+ * the place of the model of the low four bits. */
+static inline __attribute__((always_inline)) __m256i
+model_row(row_models *r, const uint8_t *sym, const uint16_t *at,
+          uint32_t *record, const int vectors)
 {
-    for (int i = 0; i < 8 * vectors; i++) {
-        tsri_adapt_model *m = model_of(r, i);
-        memcpy(record + i, m->last + sym[i], sizeof *record);
-        count(r, m, 2 * (size_t)sym[i] + 2, load256(up_to[sym[i]]));
+    if (one_model(r)) {
+        const __m256i order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+        const __m256i s = vectors == 4
+            ? _mm256_loadu_si256((const __m256i *)sym)
+            : _mm256_castsi128_si256(_mm_loadl_epi64((const __m128i *)sym));
+        __m256i ends[4];
+        look_up(r->one, _mm256_permutevar8x32_epi32(s, order), ends);
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            _mm256_storeu_si256((__m256i *)(record + 8 * v), ends[v]);
+        return above_of(s, vectors);
     }
+#pragma GCC unroll 4
+    for (int i = 0; i < 8 * vectors; i++) {
+        const size_t symbol = at[i] % MODEL, high = at[i] - symbol;
+        memcpy(record + i, model_of(r, i, at[i]), sizeof *record);
+        if (r->place)
+            count_of(r, model_of(r, i, high), symbol);
+        else
+            count(model_of(r, i, 0), at[i]);
+    }
+    return _mm256_setzero_si256();
 }
 
 static inline __attribute__((always_inline)) void
@@ -407,35 +583,35 @@ model_rows(const tsri_adapt_rows *rows, uint32_t *record, uint16_t *sums,
     const tsri_adapt_set *set = rows->set;
     _Alignas(32) uint32_t place[TSRI_RANS_MAX_LANES];
     _Alignas(32) int16_t left[16];
-    uint8_t half[2][TSRI_RANS_MAX_LANES], twice[TSRI_RANS_MAX_LANES];
+    uint8_t first[TSRI_RANS_MAX_LANES];
+    uint16_t at[2][TSRI_RANS_MAX_LANES];
     tsri_adapt_model *old[TSRI_RANS_MAX_LANES];
     __m256i above = _mm256_setzero_si256(), sum[2];
+    spread one;
     row_models r = { .model = set->model, .place = context ? place : NULL,
-                     .above = &above, .left = left, .old = old };
+                     .above = &above, .one = &one, .left = left, .old = old };
     row_models r2 = r;
 
-    r2.twice = twice;
+    r2.high = at[1];
     begin(&r, context, halves);
 #pragma GCC unroll 2
     for (int v = 0; v < (vectors + 1) / 2; v++)
         sum[v] = _mm256_loadu_si256((const __m256i *)(sums + 16 * v));
     for (size_t i = 0; i < rows->n; i += width) {
         const uint8_t *sym = rows->sym + i;
-        const __m256i before = above;
         add_up(sum, sym, vectors);
         if (context)
             find_places(context + i, set->models, place, vectors);
-        for (size_t k = 0; k < width && halves == 2; k++) {
-            half[0][k] = sym[k] >> 4;
-            half[1][k] = sym[k] & 15;
-            twice[k] = (uint8_t)(2 * (sym[k] >> 4) + 2);
+        for (size_t k = 0; k < width; k++) {
+            first[k] = halves == 2 ? sym[k] >> 4 : sym[k];
+            at[0][k] = (uint16_t)(2 * first[k]);
+            at[1][k] = (uint16_t)((sym[k] / 16 + 1) * MODEL + sym[k] % 16 * 2);
         }
-        model_row(&r, halves == 2 ? half[0] : sym, record, vectors);
+        const __m256i more = model_row(&r, first, at[0], record, vectors);
         record += width;
-        const __m256i more = _mm256_sub_epi16(above, before);
         learn(&r, more);
         if (halves == 2) {
-            model_row(&r2, half[1], record, vectors);
+            model_row(&r2, NULL, at[1], record, vectors);
             record += width;
             learn(&r2, more);
         }
