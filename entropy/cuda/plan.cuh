@@ -9,9 +9,9 @@
 enum {
     WARP = 32,
     LOW = 1 << 16,      /* states are in [2^16, 2^32) */
-    ROWS = 4,           /* of 32 tokens, at a time: a multiple of 4 */
+    ROWS = 8,           /* of 32 tokens, at a time: a multiple of 4 */
     WARPS = 8,          /* of a thread block, at most */
-    RESIDENT = 8        /* thread blocks of a multiprocessor, wanted */
+    RESIDENT = 6        /* thread blocks of a multiprocessor, wanted */
 };
 enum : uint32_t { ALL = 0xffffffff };   /* lanes of a warp, as a mask */
 

@@ -6,7 +6,11 @@
 #include "entropy/plan_impl.h"
 #include "lib/cuda/device_cuda.h"
 
-enum { ALIGN = 256, HEAD = 1 + 4 * TSRI_RANS_MAX_LANES };
+enum {
+    ALIGN = 256,
+    HEAD = 1 + 4 * TSRI_RANS_MAX_LANES,
+    MOST_SYMBOLS = 1 << 29  /* of a block: bytes are counted in 31 bits */
+};
 
 struct tsri_plan_cuda {
     tsri_cuda *gpu;
@@ -37,7 +41,7 @@ static void set_code(tsri_gpu_code *code, const tsri_bank *bank, int table)
     memset(code, 0, sizeof *code);
     for (uint32_t i = 0; i < 256; i++) {
         const uint32_t f = i < size ? freq_of(bank, first + i) : 0;
-        code->cost[i] = TSRI_GPU_BAD;
+        code->limit[i] = TSRI_GPU_BAD;
         if (!f)
             continue;
         const tsri_rans_sym *s = &bank->sym[first + i];
@@ -132,6 +136,10 @@ tsr_error tsri_plan_cuda_open(tsri_plan_cuda **out, tsri_cuda *gpu,
     arrays a = { 0 };
     tsr_error error;
 
+    *out = NULL;
+    if ((int64_t)plan->group * plan->tile > MOST_SYMBOLS)
+        return tsri_fail(ctx, TSR_E_UNSUPPORTED, "blocks of %d channels and %d "
+                         "tokens are too large for CUDA", plan->group, plan->tile);
     *out = tsri_calloc(ctx, 1, sizeof **out);
     if (!*out)
         return tsri_nomem(ctx);

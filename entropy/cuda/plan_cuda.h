@@ -18,7 +18,8 @@ typedef struct tsri_plan_cuda tsri_plan_cuda;
  * gpu, plan  must outlive it.  Decoding is fast where the bank's precision is
  *            at most 12 bits
  *
- * Returns TSR_OK, an error of lib/cuda/device.h, or TSR_E_NOMEM.
+ * Returns TSR_OK, an error of lib/cuda/device.h, TSR_E_UNSUPPORTED blocks of
+ * more than 2^29 symbols, or TSR_E_NOMEM.
  * Device memory: 4 KiB a table, where the precision is at most 12 bits 4 bytes a
  * slot, 5 bytes a channel.
  */

@@ -32,7 +32,7 @@ static __device__ void take_words(uint32_t &x, uint32_t &pos, uint32_t ring,
         "popc.b32 r, r;\n"
         "mad.lo.u32 r, r, 2, %2;\n"
         "lop3.b32 r, r, %5, %3, 0xEA;\n"
-        "@p ld.shared.u16 w, [r];\n"
+        "ld.shared.u16 w, [r];\n"
         "@p prmt.b32 %0, %0, w, 0x1054;\n"
         "}" : "+r"(x), "=r"(taken) : "r"(pos), "r"(ring), "r"(before), "n"(RING - 1)
         : "memory");
@@ -72,34 +72,41 @@ static __device__ segment open_segment(const uint8_t *p, uint64_t size,
 /* The words near `pos` in shared memory: 64 are loaded ahead into a register
  * of each lane, so that nothing waits for device memory. */
 struct ring {
-    uint32_t base;      /* shared address of RING bytes, aligned to RING */
-    uint32_t filled;    /* bytes of the words that came here */
-    uint32_t ahead;
-    uint32_t safe;      /* ROWS rows may be taken while pos is below */
+    uint32_t base;          /* shared address of RING bytes, aligned to RING */
+    uint32_t filled;        /* bytes of the words that came here */
+    uint32_t safe;          /* ROWS rows may be taken while pos is below */
+    uint32_t ahead;         /* the next two words */
+    const uint32_t *next;   /* after them: aligned, the words are shifted */
+    uint32_t shift;
+    int32_t left;           /* bytes of the segment from `next` on */
 
-    /* Words from byte k on, two a lane; nothing beyond the aligned end of a
-     * word of four bytes is touched that holds no byte of the segment. */
-    __device__ void load(const segment &s, uint32_t k, int lane)
+    /* Touches nothing but whole words of memory that hold a byte of the
+     * segment. */
+    __device__ void load()
     {
-        const uintptr_t at = (uintptr_t)(s.words + (size_t)k + 4 * lane);
-        const uintptr_t end = (uintptr_t)(s.words + (size_t)s.size);
-        const uint32_t *p = (const uint32_t *)(at & ~(uintptr_t)3);
-        const uint32_t low = (uintptr_t)p < end ? __ldg(p) : 0;
-        const uint32_t high = (uintptr_t)(p + 1) < end ? __ldg(p + 1) : 0;
-        ahead = __funnelshift_r(low, high, 8 * ((uint32_t)at & 3));
+        const uint32_t low = left > 0 ? __ldg(next) : 0;
+        const uint32_t high = left > 4 ? __ldg(next + 1) : 0;
+        ahead = __funnelshift_r(low, high, shift);
+        next += WARP;
+        left -= 4 * WARP;
     }
     __device__ void open(const segment &s, int lane)
     {
+        const uint32_t odd = (uint32_t)(uintptr_t)s.words & 3;
+        next = (const uint32_t *)(s.words - odd) + lane;
+        shift = 8 * odd;
+        left = (int32_t)(s.size + odd) - 4 * lane;
         filled = safe = 0;
-        load(s, 0, lane);
+        load();
     }
     /* Brings the words of ROWS rows; are there as many? */
     __device__ bool fill(const segment &s, int lane)
     {
+#pragma unroll 1
         while (filled - s.pos < MOST) {
             store_shared(base + filled % RING + 4 * lane, ahead);
             filled += 4 * WARP;
-            load(s, filled, lane);
+            load();
             __syncwarp();
         }
         if (s.size - s.pos < MOST)
@@ -225,13 +232,14 @@ void decode(tsri_gpu_plan plan, const uint8_t *data, uint64_t size,
     const place p = find_place(plan, m);
     segment s = { data, LOW, 0, 0, 0, 1, false };
     ring r = { (uint32_t)__cvta_generic_to_shared(shared) +
-               threadIdx.x / WARP * RING, 0, 0, 0 };
+               threadIdx.x / WARP * RING };
     uint32_t *slots = (uint32_t *)(shared + blockDim.x / WARP * RING);
 
     if (p.tokens && offset[blocks] == size)
         s = open_segment(data + offset[p.block],
                          offset[p.block + 1] - offset[p.block], p.seed, p.lane);
-    r.open(s, p.lane);
+    if (s.sound)
+        r.open(s, p.lane);
     for (int i = plan.first_run[p.group]; i < plan.first_run[p.group + 1]; i++) {
         const tsri_gpu_run run = plan.runs[i];
         const bool slotted = plan.slot &&

@@ -13,6 +13,7 @@ struct writer {
     uint16_t *slot;
     uint32_t first;     /* word */
     uint32_t x, lanes;
+    uint32_t limits;    /* all limits, or-ed: is one TSRI_GPU_BAD? */
 };
 
 /* A class in shared memory. */
@@ -38,17 +39,18 @@ static __device__ void load_rows(uint32_t s[ROWS], const uint8_t *in)
 /* ---- first pass: sums of the lanes, and what the symbols cost ---- */
 
 struct account {
-    uint32_t sum, cost;
-    uint32_t costs;     /* all costs, or-ed: TSRI_GPU_BAD and more if one is */
+    uint32_t sum;
+    uint32_t cost;      /* at most ENOUGH */
+    uint32_t limits;    /* as of a writer, of some symbols */
 };
 
 static __device__ void add_cost(account &a, uint32_t cost)
 {
-    a.costs |= cost;
     a.cost = min(a.cost + cost, (uint32_t)ENOUGH);
 }
 
 /* A run for 32 lanes, in rows of 32 tokens of one channel. */
+template <bool COSTS>
 static __device__ void add_rows(account &a, const tsri_gpu_plan &plan,
                                 const tsri_gpu_run &run,
                                 const tsri_gpu_matrix &m, const place &p,
@@ -65,25 +67,28 @@ static __device__ void add_rows(account &a, const tsri_gpu_plan &plan,
             load_rows(s, in);
 #pragma unroll
             for (int i = 0; i < ROWS; i++) {
-                s[i] = (s[i] - col.offset) & 255;
-                cost += code->cost[s[i]];
+                s[i] -= col.offset;
+                if (COSTS)
+                    cost += code->cost[s[i] & 255];
             }
             a.sum = add_symbols(a.sum, s);
-            add_cost(a, cost);
+            if (COSTS)
+                add_cost(a, cost);
         }
         for (; t < p.tokens; t += WARP, in += WARP) {
             const uint32_t s = (__ldg(in) - col.offset) & 255;
             a.sum = (a.sum + s) * K;
-            add_cost(a, code->cost[s]);
+            if (COSTS)
+                add_cost(a, code->cost[s]);
         }
     }
 }
 
 /* Any run, for any number of lanes. */
 static __device__ void add_run(account &a, const tsri_gpu_plan &plan,
-                                   const tsri_gpu_run &run,
-                                   const tsri_gpu_matrix &m, const place &p,
-                                   const tsri_gpu_code *code, uint32_t lanes)
+                               const tsri_gpu_run &run,
+                               const tsri_gpu_matrix &m, const place &p,
+                               const tsri_gpu_code *code, uint32_t lanes)
 {
     walk at = { 0, 0 };
 
@@ -94,10 +99,17 @@ static __device__ void add_run(account &a, const tsri_gpu_plan &plan,
         const column col = find_column(plan, m, p, run.first + at.channel);
         const uint32_t s = (__ldg(col.data + at.token) - col.offset) & 255;
         a.sum = (a.sum + s) * K;
+        a.limits |= code->limit[s];
         add_cost(a, code->cost[s]);
     }
 }
 
+static __device__ bool is_single(const tsri_gpu_plan &plan, int table)
+{
+    return plan.first[table + 1] - plan.first[table] == 1;
+}
+
+/* Costs are not counted where the plan says how many lanes there are. */
 static __device__ account add_up(const tsri_gpu_plan &plan,
                                  const tsri_gpu_matrix &m, const place &p,
                                  tsri_gpu_code *code, uint32_t lanes)
@@ -106,16 +118,18 @@ static __device__ account add_up(const tsri_gpu_plan &plan,
 
     for (int i = plan.first_run[p.group]; i < plan.first_run[p.group + 1]; i++) {
         const tsri_gpu_run run = plan.runs[i];
+        const bool fast = lanes == WARP && p.tokens % WARP == 0 &&
+                          !is_single(plan, run.table);
         load_code(code, plan, run.table);
-        if (lanes == WARP && p.tokens % WARP == 0)
-            add_rows(a, plan, run, m, p, code);
+        if (fast && plan.lanes)
+            add_rows<false>(a, plan, run, m, p, code);
+        else if (fast)
+            add_rows<true>(a, plan, run, m, p, code);
         else if (p.tokens)
             add_run(a, plan, run, m, p, code, lanes);
     }
-    for (int by = WARP / 2; by; by /= 2) {
+    for (int by = WARP / 2; by; by /= 2)
         a.cost = min(a.cost + __shfl_xor_sync(ALL, a.cost, by), (uint32_t)ENOUGH);
-        a.costs |= __shfl_xor_sync(ALL, a.costs, by);
-    }
     return a;
 }
 
@@ -151,7 +165,8 @@ static __device__ void put(writer &w, const tsri_gpu_code *code, uint32_t symbol
 {
     const uint32_t limit = code->limit[symbol], add = code->add[symbol];
 
-    give_words(w, limit & ~63u, active, before);
+    w.limits |= limit;
+    give_words(w, limit & ~127u, active, before);
     const uint32_t q = __funnelshift_r(
         __umulhi(w.x + (limit >> 5 & 1), code->mul[symbol]), 0, limit);
     const uint32_t x = w.x + (add >> 16) + q * (add & 0xffff);
@@ -232,23 +247,25 @@ void encode(tsri_gpu_plan plan, tsri_gpu_matrix m, uint8_t *slots, size_t slot,
 {
     __shared__ __align__(16) tsri_gpu_code code;
     const place p = find_place(plan, m);
-    account a = add_up(plan, m, p, &code, WARP);
-    const bool sound = p.tokens && a.costs < TSRI_GPU_BAD;
+    const uint32_t likely = plan.lanes ? plan.lanes : WARP;
+    account a = add_up(plan, m, p, &code, likely);
     writer w = { (uint16_t *)(slots + p.block * slot), (uint32_t)(slot / 2), 0,
-                 choose_lanes(plan, a.cost) };
+                 choose_lanes(plan, a.cost), a.limits };
+    bool costs = false;     /* is there a symbol that takes room? */
 
-    /* Rare: a small block is added up again, all warps having one. */
-    if (__syncthreads_or(sound && w.lanes != WARP)) {
+    /* A small block is added up again, by all warps or none. */
+    if (__syncthreads_or(p.tokens && w.lanes != likely)) {
         const account again = add_up(plan, m, p, &code, w.lanes);
-        a.sum = w.lanes == WARP ? a.sum : again.sum;
+        a.sum = again.sum;
     }
     w.x = p.seed ^ (a.sum & 0xffff);
     for (int i = plan.first_run[p.group + 1]; i-- > plan.first_run[p.group];) {
         const tsri_gpu_run run = plan.runs[i];
-        if (plan.first[run.table + 1] - plan.first[run.table] == 1)
+        if (is_single(plan, run.table))
             continue;
+        costs = true;
         load_code(&code, plan, run.table);
-        if (!sound)
+        if (!p.tokens)
             continue;
         if (w.lanes == WARP && p.tokens % WARP == 0)
             put_rows(w, plan, run, m, p, &code);
@@ -257,7 +274,8 @@ void encode(tsri_gpu_plan plan, tsri_gpu_matrix m, uint8_t *slots, size_t slot,
     }
     if (!p.tokens)
         return;
-    const uint32_t bytes = sound && a.cost ? finish(w, slot, p.lane) : 0;
+    const bool sound = __all_sync(ALL, !(w.limits & TSRI_GPU_BAD));
+    const uint32_t bytes = sound && costs ? finish(w, slot, p.lane) : 0;
     if (!p.lane) {
         size[p.block] = bytes;
         status[p.block] = sound ? TSR_OK : TSR_E_ARG;

@@ -7,15 +7,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TSRI_GPU_BAD = 1 << 28 };     /* a cost: the table has no such symbol */
+enum { TSRI_GPU_BAD = 1 << 6 };  /* of a limit: the table has no such symbol */
 
 /** For encoders: for each of a table's symbols, as in bank_impl.h,
  *  x - x / f * f etc. become mul, limit, add; and its cost. */
 typedef struct tsri_gpu_code {
     uint32_t mul[256];
-    uint32_t limit[256];    /**< f << (32 - p) | inc << 5 | shift */
+    uint32_t limit[256];    /**< f << (32 - p) | inc << 5 | shift, or
+                                 TSRI_GPU_BAD */
     uint32_t add[256];      /**< bias << 16 | cmpl */
-    uint32_t cost[256];     /**< in 1/2048 bit, or TSRI_GPU_BAD */
+    uint32_t cost[256];     /**< in 1/2048 bit */
 } tsri_gpu_code;
 
 /** tsri_plan_run */

@@ -3,7 +3,7 @@
 #include <tessera/error.h>
 #include "entropy/cuda/plan_kernels.h"
 
-enum { SCAN = 1024, EACH = 8, SIDE = 64, THREADS = 256 };
+enum { SCAN = 1024, EACH = 8, SIDE = 64, WORDS = 32, THREADS = 256 };
 
 /* Sum of the values of the thread block's threads before this one; *all: of
  * all. */
@@ -105,6 +105,50 @@ static __global__ void transpose(uint8_t *to, ptrdiff_t to_i, ptrdiff_t to_j,
     }
 }
 
+/* Four rows of four bytes become four columns. */
+static __device__ void turn(uint32_t w[4])
+{
+    const uint32_t a = __byte_perm(w[0], w[1], 0x5140);
+    const uint32_t b = __byte_perm(w[0], w[1], 0x7362);
+    const uint32_t c = __byte_perm(w[2], w[3], 0x5140);
+    const uint32_t d = __byte_perm(w[2], w[3], 0x7362);
+
+    w[0] = __byte_perm(a, c, 0x5410);
+    w[1] = __byte_perm(a, c, 0x7632);
+    w[2] = __byte_perm(b, d, 0x5410);
+    w[3] = __byte_perm(b, d, 0x7632);
+}
+
+/* The same for lines of words: from_i and to_j are 1, all else in bytes is a
+ * multiple of 4.  A thread block has 128 x 128 bytes; line 4 i + k of the result
+ * waits in row 32 k + i, so that no two lanes of a warp meet in a bank. */
+static __global__ void transpose_words(uint8_t *to, ptrdiff_t to_i,
+                                       const uint8_t *from, ptrdiff_t from_j,
+                                       size_t ni, size_t nj)
+{
+    __shared__ uint32_t square[4 * WORDS][WORDS + 1];
+    const unsigned across = (unsigned)((ni + 4 * WORDS - 1) / (4 * WORDS));
+    const size_t i0 = (size_t)(blockIdx.x % across) * 4 * WORDS;
+    const size_t j0 = (size_t)(blockIdx.x / across) * 4 * WORDS;
+    const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+
+    for (unsigned j = warp; j < WORDS; j += THREADS / 32) {
+        uint32_t w[4] = { 0, 0, 0, 0 };
+        if (i0 + 4 * lane < ni && j0 + 4 * j < nj)
+            for (unsigned k = 0; k < 4; k++)
+                w[k] = __ldg((const uint32_t *)(from + i0 + 4 * lane +
+                             (ptrdiff_t)(j0 + 4 * j + k) * from_j));
+        turn(w);
+        for (unsigned k = 0; k < 4; k++)
+            square[WORDS * k + lane][j] = w[k];
+    }
+    __syncthreads();
+    for (unsigned i = warp; i < 4 * WORDS; i += THREADS / 32)
+        if (i0 + i < ni && j0 + 4 * lane < nj)
+            *(uint32_t *)(to + (ptrdiff_t)(i0 + i) * to_i + j0 + 4 * lane) =
+                square[i % 4 * WORDS + i / 4][lane];
+}
+
 extern "C" cudaError_t tsri_launch_offsets(uint64_t *offset, const uint32_t *size,
                                            size_t n, cudaStream_t stream)
 {
@@ -125,20 +169,33 @@ extern "C" cudaError_t tsri_launch_gather(uint8_t *out, uint64_t room,
     return cudaGetLastError();
 }
 
+static bool words_fit(const tsri_gpu_plane *p, ptrdiff_t fast, ptrdiff_t slow)
+{
+    return fast == 1 && slow % 4 == 0 && (uintptr_t)p->data % 4 == 0;
+}
+
 extern "C" cudaError_t tsri_launch_transpose(const tsri_gpu_plane *to,
                                              const tsri_gpu_plane *from,
                                              size_t channels, size_t tokens,
                                              int back, cudaStream_t stream)
 {
     const size_t ni = back ? tokens : channels, nj = back ? channels : tokens;
-    const size_t grid = (ni + SIDE - 1) / SIDE * ((nj + SIDE - 1) / SIDE);
+    const ptrdiff_t to_i = back ? to->token_step : to->channel_step;
+    const ptrdiff_t to_j = back ? to->channel_step : to->token_step;
+    const ptrdiff_t from_i = back ? from->token_step : from->channel_step;
+    const ptrdiff_t from_j = back ? from->channel_step : from->token_step;
+    const bool words = ni % 4 == 0 && nj % 4 == 0 &&
+        words_fit(from, from_i, from_j) && words_fit(to, to_j, to_i);
+    const size_t side = words ? 4 * WORDS : SIDE;
+    const size_t grid = (ni + side - 1) / side * ((nj + side - 1) / side);
 
     if (grid > INT32_MAX)
         return cudaErrorInvalidValue;
-    transpose<<<(unsigned)grid, THREADS, 0, stream>>>(
-        to->data, back ? to->token_step : to->channel_step,
-        back ? to->channel_step : to->token_step, from->data,
-        back ? from->token_step : from->channel_step,
-        back ? from->channel_step : from->token_step, ni, nj);
+    if (words)
+        transpose_words<<<(unsigned)grid, THREADS, 0, stream>>>(
+            to->data, to_i, from->data, from_j, ni, nj);
+    else
+        transpose<<<(unsigned)grid, THREADS, 0, stream>>>(
+            to->data, to_i, to_j, from->data, from_i, from_j, ni, nj);
     return cudaGetLastError();
 }
