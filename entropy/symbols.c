@@ -286,6 +286,37 @@ static tsr_error unpack(void *cookie, int i, int worker)
                             j->sym, j->width, first) ? TSR_OK : TSR_E_CORRUPT;
 }
 
+static tsr_error unpack_digits(void *cookie, int i, int worker)
+{
+    const job *j = cookie;
+    tsri_packing p;
+    size_t first, n, begin, size;
+    (void)worker;
+
+    TSR_TRY(tsri_packing_radix(&p, (size_t)j->head.last + 1));
+    n = tsri_symbols_digits_unit(&p);
+    first = (size_t)i * n;
+    n = (size_t)j->head.n - first < n ? (size_t)j->head.n - first : n;
+    if (!tsri_packing_size(&p, first, &begin) || !tsri_packing_size(&p, n, &size))
+        return TSR_E_CORRUPT;
+    return j->width == 2
+        ? tsri_unpack16(&p, j->ctx, j->head.data + begin, size,
+                        (uint16_t *)j->sym + first, n)
+        : tsri_unpack32(&p, j->ctx, j->head.data + begin, size,
+                        (uint32_t *)j->sym + first, n);
+}
+
+static tsr_error decode_digits(job *j)
+{
+    tsri_packing p;
+    uint64_t unit;
+
+    TSR_TRY(tsri_packing_radix(&p, (size_t)j->head.last + 1));
+    unit = tsri_symbols_digits_unit(&p);
+    return tsri_pool_for(j->ctx->pool, (int)((j->head.n + unit - 1) / unit),
+                         unpack_digits, j);
+}
+
 static tsr_error decode_range(const job *j)
 {
     const tsri_symbols_head *h = &j->head;
@@ -306,6 +337,8 @@ static tsr_error decode_plain(job *j, const uint8_t *data)
         return TSR_E_CHECKSUM;
     if (j->head.form == TSRI_SYMBOLS_RANGE)
         return decode_range(j);
+    if (j->head.form == TSRI_SYMBOLS_DIGITS)
+        return decode_digits(j);
     return tsri_pool_for(j->ctx->pool,
                          (int)tsri_symbols_chunks(j->head.n, LOG_UNIT), unpack,
                          j);

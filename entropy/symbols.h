@@ -6,6 +6,7 @@
 #include <tessera/entropy.h>
 #include "entropy/adaptive.h"
 #include "entropy/bigtable.h"
+#include "entropy/packing.h"
 
 enum {
     TSRI_SYMBOLS_PACKED = 0,    /**< a fixed number of bits each */
@@ -15,7 +16,8 @@ enum {
     TSRI_SYMBOLS_RANKED = 4,    /**< up to 2^20, in any order */
     TSRI_SYMBOLS_ROWS = 5,      /**< up to 256, models that learn, row by row */
     TSRI_SYMBOLS_RANGE = 6,     /**< the same, symbol by symbol */
-    TSRI_SYMBOLS_FORMS = 7,
+    TSRI_SYMBOLS_DIGITS = 7,    /**< up to 2^20, several a number */
+    TSRI_SYMBOLS_FORMS = 8,
     TSRI_SYMBOLS_RANGE_MAX = 1024,  /**< symbols, since it is slow */
     TSRI_SYMBOLS_BITS = 12,     /**< most precision of tables */
     TSRI_SYMBOLS_LOG_MIN = 12,  /**< chunks are of 2^12 symbols */
@@ -59,12 +61,20 @@ static inline uint64_t tsri_symbols_chunks(uint64_t n, int log)
 /** Forms without chunks, which have a CRC at their end. */
 static inline bool tsri_symbols_plain(int form)
 {
-    return form == TSRI_SYMBOLS_PACKED || form == TSRI_SYMBOLS_RANGE;
+    return form == TSRI_SYMBOLS_PACKED || form == TSRI_SYMBOLS_RANGE ||
+           form == TSRI_SYMBOLS_DIGITS;
 }
 
 static inline bool tsri_symbols_large(int form)
 {
     return form == TSRI_SYMBOLS_BUCKETS || form == TSRI_SYMBOLS_RANKED;
+}
+
+/** Symbols that are a whole number of bytes and of numbers in DIGITS, to be
+ *  coded alone; the last ones are fewer. */
+static inline size_t tsri_symbols_digits_unit(const tsri_packing *packing)
+{
+    return (size_t)packing->digits << 16;
 }
 
 /** Bits of a symbol 0..last where all have equally many. */
@@ -73,7 +83,7 @@ static inline int tsri_symbols_width(uint32_t last)
     return last ? 32 - __builtin_clz(last) : 0;
 }
 
-/** Writes what stands before the index (PACKED, RANGE: before the symbols;
+/** Writes what stands before the index (plain forms: before the symbols;
  *  RANKED: but for the classes, which follow), at most TSRI_SYMBOLS_HEAD_MAX bytes, and
  *  sets `chunks` and `crc`; returns the bytes. */
 size_t tsri_symbols_put_head(tsri_symbols_head *head, uint8_t *to);

@@ -149,10 +149,22 @@ static void set_range(job *j, uint32_t least, uint32_t most)
 }
 
 /* Bytes of the symbols where all take equally many bits. */
-static uint64_t packed_bytes(const job *j)
+static uint64_t fixed_bytes(const job *j)
 {
     const int bits = tsri_symbols_width(j->most - j->least);
     return (j->n * (uint64_t)bits + 7) / 8;
+}
+
+/* The same, or as digits of numbers where that saves 1/256. */
+static uint64_t packed_bytes(const job *j)
+{
+    const uint64_t fixed = fixed_bytes(j);
+    tsri_packing packing;
+    size_t size;
+
+    return j->most > 255 && !tsri_packing_radix(&packing, (size_t)j->most + 1) &&
+           tsri_packing_size(&packing, j->n, &size) &&
+           size < fixed - fixed / 256 ? size : fixed;
 }
 
 /* Are pairs within 1/64 of single symbols?  Then they are taken. */
@@ -540,23 +552,56 @@ static tsr_error pack(void *cookie, int i, int index)
     return TSR_OK;
 }
 
+static tsr_error pack_digits(void *cookie, int i, int index)
+{
+    job *j = cookie;
+    tsri_packing p;
+    size_t first, n, begin;
+    (void)index;
+
+    TSR_TRY(tsri_packing_radix(&p, (size_t)j->most + 1));
+    n = tsri_symbols_digits_unit(&p);
+    first = (size_t)i * n;
+    n = j->n - first < n ? j->n - first : n;
+    tsri_packing_size(&p, first, &begin);
+    return j->width == 2
+        ? tsri_pack16(&p, j->ctx, (const uint16_t *)j->sym + first, n,
+                      j->out + begin)
+        : tsri_pack32(&p, j->ctx, (const uint32_t *)j->sym + first, n,
+                      j->out + begin);
+}
+
+static tsr_error pack_all(job *j)
+{
+    tsri_packing p;
+    size_t unit;
+
+    if (j->head.form == TSRI_SYMBOLS_PACKED)
+        return tsri_pool_for(j->ctx->pool,
+                             (int)tsri_symbols_chunks(j->n, LOG_UNIT), pack, j);
+    TSR_TRY(tsri_packing_radix(&p, (size_t)j->most + 1));
+    unit = tsri_symbols_digits_unit(&p);
+    return tsri_pool_for(j->ctx->pool, (int)((j->n + unit - 1) / unit),
+                         pack_digits, j);
+}
+
 static tsr_error code_packed(job *j, size_t room, size_t *size)
 {
     uint8_t head[TSRI_SYMBOLS_HEAD_MAX], *const out = j->out;
-    size_t at, bytes;
+    const size_t bytes = (size_t)packed_bytes(j);
+    const bool digits = bytes < fixed_bytes(j);
+    size_t at;
 
-    j->head.form = TSRI_SYMBOLS_PACKED;
-    j->head.base = j->least;
-    j->head.last = j->most - j->least;
+    j->head.form = digits ? TSRI_SYMBOLS_DIGITS : TSRI_SYMBOLS_PACKED;
+    j->head.base = digits ? 0 : j->least;
+    j->head.last = j->most - j->head.base;
     at = tsri_symbols_put_head(&j->head, head);
-    bytes = (size_t)packed_bytes(j);
     if (room < at + CRC || room - at - CRC < bytes)
         return tsri_fail(j->ctx, TSR_E_ARG, "room for %zu bytes, but %zu "
                          "are needed", room, at + bytes + CRC);
     memcpy(out, head, at);
     j->out += at;
-    TSR_TRY(tsri_pool_for(j->ctx->pool, (int)tsri_symbols_chunks(j->n, LOG_UNIT),
-                          pack, j));
+    TSR_TRY(pack_all(j));
     tsri_put32(out + at + bytes, tsri_crc32c(0, out, at + bytes));
     *size = at + bytes + CRC;
     return TSR_OK;

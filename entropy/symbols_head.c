@@ -233,6 +233,21 @@ static tsr_error get_packed(tsri_symbols_head *h, const reader *r)
     return h->n || (!h->last && !h->base) ? TSR_OK : TSR_E_CORRUPT;
 }
 
+/* Numbers of several digits are for what has no form of up to 256 symbols. */
+static tsr_error get_digits(tsri_symbols_head *h, const reader *r)
+{
+    tsri_packing packing;
+    size_t size;
+
+    h->data = r->p;
+    if (!h->n || h->base || h->last < 256 ||
+        tsri_packing_radix(&packing, (size_t)h->last + 1) ||
+        !tsri_packing_size(&packing, (size_t)h->n, &size))
+        return TSR_E_CORRUPT;
+    h->bytes = (uint64_t)size + CRC;
+    return TSR_OK;
+}
+
 tsr_error tsri_symbols_get_head(tsri_symbols_head *h, const uint8_t *data,
                                 size_t size)
 {
@@ -252,6 +267,8 @@ tsr_error tsri_symbols_get_head(tsri_symbols_head *h, const uint8_t *data,
     TSR_TRY(verdict(&r));
     if (h->form == TSRI_SYMBOLS_PACKED) {
         TSR_TRY(get_packed(h, &r));
+    } else if (h->form == TSRI_SYMBOLS_DIGITS) {
+        TSR_TRY(get_digits(h, &r));
     } else if (h->form == TSRI_SYMBOLS_RANGE) {
         TSR_TRY(get_range(h, &r));
     } else {

@@ -7,6 +7,7 @@
 #include "entropy/symbols.h"
 #include "lib/bytes.h"
 #include "lib/core.h"
+#include "lib/crc32c.h"
 
 enum { MOST = (3 << 18) + 77, KINDS = 17 };
 
@@ -214,6 +215,37 @@ static double entropy_bytes(size_t begin, size_t end)
             bits -= (double)count[s] *
                     __builtin_log2((double)count[s] / (double)(end - begin));
     return bits / 8;
+}
+
+/* Evenly used alphabets that are no power of two, by threads, too. */
+static void test_digits(void **state)
+{
+    static const uint32_t alphabets[] = { 300, 600, 100000, 300000 };
+    tsr_context *ctx = check_context("c", 1), *four = check_context("c", 4);
+    check_rng r = { 5 };
+    (void)state;
+    for (size_t a = 0; a < 4; a++)
+        for (size_t n = 1; n <= MOST; n = n < 70 ? n + 1 : n < 9000 ? 9 * n :
+                                        n == MOST ? n + 1 : MOST) {
+            for (size_t i = 0; i < n; i++)
+                sym[i] = check_below(&r, alphabets[a]);
+            sym[n / 2] = alphabets[a] - 1;
+            const size_t size = there_and_back(ctx, false, n);
+            if (n < 60)
+                continue;
+            assert_int_equal(data[0], 0x10 | TSRI_SYMBOLS_DIGITS);
+            const size_t again = encode(four, false, 4, n, data2);
+            assert_int_equal(again, size);
+            assert_memory_equal(data, data2, size);
+            /* A number of ones is too large; the CRC is right. */
+            memset(data + size - 20, 0xff, 16);
+            tsri_put32(data + size - 4, tsri_crc32c(0, data, size - 4));
+            four->logger.log = NULL;
+            assert_int_equal(tsr_symbols_decode(four, data, size, got, 4, n),
+                             TSR_E_CORRUPT);
+        }
+    tsr_context_close(&ctx);
+    tsr_context_close(&four);
 }
 
 /* Close to the bound; a drift is followed; periods do not fool the sample. */
@@ -496,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_digits),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_arguments),
