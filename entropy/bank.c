@@ -189,10 +189,9 @@ static tsr_error allocate(tsri_bank *bank, tsr_context *ctx, size_t symbols)
             return tsri_nomem(ctx);
     }
     if (bank->bits <= TSRI_SLOT_BITS) {
-        bank->brief = tsri_calloc(ctx, symbols + 2, sizeof *bank->brief);
+        bank->brief = tsri_calloc(ctx, symbols, sizeof *bank->brief);
         if (!bank->brief)
             return tsri_nomem(ctx);
-        bank->brief++;
     }
     return bank->first && bank->range && bank->cost && bank->sym && bank->lut &&
                    bank->search
@@ -250,7 +249,7 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     tsri_free(ctx, bank->first);
     tsri_free(ctx, bank->range);
     tsri_free(ctx, bank->cost);
-    tsri_free(ctx, bank->brief ? bank->brief - 1 : NULL);
+    tsri_free(ctx, bank->brief);
     tsri_free(ctx, bank->sym);
     tsri_free(ctx, bank->slot);
     tsri_free(ctx, bank->lut);

@@ -44,9 +44,8 @@ struct tsri_bank {
     uint16_t *cost;     /**< per symbol, in 1/2048 bit */
     uint16_t *least;    /**< behind cost, per table: of the cheapest symbol */
     tsri_rans_sym *sym;
-    uint64_t *brief;    /**< per symbol: what `sym` has, briefly; the one before
-                             the first and that after the last can be read.
-                             NULL: bits > 12 */
+    uint64_t *brief;    /**< per symbol: what `sym` has, briefly, 0 for one of
+                             frequency 0.  NULL: bits > 12 */
     tsri_rans_search *search;   /**< per table; of those of at most 32 symbols */
     uint32_t *slot;     /**< tables << bits: symbol << 24 | frequency << 12 |
                              slot - start; nothing of use in tables of other

@@ -52,7 +52,7 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
  * table  of at most 256 symbols
  * sym    n symbols, each below the table's size; borrowed until finish or reset
  *
- * Returns as tsri_rans_put().
+ * Returns as tsri_rans_put().  Memory: 2 bytes a symbol at finish.
  */
 tsr_error tsri_rans_put8(tsri_rans_enc *enc, const tsri_bank *bank, int table,
                          const uint8_t *sym, size_t n);
