@@ -69,7 +69,7 @@ int tsri_shape_table(int shape, int bits, int reach, uint16_t *freq,
     first = tsri_min(first, -reach);
     last = tsri_max(last, reach);
     *centre = -first;
-    return tsri_freq_normalise(mass + first - LEAST, last - first + 1, bits,
+    return tsri_freq_normalise(mass + (first - LEAST), last - first + 1, bits,
                                freq) ? 0 : last - first + 1;
 }
 

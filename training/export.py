@@ -67,6 +67,39 @@ class Codec:
 
 
 @torch.no_grad()
+def freeze_dead(net, crops, rounds, batch, seed):
+    """Channels whose scale class is far below the lowest on every picture: class and mean become constants.  Training drives
+    the class down without end, and weights that grow so cost all channels of the group their precision.  Returns how many."""
+    torch.manual_seed(seed)
+    top, bits = torch.full((sum(M.GROUPS),), -math.inf), M.gaussian_bits
+    mean = torch.zeros(sum(M.GROUPS))
+
+    def spy(x, t):
+        top.copy_(torch.maximum(top, (4 * t + 20).amax((0, 2, 3)).cpu()))
+        return bits(x, t)
+    M.gaussian_bits = spy
+    try:
+        for _ in range(rounds):
+            q = (torch.rand(batch) * (M.LEVELS - 1) * 16).round() / 16
+            gain, _ = net.gains(M.level_weights(q.to(crops.pixels.device)))
+            y, _, _ = net.entropy(net.enc(crops.draw(batch)) * gain, noise=False)
+            mean += y.mean((0, 2, 3)).cpu() / rounds
+    finally:
+        M.gaussian_bits = bits
+    start = 0
+    for g, size in enumerate(M.GROUPS):
+        last = net.ctx[f"g{g}"][2]
+        for i in range(size):
+            if top[start + i] < -8:
+                last.weight[size + i] = 0
+                last.bias[size + i] = -7        # class 4 * -7 + 20, below the lowest
+                last.weight[i] = 0
+                last.bias[i] = mean[start + i]
+        start += size
+    return int((top < -8).sum())
+
+
+@torch.no_grad()
 def gather(codec, crops, rounds, batch, choose, seed):
     """Counts of symbols by class, and of z, over random crops at random levels."""
     torch.manual_seed(seed)
@@ -139,7 +172,9 @@ def main():
     pictures = data.load(a.data, limit=a.limit)
     held = data.held_back_crops(pictures, most=a.held or 1)
     crops = data.Crops(pictures, torch.device(a.device))
-    codec = Codec(load_checkpoint(a.checkpoint), a.device)
+    net = load_checkpoint(a.checkpoint).to(a.device)
+    print("channels frozen", freeze_dead(net, crops, max(2, a.rounds // 6), a.batch, 10))
+    codec = Codec(net, a.device)
 
     def fit(rounds, choose, seed):
         ys, zs = gather(codec, crops, rounds, a.batch, choose, seed)

@@ -106,7 +106,8 @@ def gaussian_bits(x, t):
     """Bits of the interval x +- 1/2 under a zero-mean normal of scale class t, with a thin wide tail."""
     raw = 4 * t + 20
     k = raw.clamp(0, CLASSES - 1)
-    k = k + 0.02 * (raw - raw.detach())             # clamped classes can still find their way back
+    near = raw.clamp(-8, CLASSES + 7)
+    k = k + 0.02 * (near - near.detach())           # clamped classes can still find their way back, but not run away
     sigma = SIGMA_MIN * torch.exp(k * SIGMA_STEP)
     x = x.abs()
 
@@ -207,7 +208,10 @@ class Hyper(nn.Module):
             start += size
         x = v - torch.cat(mus, 1)
         x = x + torch.rand_like(x) - 0.5 if noise else x.round()
-        yb = gaussian_bits(x, torch.cat(ts, 1)).sum((1, 2, 3))
+        t = torch.cat(ts, 1)
+        yb = gaussian_bits(x, t).sum((1, 2, 3))
+        if noise:                       # classes far below the lowest would cost the integer nets their precision
+            yb = yb + 1e-3 * F.relu(-8 - (4 * t + 20)).sum((1, 2, 3))
         return torch.cat(out, 1), yb, zb
 
     def forward(self, x, qw, noise=True):
