@@ -56,9 +56,9 @@ def to_state(path):
 class Codec:
     """The whole path as it will run: float transforms, integer entropy model."""
 
-    def __init__(self, net, device):
+    def __init__(self, net, device, inputs=None):
         self.net, self.device = net.to(device), device
-        self.ints = intnet.IntNets.from_model(net, device)
+        self.ints = intnet.IntNets.from_model(net, device, inputs)
 
     def latents(self, x, q):
         ge, gd = self.net.gains(M.level_weights(q))
@@ -97,6 +97,30 @@ def freeze_dead(net, crops, rounds, batch, seed):
                 last.bias[i] = mean[start + i]
         start += size
     return int((top < -8).sum())
+
+
+@torch.no_grad()
+def layer_inputs(net, crops, rounds, batch, seed):
+    """{layer: (E[x x^T], E[x])} of the 1x1 layers of the context nets, for rounding."""
+    torch.manual_seed(seed)
+    sums, hooks = {}, []
+
+    def watch(key):
+        def hook(_, x):
+            a = x[0].transpose(0, 1).flatten(1).double()
+            second, first, n = sums.get(key, (0, 0, 0))
+            sums[key] = (second + (a @ a.T).cpu(), first + a.sum(1).cpu(), n + a.shape[1])
+        return hook
+    for g in range(len(M.GROUPS)):
+        for j in (1, 2):
+            hooks.append(net.ctx[f"g{g}"][j].register_forward_pre_hook(watch(f"ctx.g{g}.{j}")))
+    for _ in range(rounds):
+        q = (torch.rand(batch) * (M.LEVELS - 1) * 16).round() / 16
+        gain, _ = net.gains(M.level_weights(q.to(crops.pixels.device)))
+        net.entropy(net.enc(crops.draw(batch)) * gain, noise=False)
+    for hook in hooks:
+        hook.remove()
+    return {key: (second / n, first / n) for key, (second, first, n) in sums.items()}
 
 
 @torch.no_grad()
@@ -174,7 +198,7 @@ def main():
     crops = data.Crops(pictures, torch.device(a.device))
     net = load_checkpoint(a.checkpoint).to(a.device)
     print("channels frozen", freeze_dead(net, crops, max(2, a.rounds // 6), a.batch, 10))
-    codec = Codec(net, a.device)
+    codec = Codec(net, a.device, layer_inputs(net, crops, max(2, a.rounds // 6), a.batch, 9))
 
     def fit(rounds, choose, seed):
         ys, zs = gather(codec, crops, rounds, a.batch, choose, seed)

@@ -31,6 +31,25 @@ def quantise_conv(weight, bias):
     raise ValueError("a convolution does not fit the integer format")
 
 
+def round_together(weight, bias, second, mean, shift):
+    """Round a 1x1 layer so that the errors of a row cancel on the inputs it gets (Frantar et al., GPTQ, arXiv:2210.17323).
+
+    second: E[x x^T], mean: E[x] of the inputs.  Returns weight and bias as quantise_conv() does.
+    """
+    w = weight.double().flatten(1).clone()
+    n = w.shape[1]
+    second = second.double() + 1e-3 * second.diagonal().mean() * torch.eye(n, dtype=torch.float64)
+    u = torch.linalg.cholesky(torch.linalg.inv(second), upper=True)
+    out = torch.zeros_like(w)
+    for i in range(n):
+        out[:, i] = torch.round(w[:, i] * 2.0 ** shift).clamp(-32767, 32767)
+        error = (w[:, i] - out[:, i] / 2.0 ** shift) / u[i, i]
+        w[:, i:] -= error[:, None] * u[i, i:]
+    left = (weight.double().flatten(1) - out / 2.0 ** shift) @ mean.double()
+    b = torch.round((bias.double() + left) * 2.0 ** (shift + 7))
+    return out.reshape(weight.shape).to(torch.int16), b.to(torch.int32)
+
+
 def conv(a, w, b, shift):
     """Integer convolution with rounding shift; a float64 [B,I,H,W]."""
     o, i, k, _ = w.shape
@@ -55,11 +74,19 @@ class IntNets:
         self.layers = {k: (w.to(device), b.to(device), s) for k, (w, b, s) in layers.items()}
 
     @classmethod
-    def from_model(cls, net, device="cpu"):
+    def from_model(cls, net, device="cpu", inputs=None):
+        """inputs: {layer: (E[x x^T], E[x])} of 1x1 layers to be rounded together."""
         layers = {}
         for name, seq in net.ctx.items():
             for j, layer in enumerate(seq):
-                layers[f"ctx.{name}.{j}"] = quantise_conv(layer.weight.detach().cpu(), layer.bias.detach().cpu())
+                key, weight, bias = f"ctx.{name}.{j}", layer.weight.detach().cpu(), layer.bias.detach().cpu()
+                layers[key] = quantise_conv(weight, bias)
+                if inputs and key in inputs:
+                    shift = layers[key][2]
+                    w, b = round_together(weight, bias, *inputs[key], shift)
+                    top = b.double().abs() + ACT * w.double().abs().sum((1, 2, 3)) + 2.0 ** (shift - 1)
+                    if top.max() < 2 ** 31:
+                        layers[key] = (w, b, shift)
         return cls(layers, device)
 
     def tensors(self):
