@@ -382,7 +382,8 @@ static void model_runs(const tsri_adapt_enc *enc, int lanes, uint16_t *sum)
         model_run(enc, r, r->has_context ? context : NULL, sym, lanes, record,
                   sum);
         sym += r->n;
-        context += r->has_context ? r->n : 0;
+        if (r->has_context)
+            context += r->n;
         record += r->n << (enc->sets.set[r->set].models > 1);
     }
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Fuzz targets, replayed with their corpora: a file fuzz_X.c, a folder corpus/X
-# and a line each.  tests/fuzz/run.sh is the fuzzing itself.
+# Fuzz targets, replayed with their corpora: a file fuzz_X.c, a file corpus/X and
+# three lines each.  tests/fuzz/run.sh is the fuzzing itself.
 noinst_HEADERS += tests/fuzz/fuzz.h
-EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus
+EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus tests/fuzz/corpus.py
 check_PROGRAMS += $(TSR_FUZZ)
 TSR_FUZZ =
 TSR_REPLAY = tests/fuzz/replay.c

@@ -8,6 +8,7 @@ set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 build=${FUZZ_BUILD:-$root/fuzz-build}
 seconds=${1:-60}
+python=${PYTHON:-python3}
 test $# -eq 0 || shift
 test -x "$root/configure" || (cd "$root" && ./autogen.sh)
 mkdir -p "$build"
@@ -23,13 +24,15 @@ for target; do
     clang $flags -fsanitize=fuzzer -I. -Iinclude -I"$root" -I"$root/include" \
         "$root/tests/fuzz/fuzz_$target.c" .libs/libtsrcore.a -lz -lm -lpthread \
         -o "fuzz_$target"
-    mkdir -p "work/$target" "$root/tests/fuzz/corpus/$target"
+    rm -rf "corpus/$target"
+    mkdir -p "work/$target" corpus
+    "$python" "$root/tests/fuzz/corpus.py" unpack "$root/tests/fuzz/corpus/$target" "corpus/$target"
     echo "== $target"
     "./fuzz_$target" -max_total_time="$seconds" -max_len=2048 -timeout=10 \
         -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0 \
-        "work/$target" "$root/tests/fuzz/corpus/$target" 2>"$target.log" ||
+        "work/$target" "corpus/$target" 2>"$target.log" ||
         { tail -30 "$target.log"; exit 1; }
     grep -E 'stat::(number_of_executed|new_units)' "$target.log" || :
-    "./fuzz_$target" -merge=1 -verbosity=0 "$root/tests/fuzz/corpus/$target" \
-        "work/$target" 2>>"$target.log"
+    "./fuzz_$target" -merge=1 -verbosity=0 "corpus/$target" "work/$target" 2>>"$target.log"
+    "$python" "$root/tests/fuzz/corpus.py" pack "corpus/$target" "$root/tests/fuzz/corpus/$target"
 done
