@@ -193,28 +193,6 @@ struct tsri_adapt_enc {
     bool avx2;
 };
 
-/* Makes room for `more` elements behind the first `used`. */
-static tsr_error grow(tsr_context *ctx, void *pointer, size_t *room,
-                      size_t used, size_t more, size_t size)
-{
-    void **p = pointer, *bigger;
-    size_t need;
-
-    if (more <= *room - used)
-        return TSR_OK;
-    if (!tsri_add(used, more, &need) || !tsri_add(need, need / 2 + 64, &need))
-        return TSR_E_NOMEM;
-    bigger = tsri_alloc(ctx, need, size);
-    if (!bigger)
-        return TSR_E_NOMEM;
-    if (used)
-        memcpy(bigger, *p, used * size);
-    tsri_free(ctx, *p);
-    *p = bigger;
-    *room = need;
-    return TSR_OK;
-}
-
 tsr_error tsri_adapt_enc_open(tsri_adapt_enc **out, tsr_context *ctx,
                               const tsri_adapt_shape *shapes, int nsets)
 {
@@ -278,12 +256,12 @@ tsr_error tsri_adapt_put(tsri_adapt_enc *enc, int set, const uint16_t *context,
         return TSR_E_ARG;
     if (!n)
         return TSR_OK;
-    TSR_TRY(grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns, 1,
-                 sizeof *enc->runs));
-    TSR_TRY(grow(enc->ctx, &enc->sym, &enc->sym_room, enc->nsym, n, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns, 1,
+                      sizeof *enc->runs));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->sym, &enc->sym_room, enc->nsym, n, 1));
     if (context) {
-        TSR_TRY(grow(enc->ctx, &enc->context, &enc->context_room,
-                     enc->ncontext, n, sizeof *context));
+        TSR_TRY(tsri_grow(enc->ctx, &enc->context, &enc->context_room,
+                          enc->ncontext, n, sizeof *context));
         memcpy(enc->context + enc->ncontext, context, n * sizeof *context);
         enc->ncontext += n;
     }
@@ -300,7 +278,7 @@ tsr_error tsri_adapt_put_bits(tsri_adapt_enc *enc, uint32_t value, int nbits)
     enc->nbits += nbits;
     if (enc->nbits < 32)
         return TSR_OK;
-    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, 4, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, 4, 1));
     tsri_put32(enc->raw + enc->nraw, (uint32_t)enc->bits);
     enc->nraw += 4;
     enc->bits >>= 32;
@@ -310,7 +288,7 @@ tsr_error tsri_adapt_put_bits(tsri_adapt_enc *enc, uint32_t value, int nbits)
 
 static tsr_error flush_bits(tsri_adapt_enc *enc)
 {
-    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, 4, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, 4, 1));
     for (; enc->nbits > 0; enc->nbits -= 8, enc->bits >>= 8)
         enc->raw[enc->nraw++] = (uint8_t)enc->bits;
     return TSR_OK;
@@ -483,12 +461,12 @@ tsr_error tsri_adapt_finish(tsri_adapt_enc *enc, uint32_t crc, int lanes,
     if (lane_code == 4)
         return TSR_E_ARG;
     TSR_TRY(flush_bits(enc));
-    TSR_TRY(grow(enc->ctx, &enc->record, &enc->record_room, 0, enc->nrecord,
-                 sizeof *enc->record));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->record, &enc->record_room, 0,
+                      enc->nrecord, sizeof *enc->record));
     if (!tsri_mul(enc->nrecord, 2, &room) ||
         !tsri_add(room, HEAD_MAX + enc->nraw, &room))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
     *data = enc->out;
     *size = !says_something(enc) ? 0 : lanes ? assemble(enc, crc, lane_code)
                                              : assemble_best(enc, crc);

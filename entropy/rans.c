@@ -49,28 +49,6 @@ struct tsri_rans_enc {
     bool avx2;
 };
 
-/* Makes room for `need` elements, keeping the first `used`. */
-static tsr_error grow(tsr_context *ctx, void *pointer, size_t *room,
-                      size_t used, size_t need, size_t size)
-{
-    void **p = pointer, *bigger;
-    size_t more;
-
-    if (need <= *room)
-        return TSR_OK;
-    if (!tsri_add(need, need / 2 + 64, &more))
-        return TSR_E_NOMEM;
-    bigger = tsri_alloc(ctx, more, size);
-    if (!bigger)
-        return TSR_E_NOMEM;
-    if (used)
-        memcpy(bigger, *p, used * size);
-    tsri_free(ctx, *p);
-    *p = bigger;
-    *room = more;
-    return TSR_OK;
-}
-
 tsr_error tsri_rans_enc_open(tsri_rans_enc **out, tsr_context *ctx)
 {
     tsri_rans_enc *enc = tsri_calloc(ctx, 1, sizeof *enc);
@@ -128,8 +106,8 @@ static tsr_error add_run(tsri_rans_enc *enc, run r)
 
     if (!tsri_add(enc->nsym, r.n, &all))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns,
-                 enc->nruns + 1, sizeof *enc->runs));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->runs, &enc->runs_room, enc->nruns, 1,
+                      sizeof *enc->runs));
     enc->nsym = all;
     enc->runs[enc->nruns++] = r;
     return TSR_OK;
@@ -145,8 +123,8 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
         return TSR_OK;
     if (!tsri_add(enc->nplaces, n, &all))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->place, &enc->place_room, enc->nplaces, all,
-                 sizeof *enc->place));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->place, &enc->place_room,
+                      enc->nplaces, n, sizeof *enc->place));
     if (!find_places(enc, bank, cls, table, sym, n, enc->place + enc->nplaces))
         return TSR_E_ARG;
     TSR_TRY(add_run(enc, (run){ bank, cls ? -1 : table, NULL, n }));
@@ -181,8 +159,8 @@ tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
     enc->nbits += nbits;
     if (enc->nbits < 32)
         return TSR_OK;
-    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw,
-                 enc->nraw + 4, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, 4,
+                      1));
     tsri_put32(enc->raw + enc->nraw, (uint32_t)enc->bits);
     enc->nraw += 4;
     enc->bits >>= 32;
@@ -193,11 +171,11 @@ tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
 tsr_error tsri_rans_raw_begin(tsri_rans_enc *enc, size_t bytes,
                               tsri_bits_out *out)
 {
-    size_t need;
+    size_t more;
 
-    if (!tsri_add(enc->nraw + 16, bytes, &need))
+    if (!tsri_add(16, bytes, &more))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, need, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, more, 1));
     *out = (tsri_bits_out){ enc->raw + enc->nraw, enc->bits, enc->nbits,
                             enc->avx2 };
     tsri_bits_put(out, 0, 0); /* leaves less than a byte */
@@ -218,8 +196,8 @@ uint8_t *tsri_rans_keep(tsri_rans_enc *enc, size_t n)
 
 static tsr_error flush_bits(tsri_rans_enc *enc)
 {
-    TSR_TRY(grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw,
-                 enc->nraw + 4, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->raw, &enc->raw_room, enc->nraw, 4,
+                      1));
     for (; enc->nbits > 0; enc->nbits -= 8, enc->bits >>= 8)
         enc->raw[enc->nraw++] = (uint8_t)enc->bits;
     return TSR_OK;
@@ -416,7 +394,7 @@ tsr_error tsri_rans_finish(tsri_rans_enc *enc, uint32_t crc, int lanes,
     if (!tsri_mul(enc->nsym, 2, &room) ||
         !tsri_add(room, HEAD_MAX + enc->nraw, &room))
         return TSR_E_NOMEM;
-    TSR_TRY(grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
+    TSR_TRY(tsri_grow(enc->ctx, &enc->out, &enc->out_room, 0, room, 1));
     *data = enc->out;
     *size = 0;
     if (total_cost(enc, 1) || enc->nraw)

@@ -42,6 +42,27 @@ void *tsri_calloc(tsr_context *ctx, size_t count, size_t size)
     return memory;
 }
 
+tsr_error tsri_grow(tsr_context *ctx, void *array, size_t *room, size_t used,
+                    size_t more, size_t size)
+{
+    void **p = array, *bigger;
+    size_t need;
+
+    if (more <= *room - used)
+        return TSR_OK;
+    if (!tsri_add(used, more, &need) || !tsri_add(need, need / 2 + 64, &need))
+        return TSR_E_NOMEM;
+    bigger = tsri_alloc(ctx, need, size);
+    if (!bigger)
+        return TSR_E_NOMEM;
+    if (used)
+        memcpy(bigger, *p, used * size);
+    tsri_free(ctx, *p);
+    *p = bigger;
+    *room = need;
+    return TSR_OK;
+}
+
 void tsri_free(tsr_context *ctx, void *memory)
 {
     if (memory)

@@ -30,6 +30,12 @@ void *tsri_alloc(tsr_context *ctx, size_t count, size_t size);
 /** The same, cleared. */
 void *tsri_calloc(tsr_context *ctx, size_t count, size_t size);
 
+/** Makes room for `more` elements of `size` bytes behind the first `used` of an
+ *  array, which are kept: *array is its pointer, *room the elements it has room
+ *  for.  Grows by half.  TSR_OK; TSR_E_NOMEM, and nothing has changed. */
+tsr_error tsri_grow(tsr_context *ctx, void *array, size_t *room, size_t used,
+                    size_t more, size_t size);
+
 /** NULL is allowed. */
 void tsri_free(tsr_context *ctx, void *memory);
 

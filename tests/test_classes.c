@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "tests/check.h"
+#include "tests/poor.h"
 #include <math.h>
-#include <stdatomic.h>
 #include "entropy/classes.h"
 #include "entropy/plan.h"
 #include "entropy/tables.h"
@@ -236,26 +235,6 @@ static void test_refused(void **state)
     tsr_context_close(&ctx);
 }
 
-static atomic_int left, held; /* allocations that still succeed; that live */
-
-static void *poor_alloc(void *cookie, size_t size, size_t align)
-{
-    (void)cookie;
-    if (atomic_fetch_sub(&left, 1) < 1)
-        return NULL;
-    atomic_fetch_add(&held, 1);
-    /* Nothing may depend on what fresh memory holds. */
-    void *memory = aligned_alloc(align, (size + align - 1) / align * align);
-    return memory ? memset(memory, 0xa5, size) : NULL;
-}
-
-static void poor_free(void *cookie, void *memory)
-{
-    (void)cookie;
-    atomic_fetch_sub(&held, 1);
-    free(memory);
-}
-
 enum { SOME = 24 }; /* channels */
 
 /* All there is, from training to the matrix that came back. */
@@ -295,21 +274,15 @@ static void test_no_memory(void **state)
 {
     content *c = make(46);
     uint8_t *out = malloc(3 * sizeof c->value), *got = malloc(sizeof c->value);
-    tsr_context_settings s;
-    tsr_context *ctx;
+    tsr_context *ctx = poor_context("c", 2);
     tsr_error error;
     int failures = 0;
     (void)state;
-    tsr_context_settings_init(&s);
-    s.allocator = (tsr_allocator){ NULL, poor_alloc, poor_free };
-    s.threads = 2;
-    left = 1 << 20;
-    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
-    const int before = held;
+    const int before = poor_held;
     for (int n = 0;; n++) {
-        left = n;
+        poor_left = n;
         error = everything(ctx, c, out, got);
-        assert_int_equal(held, before);
+        assert_int_equal(poor_held, before);
         if (!error)
             break;
         assert_int_equal(error, TSR_E_NOMEM);

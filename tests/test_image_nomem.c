@@ -3,45 +3,11 @@
  * a decode there is an error, nothing is lost and nothing is used. */
 #include "config.h"
 #include "tests/hyper_gen.h"
-#include <stdatomic.h>
+#include "tests/poor.h"
 #include <tessera/image.h>
 #include <tessera/model.h>
 
 static const char path[] = "test_image_nomem.safetensors";
-enum { MANY = 1 << 20 };
-static atomic_int left, held; /* allocations that still succeed; that live */
-
-static void *poor_alloc(void *cookie, size_t size, size_t align)
-{
-    (void)cookie;
-    if (atomic_fetch_sub(&left, 1) < 1)
-        return NULL;
-    atomic_fetch_add(&held, 1);
-    /* Nothing may depend on what fresh memory holds. */
-    void *memory = aligned_alloc(align, (size + align - 1) / align * align);
-    return memory ? memset(memory, 0xa5, size) : NULL;
-}
-
-static void poor_free(void *cookie, void *memory)
-{
-    (void)cookie;
-    atomic_fetch_sub(&held, 1);
-    free(memory);
-}
-
-static tsr_context *poor(const char *backend)
-{
-    tsr_context_settings s;
-    tsr_context *ctx;
-    tsr_context_settings_init(&s);
-    s.allocator = (tsr_allocator){ NULL, poor_alloc, poor_free };
-    s.backend = backend;
-    s.threads = 2;
-    left = MANY;
-    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
-    return ctx;
-}
-
 typedef struct stream {
     uint8_t data[1 << 16];
     size_t size, at;
@@ -114,35 +80,35 @@ static tsr_error decode_any(job *j)
 /* Every allocation fails once; returns how many there are. */
 static int starve(job *j, tsr_error (*work)(job *))
 {
-    const int before = held;
-    for (int n = 0; n < MANY; n++) {
-        left = n;
+    const int before = poor_held;
+    for (int n = 0; n < POOR_MANY; n++) {
+        poor_left = n;
         const tsr_error error = work(j);
-        assert_int_equal(held, before);
+        assert_int_equal(poor_held, before);
         if (!error)
             return n;
         assert_int_equal(error, TSR_E_NOMEM);
     }
-    return MANY;
+    return POOR_MANY;
 }
 
 static void each(const char *backend, int channels)
 {
-    job j = { .ctx = poor(backend),
+    job j = { .ctx = poor_context(backend, 2),
               .image = { .width = 20, .height = 18, .channels = channels,
                          .bits = 8 } };
-    const int before = held;
+    const int before = poor_held;
     assert_int_equal(tsr_model_open(&j.model, j.ctx, path), TSR_OK);
     assert_int_equal(tsr_image_alloc(j.ctx, &j.image), TSR_OK);
     memset(j.image.data, 0x55, (size_t)j.image.height * j.image.stride);
-    assert_in_range(starve(&j, encode), 100, MANY - 1);
-    assert_in_range(starve(&j, decode), 100, MANY - 1);
-    left = MANY;
+    assert_in_range(starve(&j, encode), 100, POOR_MANY - 1);
+    assert_in_range(starve(&j, decode), 100, POOR_MANY - 1);
+    poor_left = POOR_MANY;
     tsr_image_free(j.ctx, &j.image);
     tsr_model_unref(&j.model);
-    assert_int_equal(held, before);
+    assert_int_equal(poor_held, before);
     tsr_context_close(&j.ctx);
-    assert_int_equal(held, 0);
+    assert_int_equal(poor_held, 0);
 }
 
 static void test_plain(void **state)
@@ -160,22 +126,22 @@ static void test_fast(void **state)
 
 static void test_model(void **state)
 {
-    job j = { .ctx = poor("c"), .image = { .width = 1, .height = 1, .channels = 1,
+    job j = { .ctx = poor_context("c", 2), .image = { .width = 1, .height = 1, .channels = 1,
                                            .bits = 8 } };
     (void)state;
     assert_in_range(starve(&j, open_model), 5, 100);
-    left = MANY;
+    poor_left = POOR_MANY;
     assert_int_equal(tsr_model_open(&j.model, j.ctx, path), TSR_OK);
     assert_int_equal(tsr_image_alloc(j.ctx, &j.image), TSR_OK);
     memset(j.image.data, 0x55, 1);
     assert_int_equal(encode(&j), TSR_OK);
     assert_int_equal(setenv("TESSERA_MODELS", ".", 1), 0);
-    assert_in_range(starve(&j, decode_any), 100, MANY - 1);
-    left = MANY;
+    assert_in_range(starve(&j, decode_any), 100, POOR_MANY - 1);
+    poor_left = POOR_MANY;
     tsr_image_free(j.ctx, &j.image);
     tsr_model_unref(&j.model);
     tsr_context_close(&j.ctx);
-    assert_int_equal(held, 0);
+    assert_int_equal(poor_held, 0);
 }
 
 static int set_up(void **state)

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Arrays of symbols: every form, width and size comes back, the same bytes
  * from any number of threads, and what is damaged or hostile is refused. */
-#include "tests/check.h"
-#include <stdatomic.h>
+#include "tests/poor.h"
 #include <tessera/entropy.h>
 #include "entropy/symbols.h"
 #include "lib/bytes.h"
@@ -400,46 +399,10 @@ static void test_damage(void **state)
 
 /* ---- memory ---- */
 
-enum { MANY = 1 << 20 };
-static atomic_int left, held;           /* allocations */
-static atomic_size_t largest;
-
-static void *poor_alloc(void *cookie, size_t size, size_t align)
-{
-    (void)cookie;
-    if (size > largest)
-        largest = size;
-    if (atomic_fetch_sub(&left, 1) < 1)
-        return NULL;
-    atomic_fetch_add(&held, 1);
-    void *memory = aligned_alloc(align, (size + align - 1) / align * align);
-    return memory ? memset(memory, 0xa5, size) : NULL;
-}
-
-static void poor_free(void *cookie, void *memory)
-{
-    (void)cookie;
-    atomic_fetch_sub(&held, 1);
-    free(memory);
-}
-
-static tsr_context *poor(int threads)
-{
-    tsr_context_settings s;
-    tsr_context *ctx;
-    tsr_context_settings_init(&s);
-    s.allocator = (tsr_allocator){ NULL, poor_alloc, poor_free };
-    s.backend = "c";
-    s.threads = threads;
-    left = MANY;
-    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
-    return ctx;
-}
-
 /* Heads that promise the moon are refused before memory is taken for them. */
 static void test_hostile(void **state)
 {
-    tsr_context *ctx = poor(1);
+    tsr_context *ctx = poor_context("c", 1);
     uint8_t head[64];
     tsr_symbols_info info;
     (void)state;
@@ -454,11 +417,11 @@ static void test_hostile(void **state)
                     n += tsri_put_varint(head + n, ((uint64_t)1 << last) - 1);
                     head[n++] = (uint8_t)flags;
                     memset(head + n, shift, sizeof head - n);
-                    largest = 0;
+                    poor_largest = 0;
                     const tsr_error error = tsr_symbols_decode(
                         ctx, head, sizeof head, got, 4, (size_t)1 << shift);
                     assert_int_not_equal(error, TSR_OK);
-                    assert_true(largest < 1 << 20);
+                    assert_true(poor_largest < 1 << 20);
                 }
     /* Versions, and tables that do not sum. */
     head[0] = 0x21;
@@ -466,7 +429,7 @@ static void test_hostile(void **state)
     head[0] = 0x01;
     assert_int_equal(tsr_symbols_probe(head, 64, &info), TSR_E_CORRUPT);
     tsr_context_close(&ctx);
-    assert_int_equal(held, 0);
+    assert_int_equal(poor_held, 0);
 }
 
 typedef struct work {
@@ -492,11 +455,11 @@ static tsr_error work_decode(work *w)
 
 static void starve(work *w, tsr_error (*body)(work *))
 {
-    const int before = held;
-    for (int n = 0; n < MANY; n++) {
-        left = n;
+    const int before = poor_held;
+    for (int n = 0; n < POOR_MANY; n++) {
+        poor_left = n;
         const tsr_error error = body(w);
-        assert_int_equal(held, before);
+        assert_int_equal(poor_held, before);
         if (!error)
             return;
         assert_int_equal(error, TSR_E_NOMEM);
@@ -510,15 +473,15 @@ static void test_no_memory(void **state)
     for (int threads = 1; threads < 3; threads++)
         for (int kind = 0; kind < KINDS; kind++) {
             const size_t n = kind == 5 ? MOST : 40000;
-            work w = { .ctx = poor(threads), .fast = true, .n = n };
+            work w = { .ctx = poor_context("c", threads), .fast = true, .n = n };
             fill(kind, n, 3);
             w.width = least_width(n);
             starve(&w, work_encode);
             starve(&w, work_decode);
             check_equal(w.width, n);
-            left = MANY;
+            poor_left = POOR_MANY;
             tsr_context_close(&w.ctx);
-            assert_int_equal(held, 0);
+            assert_int_equal(poor_held, 0);
         }
 }
 

@@ -649,21 +649,6 @@ void tsri_adapt_model_avx2(const tsri_adapt_rows *rows, uint32_t *record,
         rows, record, sum);
 }
 
-/* Writes the low halves of those states that are not kept; they lose them. */
-static inline __m256i give(__m256i x, __m256i keep, uint8_t **end)
-{
-    const unsigned set = 0xff & ~(unsigned)_mm256_movemask_ps(
-        _mm256_castsi256_ps(keep));
-    const __m256i low = _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xaa);
-    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low),
-                                           _mm256_extracti128_si256(low, 1));
-
-    _mm_storeu_si128((__m128i *)(*end - 16), _mm_shuffle_epi8(
-        words, _mm_load_si128((const __m128i *)tsri_rans_packs[set])));
-    *end -= 2 * (size_t)__builtin_popcount(set);
-    return _mm256_srlv_epi32(x, _mm256_andnot_si256(keep, _mm256_set1_epi32(16)));
-}
-
 /* Puts a symbol on each of eight states.  The quotient x / freq < 2^17 comes
  * from floats: rounded four times, it is less than 1/16 off, so with 1/16 taken
  * away it is right or one too small, which the remainder tells. */
@@ -677,7 +662,7 @@ static inline __m256i push(__m256i record, __m256i x, uint8_t **end)
     const __m256i most = _mm256_sub_epi32(
         _mm256_slli_epi32(freq, 32 - TSRI_ADAPT_BITS), _mm256_set1_epi32(1));
 
-    x = give(x, _mm256_cmpeq_epi32(_mm256_min_epu32(x, most), x), end);
+    x = tsri_rans_give(x, _mm256_cmpeq_epi32(_mm256_min_epu32(x, most), x), true, end);
     const __m256 wrapped = _mm256_and_ps(_mm256_set1_ps(0x1p32f),
         _mm256_castsi256_ps(_mm256_srai_epi32(x, 31)));
     const __m256 about = _mm256_div_ps(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the vector decoders share: lanes in registers, eight to a vector. */
+/* What the vector coders share: lanes in registers, eight to a vector. */
 #ifndef TSR_ENTROPY_X86_LANES_AVX2_H
 #define TSR_ENTROPY_X86_LANES_AVX2_H
 #include <immintrin.h>
@@ -30,6 +30,25 @@ tsri_rans_refill(__m256i x, const uint8_t **word)
     return _mm256_castps_si256(_mm256_blendv_ps(
         _mm256_castsi256_ps(x), _mm256_castsi256_ps(fresh),
         _mm256_castsi256_ps(need)));
+}
+
+/** Writes the low halves of the states that `mask` names (kept: that it does not
+ *  name) before *end, in lane order; they lose them. */
+static inline __attribute__((always_inline)) __m256i
+tsri_rans_give(__m256i x, __m256i mask, const bool kept, uint8_t **end)
+{
+    const __m256i by = _mm256_set1_epi32(16);
+    const unsigned set = (kept ? 0xff : 0) ^
+        (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(mask));
+    const __m256i low = _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xaa);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low),
+                                           _mm256_extracti128_si256(low, 1));
+
+    _mm_storeu_si128((__m128i *)(*end - 16), _mm_shuffle_epi8(
+        words, _mm_load_si128((const __m128i *)tsri_rans_packs[set])));
+    *end -= 2 * (size_t)__builtin_popcount(set);
+    return _mm256_srlv_epi32(x, kept ? _mm256_andnot_si256(mask, by)
+                                     : _mm256_and_si256(mask, by));
 }
 
 /** Where a segment stands: 1 or 4 vectors of states and the sums of their

@@ -2,8 +2,7 @@
 /* The encoder's rows of 8 or 32 lanes of bytes of one table of up to 12 bits.
  * The records of even and of odd symbols come apart, which is how the two
  * multiplications of 32 bits to 64 want them. */
-#include <immintrin.h>
-#include "entropy/bank_impl.h"
+#include "entropy/x86/lanes_avx2.h"
 
 typedef struct constants {
     const uint64_t *brief;  /* of the table's symbols */
@@ -24,21 +23,6 @@ static inline __m256i four_apart(const uint64_t *brief, const uint8_t *sym)
     return _mm256_set_m128i(two_apart(brief, sym + 4), two_apart(brief, sym));
 }
 
-/* Writes the low halves of those states that give; they lose them. */
-static inline __attribute__((always_inline)) __m256i
-give(__m256i x, __m256i gives, uint8_t **end)
-{
-    const unsigned set = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(gives));
-    const __m256i low = _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xaa);
-    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low),
-                                           _mm256_extracti128_si256(low, 1));
-
-    _mm_storeu_si128((__m128i *)(*end - 16), _mm_shuffle_epi8(
-        words, _mm_load_si128((const __m128i *)tsri_rans_packs[set])));
-    *end -= 2 * (size_t)__builtin_popcount(set);
-    return _mm256_srlv_epi32(x, _mm256_and_si256(gives, _mm256_set1_epi32(16)));
-}
-
 /* Puts a symbol on each of eight states. */
 static inline __attribute__((always_inline)) __m256i
 push(const constants *k, const uint8_t *sym, __m256i x, uint8_t **end)
@@ -55,8 +39,8 @@ push(const constants *k, const uint8_t *sym, __m256i x, uint8_t **end)
         _mm256_srli_epi32(rest, TSRI_BRIEF_INC), _mm256_set1_epi32(1));
 
     /* x >= f << (32 - p)  <=>  (x >> (32 - p)) + 2^p - f > 2^p - 1 */
-    x = give(x, _mm256_cmpgt_epi32(_mm256_add_epi32(
-        _mm256_srl_epi32(x, k->top), cmpl), k->most), end);
+    x = tsri_rans_give(x, _mm256_cmpgt_epi32(_mm256_add_epi32(
+        _mm256_srl_epi32(x, k->top), cmpl), k->most), false, end);
     const __m256i y = _mm256_add_epi32(x, inc);
     const __m256i q = _mm256_srlv_epi32(_mm256_blend_epi32(
         _mm256_srli_epi64(_mm256_mul_epu32(y, even), 32),

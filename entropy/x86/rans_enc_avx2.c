@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The encoder's rows of 8 or 32 lanes, eight to a vector. */
-#include <immintrin.h>
-#include "entropy/bank_impl.h"
+#include "entropy/x86/lanes_avx2.h"
 
 /* NTH is the place of the n-th bit set in m. */
 #define UP_TO(m, n, i) (__builtin_popcount((m) & ((2 << (i)) - 1)) <= (n))
@@ -111,21 +110,6 @@ static inline __m256i load_pair(const tsri_rans_sym *records,
         _mm_loadu_si128((const __m128i *)(records + place[4])), 1);
 }
 
-/* Writes the low halves of those states that are not kept; they lose them. */
-static inline __m256i give(__m256i x, __m256i keep, uint8_t **end)
-{
-    const unsigned set = 0xff & ~(unsigned)_mm256_movemask_ps(
-        _mm256_castsi256_ps(keep));
-    const __m256i low = _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xaa);
-    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low),
-                                           _mm256_extracti128_si256(low, 1));
-
-    _mm_storeu_si128((__m128i *)(*end - 16), _mm_shuffle_epi8(
-        words, _mm_load_si128((const __m128i *)tsri_rans_packs[set])));
-    *end -= 2 * (size_t)__builtin_popcount(set);
-    return _mm256_srlv_epi32(x, _mm256_andnot_si256(keep, _mm256_set1_epi32(16)));
-}
-
 /* Puts a symbol on each of eight states. */
 static inline __attribute__((always_inline)) __m256i
 push(const tsri_rans_sym *records, const uint32_t *place, __m256i x,
@@ -150,7 +134,7 @@ push(const tsri_rans_sym *records, const uint32_t *place, __m256i x,
                                             0xaa);
     const __m256i cmpl = _mm256_srli_epi32(bias_cmpl, 16);
 
-    x = give(x, _mm256_cmpeq_epi32(_mm256_min_epu32(x, last), x), end);
+    x = tsri_rans_give(x, _mm256_cmpeq_epi32(_mm256_min_epu32(x, last), x), true, end);
     const __m256i y = _mm256_add_epi32(x, inc);
     const __m256i even = _mm256_mul_epu32(y, mul);
     const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(y, 32),
