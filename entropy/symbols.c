@@ -90,8 +90,9 @@ static tsr_error own_bank(const job *j, chunk *c, int n, tsri_bank **bank)
     return tsri_symbols_bank(bank, &quiet, j->head.bits, tables, n);
 }
 
-/* The next n symbols of a chunk have been decoded. */
-static void put_piece(const job *j, chunk *c, size_t n)
+/* The next n symbols of a chunk have been decoded; false: the last is half of a
+ * pair, and the other half is not 0. */
+static bool put_piece(const job *j, chunk *c, size_t n)
 {
     const bool pairs = j->head.form == TSRI_SYMBOLS_PAIRS;
     const bool direct = pairs && j->width == 1 && !j->head.base;
@@ -102,6 +103,7 @@ static void put_piece(const job *j, chunk *c, size_t n)
     if (!direct)
         tsri_ints_widen(pairs ? c->sym : c->bytes, n, j->head.base, j->sym,
                         j->width, c->first);
+    return !pairs || n % 2 == 0 || c->bytes[n / 2] < 16;
 }
 
 static tsr_error get_pieces(const job *j, const tsri_bank *bank, chunk *c,
@@ -126,8 +128,8 @@ static tsr_error get_pieces(const job *j, const tsri_bank *bank, chunk *c,
         TSR_TRY(n == 2 ? tsri_rans_get8_pair(dec, bank, run)
                        : tsri_rans_get8(dec[0], bank, 0, run[0].sym, run[0].n));
         for (int k = 0; k < n; k++) {
-            if (!direct)
-                put_piece(j, &c[k], piece[k]);
+            if (!direct && !put_piece(j, &c[k], piece[k]))
+                return TSR_E_CORRUPT;
             c[k].first += piece[k];
             c[k].left -= piece[k];
         }
