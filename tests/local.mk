@@ -94,3 +94,12 @@ tests_adaptive_speed_LDADD = libtsrcore.la
 tests/test_adaptive_python.log: tests/adaptive_tool$(EXEEXT)
 check_SCRIPTS += tests/test_adaptive_python.sh
 EXTRA_DIST += tests/test_adaptive_python.sh tests/adaptive_reader.py
+
+# docs/entropy.md's tables, arrays and matrices, read by Python.
+EXTRA_PROGRAMS += tests/entropy_tool
+CLEANFILES += tests/entropy_tool$(EXEEXT)
+tests_entropy_tool_LDADD = libtsrcore.la
+tests/test_entropy_python.log: tests/entropy_tool$(EXEEXT)
+check_SCRIPTS += tests/test_entropy_python.sh
+EXTRA_DIST += tests/test_entropy_python.sh tests/entropy_check.py \
+	tests/entropy_reader.py
