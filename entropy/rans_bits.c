@@ -88,12 +88,10 @@ static void leave(tsri_rans_dec *dec, const tsri_bits_in *in)
 {
     const uint64_t byte = (in->at + 7) >> 3;
 
-    dec->nbits = (int)(-in->at & 7);
     dec->cut |= byte > in->size;
+    dec->nbits = dec->cut ? 0 : (int)(-in->at & 7);
     dec->raw = dec->cut ? dec->raw_end : in->data + byte;
     dec->bits = dec->nbits ? (uint64_t)dec->raw[-1] >> (8 - dec->nbits) : 0;
-    if (dec->cut)
-        dec->bits = dec->nbits = 0;
 }
 
 uint32_t tsri_rans_get_tails(tsri_rans_dec *dec, const uint8_t *bucket,
