@@ -126,25 +126,32 @@ static tsr_error open_ranked(tsri_bigtable *t, tsr_context *ctx,
     return error ? error : open_bank(t, ctx, count);
 }
 
-tsr_error tsri_bigtable_open(tsri_bigtable **out, tsr_context *ctx,
-                             const uint32_t *freq, size_t n)
+static tsr_error begin(tsri_bigtable **out, tsr_context *ctx, size_t n)
 {
-    tsri_bigtable *t;
-    tsr_error error;
-
     *out = NULL;
     if (n < 1 || n > TSRI_BIGTABLE_MAX)
         return tsri_fail(ctx, TSR_E_ARG, "an alphabet of %zu symbols", n);
-    t = tsri_calloc(ctx, 1, sizeof *t);
-    if (!t)
+    *out = tsri_calloc(ctx, 1, sizeof **out);
+    if (!*out)
         return tsri_nomem(ctx);
-    t->n = n;
-    t->plain = n <= PLAIN_MAX;
-    error = t->plain ? open_plain(t, ctx, freq) : open_ranked(t, ctx, freq);
+    (*out)->n = n;
+    (*out)->plain = n <= PLAIN_MAX;
+    return TSR_OK;
+}
+
+static tsr_error end(tsri_bigtable **out, tsr_context *ctx, tsr_error error)
+{
     if (error)
-        tsri_bigtable_close(&t, ctx);
-    *out = t;
+        tsri_bigtable_close(out, ctx);
     return error;
+}
+
+tsr_error tsri_bigtable_open(tsri_bigtable **out, tsr_context *ctx,
+                             const uint32_t *freq, size_t n)
+{
+    TSR_TRY(begin(out, ctx, n));
+    return end(out, ctx, (*out)->plain ? open_plain(*out, ctx, freq)
+                                       : open_ranked(*out, ctx, freq));
 }
 
 /* The bank of a table whose buckets' frequencies come from outside. */
@@ -168,22 +175,8 @@ static tsr_error open_given(tsri_bigtable *t, tsr_context *ctx,
 tsr_error tsri_bigtable_open_sorted(tsri_bigtable **out, tsr_context *ctx,
                                     const uint16_t *freq, size_t n)
 {
-    tsri_bigtable *t;
-    tsr_error error;
-
-    *out = NULL;
-    if (n < 1 || n > TSRI_BIGTABLE_MAX)
-        return tsri_fail(ctx, TSR_E_ARG, "an alphabet of %zu symbols", n);
-    t = tsri_calloc(ctx, 1, sizeof *t);
-    if (!t)
-        return tsri_nomem(ctx);
-    t->n = n;
-    t->plain = n <= PLAIN_MAX;
-    error = open_given(t, ctx, freq);
-    if (error)
-        tsri_bigtable_close(&t, ctx);
-    *out = t;
-    return error;
+    TSR_TRY(begin(out, ctx, n));
+    return end(out, ctx, open_given(*out, ctx, freq));
 }
 
 void tsri_bigtable_close(tsri_bigtable **out, tsr_context *ctx)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "entropy/packing.h"
-#include "entropy/bigtable.h"
 #include "entropy/rans_bits.h"
 
 static int bit_length(uint64_t v)
@@ -239,66 +238,4 @@ tsr_error tsri_unpack32(const tsri_packing *packing, const tsr_context *ctx,
                         size_t n)
 {
     return unpack(packing, ctx, data, size, (tsri_ranks){ token, true }, n);
-}
-
-/* ---- the choice ---- */
-
-/* 65536 * (12 - log2(f)), rounded up, by squaring. */
-static uint64_t cost(uint32_t f)
-{
-    const int e = bit_length(f) - 1;
-    uint64_t m = (uint64_t)f << (31 - e), log = (uint64_t)e; /* 1.0 = 2^31 */
-
-    for (int i = 0; i < 16; i++) {
-        m = m * m >> 31;
-        log = log << 1 | m >> 32;
-        m >>= m >> 32;
-    }
-    return ((uint64_t)12 << 16) - log;
-}
-
-/* What the buckets cost as symbols and tails, in bytes. */
-static tsr_error bucket_bytes(size_t alphabet, const uint64_t *bucket,
-                              uint64_t *bytes)
-{
-    const int size = tsri_bigtable_buckets(alphabet);
-    uint16_t freq[TSRI_BIGTABLE_BUCKETS];
-    uint64_t symbols = 0, tails = 0, table = 0;
-    int lanes;
-
-    TSR_TRY(tsri_bigtable_normalise(alphabet, bucket, freq));
-    for (int b = 0; b < size; b++) {
-        symbols += freq[b] ? bucket[b] * cost(freq[b]) : 0;
-        tails += bucket[b] * (uint64_t)tsri_bigtable_tail(alphabet, b);
-        table += bucket[b] ? 2 : 0;
-    }
-    symbols = (symbols >> 19) + 1;
-    lanes = symbols < 2048 ? 1 : symbols < 4096 ? 4 : symbols < 16384 ? 8 : 32;
-    *bytes = table + symbols + tails / 8 + 3 * (uint64_t)lanes + 4;
-    return TSR_OK;
-}
-
-tsr_error tsri_coding_choose(size_t alphabet, const uint64_t *bucket,
-                             uint64_t bytes[TSRI_CODINGS], tsri_coding *choice)
-{
-    const uint64_t most = (uint64_t)1 << 40;
-    const int size = tsri_bigtable_buckets(alphabet);
-    tsri_packing fixed, radix;
-    uint64_t n = 0;
-    size_t packed[2];
-
-    for (int b = 0; b < size; b++)
-        n = bucket[b] < most && n < most ? n + bucket[b] : most;
-    if (n >= most || tsri_packing_fixed(&fixed, alphabet) ||
-        tsri_packing_radix(&radix, alphabet) ||
-        !tsri_packing_size(&fixed, (size_t)n, &packed[0]) ||
-        !tsri_packing_size(&radix, (size_t)n, &packed[1]))
-        return TSR_E_ARG;
-    TSR_TRY(bucket_bytes(alphabet, bucket, &bytes[TSRI_CODING_BUCKETS]));
-    bytes[TSRI_CODING_FIXED] = packed[0];
-    bytes[TSRI_CODING_RADIX] = packed[1];
-    *choice = packed[1] < packed[0] ? TSRI_CODING_RADIX : TSRI_CODING_FIXED;
-    if (bytes[TSRI_CODING_BUCKETS] * 100 <= bytes[*choice] * 99)
-        *choice = TSRI_CODING_BUCKETS;
-    return TSR_OK;
 }

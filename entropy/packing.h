@@ -68,29 +68,4 @@ tsr_error tsri_unpack32(const tsri_packing *packing, const tsr_context *ctx,
                         const uint8_t *data, size_t size, uint32_t *token,
                         size_t n);
 
-/** The ways to write tokens of a sorted codebook. */
-typedef enum tsri_coding {
-    TSRI_CODING_FIXED,      /**< tsri_packing_fixed() */
-    TSRI_CODING_RADIX,      /**< tsri_packing_radix() */
-    TSRI_CODING_BUCKETS,    /**< tsri_bigtable_open_sorted() */
-    TSRI_CODINGS
-} tsri_coding;
-
-/**
- * Estimates the bytes of each coding and chooses: the smaller packing (of
- * equals the fixed width), unless entropy coding saves 1 % or more of it.
- *
- * bucket    what tsri_bigtable_count16() counts: tsri_bigtable_buckets(alphabet)
- *           counts; their sum, the number of tokens, below 2^40
- * alphabet  1..2^20
- * bytes     out: of each coding.  Packings exactly.  Buckets to about 1 % and
- *           16 bytes, as one segment, with 2 bytes for each bucket in use for
- *           their table
- * choice    out
- *
- * Integers only: the same on every machine.  Returns TSR_OK; TSR_E_ARG.
- */
-tsr_error tsri_coding_choose(size_t alphabet, const uint64_t *bucket,
-                             uint64_t bytes[TSRI_CODINGS], tsri_coding *choice);
-
 #endif

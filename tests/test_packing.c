@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/check.h"
-#include "entropy/bigtable.h"
 #include "entropy/packing.h"
 
 enum { MOST = 5000 };
@@ -254,104 +253,6 @@ static void test_range(void **state)
     tsr_context_close(&ctx);
 }
 
-/* ---- the choice ---- */
-
-/* Bytes that the bucket form takes, with 2 a bucket for its table. */
-static size_t coded(tsr_context *ctx, size_t alphabet, const uint32_t *token,
-                    size_t n, const uint64_t *bucket)
-{
-    uint16_t freq[TSRI_BIGTABLE_BUCKETS];
-    tsri_bigtable *t;
-    tsri_rans_enc *enc;
-    const uint8_t *data;
-    size_t size, table = 0;
-
-    for (int b = 0; b < tsri_bigtable_buckets(alphabet); b++)
-        table += bucket[b] ? 2 : 0;
-    assert_int_equal(tsri_bigtable_normalise(alphabet, bucket, freq), TSR_OK);
-    assert_int_equal(tsri_bigtable_open_sorted(&t, ctx, freq, alphabet), TSR_OK);
-    assert_int_equal(tsri_rans_enc_open(&enc, ctx), TSR_OK);
-    assert_int_equal(tsri_bigtable_put32(t, enc, token, n), TSR_OK);
-    assert_int_equal(tsri_rans_finish(enc, 0, 0, &data, &size), TSR_OK);
-    tsri_rans_enc_close(&enc);
-    tsri_bigtable_close(&t, ctx);
-    return size + table;
-}
-
-static tsri_coding choose(tsr_context *ctx, size_t alphabet, uint32_t below,
-                          int times, size_t n)
-{
-    static uint32_t token[MOST];
-    uint64_t bucket[TSRI_BIGTABLE_BUCKETS] = { 0 }, bytes[TSRI_CODINGS];
-    tsri_coding choice;
-    tsri_packing p;
-    size_t size;
-    check_rng r = { alphabet };
-
-    for (size_t i = 0; i < n; i++) {
-        token[i] = check_below(&r, below);
-        for (int k = 1; k < times; k++)
-            token[i] = check_below(&r, token[i] + 1);
-    }
-    assert_int_equal(tsri_bigtable_count32(ctx, alphabet, token, n, bucket),
-                     TSR_OK);
-    assert_int_equal(tsri_coding_choose(alphabet, bucket, bytes, &choice),
-                     TSR_OK);
-    assert_int_equal(tsri_packing_fixed(&p, alphabet), TSR_OK);
-    assert_true(tsri_packing_size(&p, n, &size));
-    assert_int_equal(bytes[TSRI_CODING_FIXED], size);
-    assert_int_equal(tsri_packing_radix(&p, alphabet), TSR_OK);
-    assert_true(tsri_packing_size(&p, n, &size));
-    assert_int_equal(bytes[TSRI_CODING_RADIX], size);
-    if (n) {
-        size = coded(ctx, alphabet, token, n, bucket);
-        const size_t slack = size / 100 + 16;
-        assert_in_range(bytes[TSRI_CODING_BUCKETS] + slack, size,
-                        size + 2 * slack);
-    }
-    return choice;
-}
-
-static void test_choice(void **state)
-{
-    tsr_context *ctx = check_context("c", 1);
-    static const size_t sizes[] = { 0, 1, 100, 1000, MOST };
-    uint64_t bucket[TSRI_BIGTABLE_BUCKETS] = { 0 }, bytes[TSRI_CODINGS];
-    tsri_coding choice;
-    (void)state;
-
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        const size_t n = sizes[i];
-        assert_int_equal(choose(ctx, 1024, 1024, 1, n), TSRI_CODING_FIXED);
-        assert_int_equal(choose(ctx, 65536, 65536, 1, n), TSRI_CODING_FIXED);
-        /* one token fills the same bytes either way */
-        assert_int_equal(choose(ctx, 100000, 100000, 1, n),
-                         n > 1 ? TSRI_CODING_RADIX : TSRI_CODING_FIXED);
-        assert_int_equal(choose(ctx, 3, 3, 1, n),
-                         n > 1 ? TSRI_CODING_RADIX : TSRI_CODING_FIXED);
-        if (n >= 1000) {
-            assert_int_equal(choose(ctx, 65536, 65536, 4, n),
-                             TSRI_CODING_BUCKETS);
-            assert_int_equal(choose(ctx, 1 << 20, 1 << 16, 1, n),
-                             TSRI_CODING_BUCKETS);
-            /* 2 bytes a symbol for the table are too dear for few tokens */
-            assert_int_equal(choose(ctx, 256, 256, 3, n), n == MOST
-                             ? TSRI_CODING_BUCKETS : TSRI_CODING_FIXED);
-            assert_int_equal(choose(ctx, 300, 1, 1, n), TSRI_CODING_BUCKETS);
-        }
-    }
-    assert_int_equal(tsri_coding_choose(0, bucket, bytes, &choice), TSR_E_ARG);
-    assert_int_equal(tsri_coding_choose((1 << 20) + 1, bucket, bytes, &choice),
-                     TSR_E_ARG);
-    bucket[0] = bucket[1] = (uint64_t)1 << 39;
-    assert_int_equal(tsri_coding_choose(1000, bucket, bytes, &choice),
-                     TSR_E_ARG);
-    bucket[0] = bucket[1] = UINT64_MAX;
-    assert_int_equal(tsri_coding_choose(1000, bucket, bytes, &choice),
-                     TSR_E_ARG);
-    tsr_context_close(&ctx);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,7 +260,6 @@ int main(void)
         cmocka_unit_test(test_digits),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_range),
-        cmocka_unit_test(test_choice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
