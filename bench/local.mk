@@ -4,5 +4,6 @@ EXTRA_DIST += bench/machine.py bench/curves.py bench/peers.py bench/sheet.py ben
 EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.py
 EXTRA_DIST += bench/results
 EXTRA_DIST += bench/entropy bench/entropy_peers.c
+EXTRA_DIST += bench/kv_lm.py training/kv_stats.py training/tensorfile.py
 EXTRA_DIST += bench/vq bench/vq_worker.py bench/vq_gpu.py
 noinst_HEADERS += bench/entropy_data.h bench/vq_data.h bench/kv_data.h
