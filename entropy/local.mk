@@ -67,3 +67,6 @@ cuda_deps += entropy/cuda/$(DEPDIR)/plan_dec.cu.d \
 else
 libtsrcore_la_SOURCES += entropy/cuda/plan_nocuda.c
 endif
+
+# Rows: values whose tables follow from those before.
+noinst_HEADERS += entropy/rows.h

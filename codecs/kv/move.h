@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Between caches as engines keep them and tiles of floats: strides, block
+ * tables, 16-bit and 8-bit floats. */
+#ifndef TSR_CODECS_KV_MOVE_H
+#define TSR_CODECS_KV_MOVE_H
+#include "codecs/kv/kv.h"
+
+/** Is it a view of `shape`: dtype, alignment, block numbers, strides that do not
+ *  overflow?  writing: planes may be left out (base NULL).  Logs. */
+tsr_error tsri_kv_view_check(tsr_context *ctx, const tsr_kv_view *view,
+                             const tsr_kv_shape *shape, bool writing);
+
+/**
+ * Tokens first .. first + n - 1 of one plane, as floats x[t][heads * dim].
+ *
+ * Returns false when a value is not finite (all are written nevertheless).
+ */
+bool tsri_kv_gather(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                    unsigned cpu, int layer, int plane, size_t first, size_t n,
+                    float *x, size_t pitch);
+
+/** The reverse, rounded to nearest even; values beyond an 8-bit float's range
+ *  become its largest finite value, of the others infinity. */
+void tsri_kv_scatter(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                     unsigned cpu, int layer, int plane, size_t first, size_t n,
+                     const float *x, size_t pitch);
+
+/** Rows of n numbers: the conversions alone.  from_ returns false when one is
+ *  not finite. */
+bool tsri_kv_from_dtype(tsr_kv_dtype dtype, unsigned cpu, const void *in,
+                        size_t n, float *x);
+void tsri_kv_to_dtype(tsr_kv_dtype dtype, unsigned cpu, const float *x,
+                      size_t n, void *out);
+size_t tsri_kv_dtype_bytes(tsr_kv_dtype dtype);     /* 0: no dtype */
+
+/**
+ * The uniform quantiser of rows (docs/kv-format.md section 4).
+ *
+ *     q = nearest even of (x - m) * inverse;   x = q * step + m
+ *
+ * m      of each of n coefficients, or NULL: 0
+ * sum    of each, += |q|, or NULL
+ *
+ * Returns false when a |q| is over 32767 (q is then clamped).
+ */
+bool tsri_kv_quantise(unsigned cpu, const float *x, const float *m,
+                      float inverse, size_t n, int16_t *q, uint32_t *sum);
+void tsri_kv_dequantise(unsigned cpu, const int16_t *q, const float *m,
+                        float step, size_t n, float *x);
+
+/** q1 -> q0 = round(q1 / 3) and r = q1 - 3 * q0, in place and out. */
+void tsri_kv_coarsen(unsigned cpu, int16_t *q, size_t n, int8_t *r);
+
+/**
+ * Centres of coefficients: the lower median of 32 tokens, tokens
+ * i * count / 32 of x[count][pitch], i = 0..31, as multiples of step / 4
+ * (nearest even, clamped to 16 bits).  A median of quantised values is the
+ * quantised median, so decoding and encoding again gives the same centres.
+ */
+void tsri_kv_centres(unsigned cpu, const float *x, size_t pitch, size_t count,
+                     size_t n, float step, int16_t *centre);
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A profile: what is known of a model's caches beforehand, and how they are
+ * transformed.  A safetensors file with metadata tessera.codec = "kv-profile";
+ * docs/kv-format.md section 5 lists its tensors. */
+#ifndef TSR_CODECS_KV_PROFILE_H
+#define TSR_CODECS_KV_PROFILE_H
+#include "codecs/kv/kv.h"
+
+enum { TSRI_KV_MATCHES = 8 };   /* classes of matches */
+
+/** How a group of planes becomes coefficients; arrays are the profile's. */
+typedef struct tsri_kv_group {
+    int first_layer, layers;
+    int plane;              /* -1: all planes of these layers, in order layer,
+                               plane */
+    int n, r;               /* values of a token; coefficients, r <= n */
+    const float *mean;      /* n */
+    const float *scale;     /* n: z = (x - mean) * scale, or NULL: 1 */
+    const float *unscale;   /* 1 / scale, rounded, or NULL */
+    const float *forward;   /* r x n, or NULL: z = x */
+    const float *inverse;   /* r x n: x = sum of z[i] * inverse[i] */
+    const uint8_t *cls;     /* matches x r; falling in each row as far as it
+                               matters: see dead */
+    const int8_t *rho;      /* matches x r, in 1/64, or NULL */
+    const float *predict;   /* (predictors * hidden + 1) x r, or NULL; its last
+                               row is the constant */
+} tsri_kv_group;
+
+typedef enum tsri_kv_reference {
+    TSRI_KV_REF_NONE,
+    TSRI_KV_REF_PREVIOUS,   /* the token before */
+    TSRI_KV_REF_ANCHOR,     /* the last token t with t % anchor == 0 */
+    TSRI_KV_REF_MATCH       /* the end of the last longest matching run of token
+                               ids; codecs/kv/match.h */
+} tsri_kv_reference;
+
+typedef struct tsri_kv_profile {
+    tsr_kv_shape shape;
+    tsr_kv_rope rope;
+    bool hadamard;          /* every head is turned by Walsh and Hadamard's
+                               matrix before its group is transformed */
+    float step;
+    int dead;               /* classes below it are not coded */
+    int groups;
+    tsri_kv_group *group;
+    int matches;            /* rows of cls and rho: 1, or 8 */
+    tsri_kv_reference reference;
+    int anchor;
+    int predictors;         /* token ids that predict: 0, 1 (its own), 2 (and
+                               the one before) ... 4 */
+    int vocabulary, hidden;
+    const uint16_t *embedding;  /* f16, vocabulary x hidden */
+    tsri_rows *rows;
+    const tsri_rows_shape *shape_rows;
+    uint8_t hash[8];
+} tsri_kv_profile;
+
+/** Reads a profile; NULL model: the profile that is none, for `shape` and
+ *  `rope`: each plane a group, no transform, cls NULL.  All is checked against
+ *  the limits; logs.  Converts to float at load. */
+tsr_error tsri_kv_profile_open(tsri_kv_profile **profile, tsr_context *ctx,
+                               tsr_model *model, const tsr_kv_shape *shape,
+                               const tsr_kv_rope *rope);
+void tsri_kv_profile_close(tsri_kv_profile **profile, tsr_context *ctx);
+
+/** Coefficients that are coded at this class shift (level 0), a multiple of 1;
+ *  0..r. */
+int tsri_kv_group_live(const tsri_kv_profile *profile, const tsri_kv_group *group,
+                       int class_shift);
+
+/**
+ * x -> z for some tokens: mean, Hadamard, scale, matrix.
+ *
+ * x      tokens x n, changed; rotation is off already
+ * live   the first coefficients that are wanted, <= r
+ * z      out, tokens x live, pitch z_pitch
+ *
+ * Every z is a chain of fused multiply-adds in rising order of the values, from
+ * 0, so that all machines get the same: 2 n live operations a token.
+ */
+void tsri_kv_forward(const tsri_kv_profile *profile, const tsri_kv_group *group,
+                     unsigned cpu, float *x, size_t x_pitch, int tokens,
+                     int live, float *z, size_t z_pitch);
+void tsri_kv_inverse(const tsri_kv_profile *profile, const tsri_kv_group *group,
+                     unsigned cpu, const float *z, size_t z_pitch, int tokens,
+                     int live, float *x, size_t x_pitch);
+
+/** What token ids say of z: out[t][0..live), tokens first .. first + n - 1 of
+ *  ids[0..total).  Ids outside of the vocabulary predict nothing. */
+void tsri_kv_predict(const tsri_kv_profile *profile, const tsri_kv_group *group,
+                     unsigned cpu, const int32_t *ids, size_t first, int n,
+                     int live, float *out, size_t pitch);
+#endif

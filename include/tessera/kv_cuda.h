@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TSR_KV_CUDA_H
+#define TSR_KV_CUDA_H
+#include <tessera/kv.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/**
+ * The KV codec on a CUDA device: the same objects, bit for bit.  Calls queue
+ * work on the caller's stream and return; nothing is allocated and nothing
+ * waits.  What happened to an object is in its status, on the device.
+ */
+typedef struct tsr_kv_cuda tsr_kv_cuda;
+
+/** Brings a coder's tables to device `device`; kv must outlive it.  Returns
+ *  TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, no such device,
+ *  or a method or profile that has no kernels; TSR_E_NOMEM; TSR_E_BACKEND. */
+TSR_API TSR_CHECKED tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv,
+                                               int device);
+TSR_API void tsr_kv_cuda_close(tsr_kv_cuda **gpu);
+
+/** One object of a batch.  Pointers but view.base itself are device memory. */
+typedef struct tsr_kv_cuda_item {
+    tsr_kv_view view;       /**< all items of a call: same dtype, strides and
+                                 number of tokens, and the same base array */
+    size_t first_token;     /**< the object's token 0 is the view's token
+                                 first_token */
+    uint64_t pos0;          /**< encode */
+    uint8_t *data;          /**< the object, 16-byte aligned */
+    size_t size;            /**< encode: room; decode: bytes readable */
+    uint64_t *bytes;        /**< encode, out: size of the object */
+    int32_t *status;        /**< out: a tsr_error */
+} tsr_kv_cuda_item;
+
+/** Device scratch that a call with n items of `tokens` tokens needs. */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_cuda_scratch_size(const tsr_kv_cuda *gpu, size_t tokens, size_t items,
+                         size_t *bytes);
+
+/** stream: a cudaStream_t.  The step must be set (not 0 = automatic). */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_cuda_encode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
+                   size_t tokens, void *scratch, size_t scratch_size,
+                   void *stream);
+
+/** Decodes whole objects of `tokens` tokens (their headers are checked on the
+ *  device against the coder's settings). */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_cuda_decode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
+                   size_t tokens, void *scratch, size_t scratch_size,
+                   void *stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
