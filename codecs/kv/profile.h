@@ -50,8 +50,7 @@ typedef struct tsri_kv_profile {
                                the one before) ... 4 */
     int vocabulary, hidden;
     const uint16_t *embedding;  /* f16, vocabulary x hidden */
-    tsri_rows *rows;
-    const tsri_rows_shape *shape_rows;
+    tsri_rows *rows;        /* the tables, opened with the profile */
     uint8_t hash[8];
 } tsri_kv_profile;
 
