@@ -14,7 +14,10 @@ enum {
     TSRI_KV_MAX_BOOST = 7
 };
 
-enum { TSRI_KV_TOKENS = 1, TSRI_KV_BOOSTS = 2, TSRI_KV_NEEDS_TOKENS = 4 };
+enum {
+    TSRI_KV_TOKENS = 1, TSRI_KV_BOOSTS = 2, TSRI_KV_NEEDS_TOKENS = 4,
+    TSRI_KV_CHAINED = 8     /* a tile needs the tiles before it */
+};
 
 /** The header, checked. */
 typedef struct tsri_kv_head {
@@ -24,7 +27,7 @@ typedef struct tsri_kv_head {
     tsr_kv_rope rope;
     uint32_t tokens, pos0, groups;
     int tile, span, tiles;
-    float step[2];
+    float step[2];              /* of level 0 */
     uint8_t profile[8], params[40];
     uint64_t size;
     uint32_t section_bytes;

@@ -24,9 +24,9 @@ void tsri_kv_match(const tsri_kv_profile *profile, const int32_t *ids, size_t n,
 size_t tsri_kv_match_scratch(size_t n);
 
 /** Fixed-point reconstruction in units of step / 64: predicted value from that
- *  of the reference, p = (rho * ref + 32) >> 6; the same everywhere. */
+ *  of the reference; the same everywhere.  |ref| <= 2^23, |rho| <= 128. */
 static inline int32_t tsri_kv_carry(int rho, int32_t ref)
 {
-    return (int32_t)(((int64_t)rho * ref + 32) >> 6);
+    return (rho * ref + 32) >> 6;
 }
 #endif

@@ -102,9 +102,11 @@ typedef struct tsr_kv_settings {
     int recent, recent_boost;   /**< the last tokens of each object get a step
                                      2^boost times finer; default 0, 0..7 */
     int tile;                   /**< tokens of a unit that decodes alone, a
-                                     multiple of 32, 32..4096; default 256 */
+                                     multiple of 32, 32..4096; 0 (default): 256,
+                                     or what the method wants */
     int store_tokens;           /**< 1 (default): token ids given are put into
-                                     the object; 0: the decoder is given them */
+                                     the object; 0: the decoder is given them,
+                                     where the object says that it needs them */
 } tsr_kv_settings;
 
 TSR_API void tsr_kv_settings_init(tsr_kv_settings *settings);
@@ -175,7 +177,8 @@ typedef struct tsr_kv_part {
 /**
  * Decodes an object, or a part of it, into host memory.
  *
- * in, size  the object; bytes behind its end are ignored
+ * in, size  the object; bytes behind its end are ignored.  Its first bytes are
+ *           enough where they hold the part: layers follow each other
  * part      NULL: all
  * view      room for all tokens of the object in place (its token t is the
  *           object's); only the part is written.  Where it fails the part is
