@@ -11,3 +11,9 @@ libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
+
+# Caches to floats and back: positions, number formats, strides, quantiser.
+noinst_HEADERS += codecs/kv/move_impl.h
+libtsrcore_la_SOURCES += codecs/kv/floats.c codecs/kv/move.c \
+	codecs/kv/quantise.c codecs/kv/rope.c
+libtsrcore_la_SOURCES += codecs/kv/x86/move_none.c

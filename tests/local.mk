@@ -26,6 +26,7 @@ check_PROGRAMS += tests/test_iconv
 EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
+check_PROGRAMS += tests/test_kv_move
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

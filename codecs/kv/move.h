@@ -6,12 +6,17 @@
 #include "codecs/kv/kv.h"
 
 /** Is it a view of `shape`: dtype, alignment, block numbers, strides that do not
- *  overflow?  writing: planes may be left out (base NULL).  Logs. */
+ *  overflow?  writing: planes may be left out (base NULL), and tokens and heads
+ *  must not lie on each other.  Strides may be negative; a view of no tokens
+ *  is one whatever its pointers are.  Reads the block table: host memory.
+ *  TSR_E_ARG, logged. */
 tsr_error tsri_kv_view_check(tsr_context *ctx, const tsr_kv_view *view,
                              const tsr_kv_shape *shape, bool writing);
 
 /**
  * Tokens first .. first + n - 1 of one plane, as floats x[t][heads * dim].
+ * pitch: floats from token to token.  The view is one (see above), with a base
+ * for this plane.
  *
  * Returns false when a value is not finite (all are written nevertheless).
  */
@@ -20,7 +25,7 @@ bool tsri_kv_gather(const tsr_kv_view *view, const tsr_kv_shape *shape,
                     float *x, size_t pitch);
 
 /** The reverse, rounded to nearest even; values beyond an 8-bit float's range
- *  become its largest finite value, of the others infinity. */
+ *  become its largest finite value, of the others infinity; NaN stays one. */
 void tsri_kv_scatter(const tsr_kv_view *view, const tsr_kv_shape *shape,
                      unsigned cpu, int layer, int plane, size_t first, size_t n,
                      const float *x, size_t pitch);
@@ -41,20 +46,23 @@ size_t tsri_kv_dtype_bytes(tsr_kv_dtype dtype);     /* 0: no dtype */
  * m      of each of n coefficients, or NULL: 0
  * sum    of each, += |q|, or NULL
  *
- * Returns false when a |q| is over 32767 (q is then clamped).
+ * Returns false when a |q| is over 32767 (q is then clamped) or x is no number
+ * (q is then undefined, within the range).
  */
 bool tsri_kv_quantise(unsigned cpu, const float *x, const float *m,
                       float inverse, size_t n, int16_t *q, uint32_t *sum);
 void tsri_kv_dequantise(unsigned cpu, const int16_t *q, const float *m,
                         float step, size_t n, float *x);
 
-/** q1 -> q0 = round(q1 / 3) and r = q1 - 3 * q0, in place and out. */
+/** q1 -> q0 = round(q1 / 3) and r = q1 - 3 * q0, in place and out.  r is -1, 0
+ *  or 1: there are no ties. */
 void tsri_kv_coarsen(unsigned cpu, int16_t *q, size_t n, int8_t *r);
 
 /**
  * Centres of coefficients: the lower median of 32 tokens, tokens
- * i * count / 32 of x[count][pitch], i = 0..31, as multiples of step / 4
- * (nearest even, clamped to 16 bits).  A median of quantised values is the
+ * i * count / 32 of x[count][pitch], i = 0..31, as multiples of step / 4: the
+ * nearest even of median * (4 / step), the quotient rounded, clamped to 16
+ * bits; count 0: zeros.  x is finite.  A median of quantised values is the
  * quantised median, so decoding and encoding again gives the same centres.
  */
 void tsri_kv_centres(unsigned cpu, const float *x, size_t pitch, size_t count,
