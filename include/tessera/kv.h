@@ -241,6 +241,23 @@ tsr_kv_ranges(tsr_context *context, const uint8_t *front, size_t size,
               tsr_error (*visit)(void *cookie, uint64_t offset, uint64_t bytes),
               void *cookie);
 
+/* ---- for programs that make profiles ---- */
+
+/** All tokens of one plane as the codec sees them: floats x[tokens][channels],
+ *  the rotation by position taken off plane 0.  Returns TSR_OK; TSR_E_ARG the
+ *  view is not one or a value is not finite; TSR_E_NOMEM. */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_values(tsr_context *context, const tsr_kv_shape *shape,
+              const tsr_kv_rope *rope, const tsr_kv_view *view, int layer,
+              int plane, uint64_t pos0, float *x);
+
+/** For each of n tokens the earlier one (not below `sinks`) whose preceding ids
+ *  match best, or -1, and the class of the match, 0..7: docs/kv-format.md
+ *  section 5.4.  Returns TSR_OK; TSR_E_ARG; TSR_E_NOMEM. */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_matches(tsr_context *context, const int32_t *ids, size_t n, size_t sinks,
+               int32_t *ref, uint8_t *match);
+
 #ifdef __cplusplus
 }
 #endif
