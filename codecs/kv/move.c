@@ -189,3 +189,32 @@ void tsri_kv_scatter(const tsr_kv_view *view, const tsr_kv_shape *shape,
                              at + (ptrdiff_t)k * r.stride);
     }
 }
+
+void tsri_kv_copy_out(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                      int layer, int plane, size_t first, size_t n, void *out)
+{
+    const runs r = runs_of(view, shape, plane);
+    const size_t bytes = r.n * tsri_kv_dtype_bytes(view->dtype);
+    uint8_t *to = out;
+
+    for (size_t t = 0; t < n; t++) {
+        const uint8_t *at = token_at(view, shape, layer, plane, first + t);
+        for (size_t k = 0; k < r.count; k++, to += bytes)
+            memcpy(to, at + (ptrdiff_t)k * r.stride, bytes);
+    }
+}
+
+void tsri_kv_copy_in(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                     int layer, int plane, size_t first, size_t n,
+                     const void *in)
+{
+    const runs r = runs_of(view, shape, plane);
+    const size_t bytes = r.n * tsri_kv_dtype_bytes(view->dtype);
+    const uint8_t *from = in;
+
+    for (size_t t = 0; t < n; t++) {
+        uint8_t *at = token_at(view, shape, layer, plane, first + t);
+        for (size_t k = 0; k < r.count; k++, from += bytes)
+            memcpy(at + (ptrdiff_t)k * r.stride, from, bytes);
+    }
+}

@@ -30,6 +30,13 @@ void tsri_kv_scatter(const tsr_kv_view *view, const tsr_kv_shape *shape,
                      unsigned cpu, int layer, int plane, size_t first, size_t n,
                      const float *x, size_t pitch);
 
+/** The same moves without conversion: elements as they are, without gaps. */
+void tsri_kv_copy_out(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                      int layer, int plane, size_t first, size_t n, void *out);
+void tsri_kv_copy_in(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                     int layer, int plane, size_t first, size_t n,
+                     const void *in);
+
 /** Rows of n numbers: the conversions alone.  from_ returns false when one is
  *  not finite. */
 bool tsri_kv_from_dtype(tsr_kv_dtype dtype, unsigned cpu, const void *in,

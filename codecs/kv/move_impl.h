@@ -24,10 +24,6 @@ void tsri_rope_turn_plain(const tsr_kv_rope *what, const float *cs, bool back,
 void tsri_rope_angles_plain(const float *high, const float *low, int pairs,
                             float *cs);
 
-/** tsri_rope_angles() with the row of the high table at hand. */
-void tsri_rope_angles_at(const tsri_rope *rope, unsigned cpu, uint64_t pos,
-                         const float *high, float *cs);
-
 /** Functions of one instruction set; arguments as of those above and of
  *  codecs/kv/rope.h. */
 typedef struct tsri_kv_moves {

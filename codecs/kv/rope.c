@@ -31,7 +31,7 @@ static bool scaling_fits(const tsr_kv_rope *what)
          what->low_factor < what->high_factor && what->original > 0);
 }
 
-static bool fits(const tsr_kv_rope *what, int dim)
+bool tsri_rope_fits(const tsr_kv_rope *what, int dim)
 {
     if (what->layout == 0)
         return true;
@@ -97,7 +97,7 @@ tsr_error tsri_rope_open(tsri_rope **rope, tsr_context *ctx,
     tsr_error error;
 
     *rope = NULL;
-    if (!fits(what, dim) || positions > (uint64_t)1 << 32)
+    if (!tsri_rope_fits(what, dim) || positions > (uint64_t)1 << 32)
         return tsri_fail(ctx, TSR_E_ARG, "not a rotary embedding of heads of "
                          "%d: layout %d, offset %d, dims %d, theta %g, "
                          "scaling %d", dim, what->layout, what->offset,

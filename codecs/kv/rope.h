@@ -8,6 +8,9 @@
 
 typedef struct tsri_rope tsri_rope;
 
+/** Are its fields within their limits, for heads of `dim`? */
+bool tsri_rope_fits(const tsr_kv_rope *what, int dim);
+
 /** Tables for positions below `positions`; 4 * dims bytes for each 256 of them
  *  and 256 times that for the low ones.  Positions from there on are turned
  *  just the same, their angles are computed when asked for (a few microseconds
@@ -35,6 +38,10 @@ const float *tsri_rope_high(const tsri_rope *rope, size_t *blocks);
  *  spare[pairs][2] where the table does not reach. */
 const float *tsri_rope_high_row(const tsri_rope *rope, uint64_t block,
                                 float *spare);
+
+/** tsri_rope_angles() with the row of the high table at hand. */
+void tsri_rope_angles_at(const tsri_rope *rope, unsigned cpu, uint64_t pos,
+                         const float *high, float *cs);
 
 /** Turns the heads of one token, x[heads][dim], in place.  layout 0: nothing
  *  happens. */
