@@ -26,7 +26,9 @@ enum {
     TSRI_ROWS_BITS = 12,        /**< precision of all tables */
     TSRI_ROWS_REACH = 15,       /**< symbols 0..30 are -15..15, 31 is escape */
     TSRI_ROWS_SYMBOLS = 32,
-    TSRI_ROWS_CLASSES = 64,     /**< three to an octave of mean magnitude */
+    TSRI_ROWS_CLASSES = 64,     /**< four to an octave of mean magnitude */
+    TSRI_ROWS_CLASS_ONE = 14,   /**< that of a mean magnitude of one step: of
+                                     z / step before rounding */
     TSRI_ROWS_LOW = 10,         /**< raw low bits of a class, at most */
     TSRI_ROWS_COEFS = 4096,     /**< of a segment, at most */
     TSRI_ROWS_TOKENS = 4096     /**< of a segment, at most */
