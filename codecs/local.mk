@@ -17,3 +17,13 @@ noinst_HEADERS += codecs/kv/move_impl.h
 libtsrcore_la_SOURCES += codecs/kv/floats.c codecs/kv/move.c \
 	codecs/kv/quantise.c codecs/kv/rope.c
 libtsrcore_la_SOURCES += codecs/kv/x86/move_none.c
+
+# Profiles: transforms, prediction from token ids, references.
+noinst_HEADERS += codecs/kv/chain.h
+libtsrcore_la_SOURCES += codecs/kv/chain.c codecs/kv/match.c \
+	codecs/kv/predict.c codecs/kv/transform.c
+if TSR_X86
+libtsravx2_la_SOURCES += codecs/kv/x86/chain_avx2.c
+else
+libtsrcore_la_SOURCES += codecs/kv/x86/chain_none.c
+endif

@@ -27,6 +27,7 @@ EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 check_PROGRAMS += tests/test_kv_move
+check_PROGRAMS += tests/test_kv_match tests/test_kv_transform
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

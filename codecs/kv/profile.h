@@ -6,7 +6,11 @@
 #define TSR_CODECS_KV_PROFILE_H
 #include "codecs/kv/kv.h"
 
-enum { TSRI_KV_MATCHES = 8 };   /* classes of matches */
+enum {
+    TSRI_KV_MATCHES = 8,            /* classes of matches */
+    TSRI_KV_MAX_VALUES = 1 << 16,   /* of a token in a group */
+    TSRI_KV_MAX_PREDICTORS = 4
+};
 
 /** How a group of planes becomes coefficients; arrays are the profile's. */
 typedef struct tsri_kv_group {
@@ -14,14 +18,14 @@ typedef struct tsri_kv_group {
     int plane;              /* -1: all planes of these layers, in order layer,
                                plane */
     int n, r;               /* values of a token; coefficients, r <= n */
-    const float *mean;      /* n */
+    const float *mean;      /* n, or NULL: 0 */
     const float *scale;     /* n: z = (x - mean) * scale, or NULL: 1 */
     const float *unscale;   /* 1 / scale, rounded, or NULL */
-    const float *forward;   /* r x n, or NULL: z = x */
+    const float *forward;   /* n x r (a file has r x n), or NULL: z = x */
     const float *inverse;   /* r x n: x = sum of z[i] * inverse[i] */
-    const uint8_t *cls;     /* matches x r; falling in each row as far as it
-                               matters: see dead */
-    const int8_t *rho;      /* matches x r, in 1/64, or NULL */
+    const uint8_t *cls;     /* matches x r, < TSRI_ROWS_CLASSES; NULL: none is
+                               known (no profile) */
+    const int8_t *rho;      /* matches x r, in 1/64, or NULL: 0 */
     const float *predict;   /* (predictors * hidden + 1) x r, or NULL; its last
                                row is the constant */
 } tsri_kv_group;
@@ -29,7 +33,7 @@ typedef struct tsri_kv_group {
 typedef enum tsri_kv_reference {
     TSRI_KV_REF_NONE,
     TSRI_KV_REF_PREVIOUS,   /* the token before */
-    TSRI_KV_REF_ANCHOR,     /* the last token t with t % anchor == 0 */
+    TSRI_KV_REF_ANCHOR,     /* the last token with number % anchor == 0 */
     TSRI_KV_REF_MATCH       /* the end of the last longest matching run of token
                                ids; codecs/kv/match.h */
 } tsri_kv_reference;
@@ -39,7 +43,7 @@ typedef struct tsri_kv_profile {
     tsr_kv_rope rope;
     bool hadamard;          /* every head is turned by Walsh and Hadamard's
                                matrix before its group is transformed */
-    float step;
+    float step;             /* of class bytes; 1 without a profile */
     int dead;               /* classes below it are not coded */
     int groups;
     tsri_kv_group *group;
@@ -49,21 +53,34 @@ typedef struct tsri_kv_profile {
     int predictors;         /* token ids that predict: 0, 1 (its own), 2 (and
                                the one before) ... 4 */
     int vocabulary, hidden;
-    const uint16_t *embedding;  /* f16, vocabulary x hidden */
+    const uint8_t *embedding;   /* f16, little-endian, vocabulary x hidden; in
+                                   the model's file, at any address */
     tsri_rows *rows;        /* the tables, opened with the profile */
-    uint8_t hash[8];
+    tsr_model *model;       /* a reference, or NULL */
+    uint8_t hash[8];        /* zeros: none */
 } tsri_kv_profile;
 
-/** Reads a profile; NULL model: the profile that is none, for `shape` and
- *  `rope`: each plane a group, no transform, cls NULL.  All is checked against
- *  the limits; logs.  Converts to float at load. */
+/**
+ * Reads a profile for caches of `shape`.
+ *
+ * model  one more reference is taken.  NULL: the profile that is none: each
+ *        plane a group, no transform, cls NULL
+ * rope   of the profile that is none; a file has its own
+ *
+ * All is checked before memory is taken for it.  Memory: 4 bytes for each
+ * number of the means, scales and matrices (a file mostly has 2); the embedding
+ * stays in the file.
+ *
+ * Returns TSR_OK; TSR_E_MODEL no profile, or of another shape; TSR_E_CORRUPT a
+ * tensor is missing or wrong; TSR_E_NOMEM.  Logs.
+ */
 tsr_error tsri_kv_profile_open(tsri_kv_profile **profile, tsr_context *ctx,
                                tsr_model *model, const tsr_kv_shape *shape,
                                const tsr_kv_rope *rope);
 void tsri_kv_profile_close(tsri_kv_profile **profile, tsr_context *ctx);
 
-/** Coefficients that are coded at this class shift (level 0), a multiple of 1;
- *  0..r. */
+/** Coefficients that are coded at this class shift, 0..r: up to the last whose
+ *  class of row 0 is not dead.  Without classes: all. */
 int tsri_kv_group_live(const tsri_kv_profile *profile, const tsri_kv_group *group,
                        int class_shift);
 
@@ -85,7 +102,8 @@ void tsri_kv_inverse(const tsri_kv_profile *profile, const tsri_kv_group *group,
                      int live, float *x, size_t x_pitch);
 
 /** What token ids say of z: out[t][0..live), tokens first .. first + n - 1 of
- *  ids[0..total).  Ids outside of the vocabulary predict nothing. */
+ *  ids[0 .. first + n).  Ids outside of the vocabulary predict nothing.
+ *  group->predict is not NULL.  2 predictors hidden live operations a token. */
 void tsri_kv_predict(const tsri_kv_profile *profile, const tsri_kv_group *group,
                      unsigned cpu, const int32_t *ids, size_t first, int n,
                      int live, float *out, size_t pitch);
