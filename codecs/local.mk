@@ -27,3 +27,9 @@ libtsravx2_la_SOURCES += codecs/kv/x86/chain_avx2.c
 else
 libtsrcore_la_SOURCES += codecs/kv/x86/chain_none.c
 endif
+noinst_HEADERS += codecs/kv/cachegen.h codecs/kv/method_list.h \
+	codecs/kv/method_parts.h
+libtsrcore_la_SOURCES += codecs/kv/cachegen.c codecs/kv/method.c \
+	codecs/kv/method_cachegen.c codecs/kv/method_codes.c \
+	codecs/kv/method_fp8.c codecs/kv/method_lossless.c \
+	codecs/kv/method_options.c

@@ -12,6 +12,7 @@ check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq
 check_PROGRAMS += tests/test_histogram tests/test_rans8
 noinst_HEADERS += tests/rans_gen.h
 check_PROGRAMS += tests/test_torchac
+check_PROGRAMS += tests/test_kv_methods
 check_PROGRAMS += tests/test_tables tests/test_plan tests/test_classes
 check_PROGRAMS += tests/test_bigtable tests/test_packing tests/test_stream
 check_PROGRAMS += tests/test_adaptive tests/test_range
@@ -103,3 +104,8 @@ tests/test_entropy_python.log: tests/entropy_tool$(EXEEXT)
 check_SCRIPTS += tests/test_entropy_python.sh
 EXTRA_DIST += tests/test_entropy_python.sh tests/entropy_check.py \
 	tests/entropy_reader.py
+
+# What the published KV methods do to a real cache: make tests/kv_methods_speed
+EXTRA_PROGRAMS += tests/kv_methods_speed
+CLEANFILES += tests/kv_methods_speed$(EXEEXT)
+tests_kv_methods_speed_LDADD = libtsrcore.la -lm
