@@ -13,10 +13,15 @@ noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 
 # Caches to floats and back: positions, number formats, strides, quantiser.
-noinst_HEADERS += codecs/kv/move_impl.h
+noinst_HEADERS += codecs/kv/move_impl.h \
+	codecs/kv/x86/floats_avx2.h codecs/kv/x86/tile_avx2.h
 libtsrcore_la_SOURCES += codecs/kv/floats.c codecs/kv/move.c \
-	codecs/kv/quantise.c codecs/kv/rope.c
+	codecs/kv/quantise.c codecs/kv/rope.c codecs/kv/tile.c
+if TSR_X86
+libtsravx2_la_SOURCES += codecs/kv/x86/move_avx2.c codecs/kv/x86/tile_avx2.c
+else
 libtsrcore_la_SOURCES += codecs/kv/x86/move_none.c
+endif
 
 # Profiles: transforms, prediction from token ids, references.
 noinst_HEADERS += codecs/kv/chain.h

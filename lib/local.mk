@@ -26,7 +26,7 @@ noinst_LTLIBRARIES += libtsrsse42.la libtsravx2.la
 libtsrsse42_la_SOURCES = lib/x86/crc32c_sse42.c lib/x86/sha256_ni.c
 libtsrsse42_la_CFLAGS = $(AM_CFLAGS) -msse4.2 -msha
 libtsravx2_la_SOURCES = lib/x86/iconv_avx2.c
-libtsravx2_la_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mbmi -mbmi2 -mpopcnt
+libtsravx2_la_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt
 libtsrcore_la_LIBADD += libtsrsse42.la libtsravx2.la
 else
 libtsrcore_la_SOURCES += lib/x86/crc32c_none.c lib/x86/iconv_none.c \

@@ -29,6 +29,8 @@ CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 check_PROGRAMS += tests/test_kv_move
 check_PROGRAMS += tests/test_kv_match tests/test_kv_transform
+check_PROGRAMS += tests/test_kv_floats tests/test_kv_move tests/test_kv_quantise \
+	tests/test_kv_rope
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif
@@ -109,3 +111,7 @@ EXTRA_DIST += tests/test_entropy_python.sh tests/entropy_check.py \
 EXTRA_PROGRAMS += tests/kv_methods_speed
 CLEANFILES += tests/kv_methods_speed$(EXEEXT)
 tests_kv_methods_speed_LDADD = libtsrcore.la -lm
+# Caches to rows and back, how fast: make tests/kv_move_speed
+EXTRA_PROGRAMS += tests/kv_move_speed
+CLEANFILES += tests/kv_move_speed$(EXEEXT)
+tests_kv_move_speed_LDADD = libtsrcore.la

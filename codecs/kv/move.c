@@ -131,8 +131,8 @@ tsr_error tsri_kv_view_check(tsr_context *ctx, const tsr_kv_view *view,
 
 /* ---- moves ---- */
 
-static uint8_t *token_at(const tsr_kv_view *view, const tsr_kv_shape *shape,
-                         int layer, int plane, size_t t)
+uint8_t *tsri_kv_token_at(const tsr_kv_view *view, const tsr_kv_shape *shape,
+                          int layer, int plane, size_t t)
 {
     uint8_t *base = view->base[layer * shape->planes + plane];
 
@@ -167,7 +167,8 @@ bool tsri_kv_gather(const tsr_kv_view *view, const tsr_kv_shape *shape,
     bool good = true;
 
     for (size_t t = 0; t < n; t++) {
-        const uint8_t *at = token_at(view, shape, layer, plane, first + t);
+        const uint8_t *at =
+            tsri_kv_token_at(view, shape, layer, plane, first + t);
         for (size_t k = 0; k < r.count; k++)
             good &= tsri_kv_from_dtype(view->dtype, cpu,
                                        at + (ptrdiff_t)k * r.stride, r.n,
@@ -183,7 +184,7 @@ void tsri_kv_scatter(const tsr_kv_view *view, const tsr_kv_shape *shape,
     const runs r = runs_of(view, shape, plane);
 
     for (size_t t = 0; t < n; t++) {
-        uint8_t *at = token_at(view, shape, layer, plane, first + t);
+        uint8_t *at = tsri_kv_token_at(view, shape, layer, plane, first + t);
         for (size_t k = 0; k < r.count; k++)
             tsri_kv_to_dtype(view->dtype, cpu, x + t * pitch + k * r.n, r.n,
                              at + (ptrdiff_t)k * r.stride);
@@ -198,7 +199,8 @@ void tsri_kv_copy_out(const tsr_kv_view *view, const tsr_kv_shape *shape,
     uint8_t *to = out;
 
     for (size_t t = 0; t < n; t++) {
-        const uint8_t *at = token_at(view, shape, layer, plane, first + t);
+        const uint8_t *at =
+            tsri_kv_token_at(view, shape, layer, plane, first + t);
         for (size_t k = 0; k < r.count; k++, to += bytes)
             memcpy(to, at + (ptrdiff_t)k * r.stride, bytes);
     }
@@ -213,7 +215,7 @@ void tsri_kv_copy_in(const tsr_kv_view *view, const tsr_kv_shape *shape,
     const uint8_t *from = in;
 
     for (size_t t = 0; t < n; t++) {
-        uint8_t *at = token_at(view, shape, layer, plane, first + t);
+        uint8_t *at = tsri_kv_token_at(view, shape, layer, plane, first + t);
         for (size_t k = 0; k < r.count; k++, from += bytes)
             memcpy(at + (ptrdiff_t)k * r.stride, from, bytes);
     }

@@ -4,6 +4,7 @@
 #ifndef TSR_CODECS_KV_MOVE_H
 #define TSR_CODECS_KV_MOVE_H
 #include "codecs/kv/kv.h"
+#include "codecs/kv/rope.h"
 
 /** Is it a view of `shape`: dtype, alignment, block numbers, strides that do not
  *  overflow?  writing: planes may be left out (base NULL), and tokens and heads
@@ -65,6 +66,10 @@ void tsri_kv_dequantise(unsigned cpu, const int16_t *q, const float *m,
  *  or 1: there are no ties. */
 void tsri_kv_coarsen(unsigned cpu, int16_t *q, size_t n, int8_t *r);
 
+/** sum[i] += |q[i]| >> boost. */
+void tsri_kv_add_magnitudes(unsigned cpu, const int16_t *q, size_t n, int boost,
+                            uint32_t *sum);
+
 /**
  * Centres of coefficients: the lower median of 32 tokens, tokens
  * i * count / 32 of x[count][pitch], i = 0..31, as multiples of step / 4: the
@@ -74,4 +79,47 @@ void tsri_kv_coarsen(unsigned cpu, int16_t *q, size_t n, int8_t *r);
  */
 void tsri_kv_centres(unsigned cpu, const float *x, size_t pitch, size_t count,
                      size_t n, float step, int16_t *centre);
+
+/* ---- all of it in one pass, for rows that are channels ---- */
+
+/** A tile of one plane, in a view (which is one, with a base for this plane). */
+typedef struct tsri_kv_patch {
+    const tsr_kv_view *view;
+    const tsr_kv_shape *shape;
+    const tsri_rope *rope;  /* taken off plane 0, put back; NULL: none */
+    uint64_t pos;           /* position of token 0 of the view */
+    int layer, plane;
+    size_t first, n;        /* tokens */
+    const uint8_t *boost;   /* of token first and those behind it, 0..7, or
+                               NULL: all 0 */
+} tsri_kv_patch;
+
+/**
+ * Gather, rotation off, quantise, and the sums of magnitudes: the same to the
+ * bit as
+ *
+ *     tsri_kv_gather; for each token t: tsri_rope_take_off by the angles of
+ *     pos + t; tsri_kv_quantise with inverse * 2^boost(t);
+ *     tsri_kv_add_magnitudes with boost(t)
+ *
+ * but through registers where the CPU can: use it wherever coefficients are
+ * channels.
+ *
+ * m        of each channel, or NULL: 0
+ * inverse  1 / step, rounded
+ * q        out, q[t * pitch + channel], t from 0
+ * sum      of each channel, += |q| >> boost, or NULL
+ *
+ * Returns false when a value is not finite or a |q| over 32767.
+ *
+ * Cost, in cache on a Zen 3 core with AVX2, 16-bit floats, heads of 128: 0.3 ns
+ * a value, and 0.2 for the reverse.
+ */
+bool tsri_kv_load_tile(const tsri_kv_patch *from, unsigned cpu, const float *m,
+                       float inverse, int16_t *q, size_t pitch, uint32_t *sum);
+
+/** The reverse: tsri_kv_dequantise with step * 2^-boost(t), tsri_rope_put_back,
+ *  tsri_kv_scatter. */
+void tsri_kv_store_tile(const tsri_kv_patch *to, unsigned cpu, const int16_t *q,
+                        size_t pitch, const float *m, float step);
 #endif

@@ -39,6 +39,13 @@ void tsri_kv_coarsen_plain(int16_t *q, size_t n, int8_t *r)
     }
 }
 
+void tsri_kv_add_magnitudes_plain(const int16_t *q, size_t n, int boost,
+                                  uint32_t *sum)
+{
+    for (size_t i = 0; i < n; i++)
+        sum[i] += (uint32_t)(q[i] < 0 ? -q[i] : q[i]) >> boost;
+}
+
 /* The 16th smallest of 32. */
 static float lower_median(const float *x, size_t pitch, size_t count)
 {
@@ -95,6 +102,16 @@ void tsri_kv_coarsen(unsigned cpu, int16_t *q, size_t n, int8_t *r)
         fast->coarsen(q, n, r);
     else
         tsri_kv_coarsen_plain(q, n, r);
+}
+
+void tsri_kv_add_magnitudes(unsigned cpu, const int16_t *q, size_t n, int boost,
+                            uint32_t *sum)
+{
+    const tsri_kv_moves *fast = variant(cpu);
+    if (fast)
+        fast->add_magnitudes(q, n, boost, sum);
+    else
+        tsri_kv_add_magnitudes_plain(q, n, boost, sum);
 }
 
 void tsri_kv_centres(unsigned cpu, const float *x, size_t pitch, size_t count,

@@ -182,16 +182,16 @@ void tsri_rope_angles(const tsri_rope *rope, uint64_t pos, float *cs)
 
 /* Going back is turning by the opposite angle: the sine's sign alone, which
  * rounding does not see. */
-void tsri_rope_turn_plain(const tsr_kv_rope *what, const float *cs, bool back,
-                          float *x, int heads, int dim)
+void tsri_rope_turn_plain(const tsr_kv_rope *what, const float *cs, int first,
+                          bool back, float *x, int heads, int dim)
 {
     const int pairs = what->dims / 2;
     const int apart = what->layout == 1 ? pairs : 1;
     const int step = what->layout == 1 ? 1 : 2;
 
     for (int h = 0; h < heads; h++) {
-        float *at = x + (size_t)h * (size_t)dim + what->offset;
-        for (int i = 0; i < pairs; i++, at += step) {
+        float *at = x + (size_t)h * (size_t)dim + what->offset + first * step;
+        for (int i = first; i < pairs; i++, at += step) {
             const float c = cs[2 * i], s = back ? -cs[2 * i + 1] : cs[2 * i + 1];
             const float x1 = at[0], x2 = at[apart];
             at[0] = x1 * c + x2 * s;
@@ -210,7 +210,7 @@ static void turn(const tsr_kv_rope *what, unsigned cpu, const float *cs,
     if (avx2)
         avx2->turn(what, cs, back, x, heads, dim);
     else
-        tsri_rope_turn_plain(what, cs, back, x, heads, dim);
+        tsri_rope_turn_plain(what, cs, 0, back, x, heads, dim);
 }
 
 void tsri_rope_take_off(const tsr_kv_rope *what, unsigned cpu, const float *cs,
