@@ -9,27 +9,35 @@
 
 enum { TOKENS = 4, LANES = 8, VECTORS = 3, OUTS = LANES * VECTORS, ROWS = 128 };
 
-/* c[T][8 V] += a[T][k] * b[k][OUTS]; T and V are constants. */
+/* c[T][8 V] += a[T][k] * b[k][OUTS]; T and V are constants, and the loops over
+ * them are unrolled for the sums to stay in registers. */
 static inline __attribute__((always_inline)) void
 tile(const float *a, size_t a_pitch, int k, const float *b, float *c,
      size_t c_pitch, const int T, const int V)
 {
     __m256 sum[TOKENS][VECTORS];
 
+#pragma GCC unroll 4
     for (int t = 0; t < T; t++)
+#pragma GCC unroll 3
         for (int v = 0; v < V; v++)
             sum[t][v] = _mm256_loadu_ps(c + (size_t)t * c_pitch + v * LANES);
     for (int i = 0; i < k; i++, b += OUTS) {
         __m256 w[VECTORS];
+#pragma GCC unroll 3
         for (int v = 0; v < V; v++)
             w[v] = _mm256_load_ps(b + v * LANES);
+#pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
             const __m256 x = _mm256_broadcast_ss(a + (size_t)t * a_pitch + i);
+#pragma GCC unroll 3
             for (int v = 0; v < V; v++)
                 sum[t][v] = _mm256_fmadd_ps(x, w[v], sum[t][v]);
         }
     }
+#pragma GCC unroll 4
     for (int t = 0; t < T; t++)
+#pragma GCC unroll 3
         for (int v = 0; v < V; v++)
             _mm256_storeu_ps(c + (size_t)t * c_pitch + v * LANES, sum[t][v]);
 }
