@@ -52,6 +52,29 @@ static uint64_t brief_record(const tsri_rans_sym *s, int bits)
     return (uint64_t)high << 32 | s->mul;
 }
 
+/* All but the number of a symbol of frequency f >= 1. */
+static void set_record(tsri_rans_sym *s, uint32_t start, uint32_t f, int bits)
+{
+    s->last = (uint32_t)(((uint64_t)f << (32 - bits)) - 1);
+    s->bias = (uint16_t)start;
+    s->cmpl = (uint16_t)((1u << bits) - f);
+    if (f > 1) {
+        set_divisor(s, f);
+    } else {
+        s->mul = UINT32_MAX; /* times this, shifted by 32: less 1 */
+        s->shift = s->inc = 0;
+        s->bias = (uint16_t)(start + s->cmpl);
+    }
+}
+
+uint64_t tsri_rans_brief(uint32_t start, uint32_t f, int bits)
+{
+    tsri_rans_sym s;
+
+    set_record(&s, start, f, bits);
+    return brief_record(&s, bits);
+}
+
 static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
                        uint32_t f)
 {
@@ -64,17 +87,8 @@ static void set_symbol(tsri_bank *bank, uint32_t at, int symbol, uint32_t start,
         return;
     }
     bank->cost[at] = cost(f, bank->bits);
-    s->last = (uint32_t)(((uint64_t)f << (32 - bank->bits)) - 1);
-    s->bias = (uint16_t)start;
-    s->cmpl = (uint16_t)((1u << bank->bits) - f);
+    set_record(s, start, f, bank->bits);
     s->sym = (uint16_t)symbol;
-    if (f > 1) {
-        set_divisor(s, f);
-    } else {
-        s->mul = UINT32_MAX; /* times this, shifted by 32: less 1 */
-        s->shift = s->inc = 0;
-        s->bias = (uint16_t)(start + s->cmpl);
-    }
     if (bank->brief)
         bank->brief[at] = brief_record(s, bank->bits);
 }

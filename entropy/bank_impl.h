@@ -22,6 +22,13 @@ typedef struct tsri_rans_sym {
  *  highest p bits. */
 enum { TSRI_BRIEF_SHIFT = 13, TSRI_BRIEF_INC = 17 };
 
+/** The brief record of a symbol of frequency f >= 1; bits <= 12. */
+uint64_t tsri_rans_brief(uint32_t start, uint32_t f, int bits);
+
+/** tsri_rans_dec_open() for those who have but the CPU's abilities. */
+tsr_error tsri_rans_dec_start(tsri_rans_dec *dec, unsigned cpu,
+                              const uint8_t *data, size_t size, uint32_t crc);
+
 /** What a table of at most 32 symbols is searched with by vectors: the starts,
  *  less 1 so that 2^15 fits, of the symbols that divide 32 places into 2, 4, 8
  *  and 16 parts, and of the even ones, the odd ones and the even ones behind

@@ -68,5 +68,7 @@ else
 libtsrcore_la_SOURCES += entropy/cuda/plan_nocuda.c
 endif
 
-# Rows: values whose tables follow from those before.
-noinst_HEADERS += entropy/rows.h
+# Rows: matrices whose columns have tables of their own.
+noinst_HEADERS += entropy/rows.h entropy/rows_impl.h entropy/rows_table.h
+libtsrcore_la_SOURCES += entropy/rows.c
+EXTRA_DIST += entropy/rows_table.py

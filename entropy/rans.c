@@ -431,14 +431,14 @@ static tsr_error split(tsri_rans_dec *dec, const uint8_t *p, const uint8_t *end,
     return (dec->word_end - p) % 2 ? TSR_E_CORRUPT : TSR_OK;
 }
 
-tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
-                             const uint8_t *data, size_t size, uint32_t crc)
+tsr_error tsri_rans_dec_start(tsri_rans_dec *dec, unsigned cpu,
+                              const uint8_t *data, size_t size, uint32_t crc)
 {
     static const uint8_t none[1];
 
     *dec = (tsri_rans_dec){ .word = none, .word_end = none, .raw = none,
                             .raw_end = none, .lanes = 1,
-                            .avx2 = ctx->cpu & TSR_CPU_AVX2 };
+                            .avx2 = cpu & TSR_CPU_AVX2 };
     if (size) {
         if (data[0] & ~(3 | HAS_RAW))
             return TSR_E_CORRUPT;
@@ -450,6 +450,12 @@ tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
     if (!size)
         dec->state[0] = dec->seed;
     return TSR_OK;
+}
+
+tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
+                             const uint8_t *data, size_t size, uint32_t crc)
+{
+    return tsri_rans_dec_start(dec, ctx->cpu, data, size, crc);
 }
 
 static bool tables_in_range(const tsri_rans_dec *dec, const tsri_bank *bank,

@@ -24,12 +24,13 @@
 enum {
     TSRI_ROWS_LANES = 32,
     TSRI_ROWS_BITS = 12,        /**< precision of all tables */
-    TSRI_ROWS_REACH = 15,       /**< symbols 0..30 are -15..15, 31 is escape */
-    TSRI_ROWS_SYMBOLS = 32,
+    TSRI_ROWS_REACH = 14,       /**< symbols 0..28 are 0, -1, 1, -2, 2, ..., 14;
+                                     29 and 30 are escapes of either sign */
+    TSRI_ROWS_SYMBOLS = 32,     /**< room for */
     TSRI_ROWS_CLASSES = 64,     /**< four to an octave of mean magnitude */
     TSRI_ROWS_CLASS_ONE = 14,   /**< that of a mean magnitude of one step: of
                                      z / step before rounding */
-    TSRI_ROWS_LOW = 10,         /**< raw low bits of a class, at most */
+    TSRI_ROWS_LOW = 11,         /**< raw low bits of a class, at most */
     TSRI_ROWS_COEFS = 4096,     /**< of a segment, at most */
     TSRI_ROWS_TOKENS = 4096     /**< of a segment, at most */
 };
@@ -40,14 +41,15 @@ typedef struct tsri_rows tsri_rows;
 tsr_error tsri_rows_open(tsri_rows **rows, tsr_context *ctx);
 void tsri_rows_close(tsri_rows **rows, tsr_context *ctx);
 
-/** The class for a coefficient whose magnitudes have the sum `sum` over n
- *  values, n >= 1; integers only. */
+/** The class for a coefficient whose rounded magnitudes have the sum `sum` over
+ *  n values, n >= 1; integers only. */
 int tsri_rows_class(uint64_t sum, uint32_t n);
 
 /** What a strip needs ready at hand; 32 lanes each.  Private to entropy/. */
 typedef struct tsri_rows_strip {
     uint8_t cls[TSRI_ROWS_LANES];
     uint8_t low[TSRI_ROWS_LANES];
+    uint8_t reach[TSRI_ROWS_LANES];
     uint8_t any_low;
 } tsri_rows_strip;
 
@@ -92,14 +94,15 @@ tsr_error tsri_rows_decode(const tsri_rows *rows, unsigned cpu,
                            const uint8_t *data, size_t size, uint32_t crc,
                            const tsri_rows_matrix *m, void *scratch);
 
-/** Codes r of 3 * q0 + r: q0 as decoded (same pitch and strips), r -1..1.  Its
- *  tables go by class and min(|q0|, 2). */
+/** Codes r of 3 * q0 + r, r -1..1; q0 as decoded.  The tables go by min(|q0|, 2)
+ *  and the class, which is that of the finer values: 4 log2(3) = 6.3 above that
+ *  of q0. */
 size_t tsri_rows_refine_encode(const tsri_rows *rows, unsigned cpu,
                                const tsri_rows_matrix *q0, const int8_t *r,
                                size_t r_pitch, uint32_t crc, uint8_t *out,
                                void *scratch);
 
-/** The reverse: turns q0 into 3 * q0 + r in place. */
+/** The reverse: turns q0, |q0| <= 10922, into 3 * q0 + r in place. */
 tsr_error tsri_rows_refine_decode(const tsri_rows *rows, unsigned cpu,
                                   const uint8_t *data, size_t size,
                                   uint32_t crc, const tsri_rows_matrix *q0,
