@@ -143,7 +143,8 @@ int main(int argc, char **argv)
     chain(cpu, "inverse", 128, 512, 512);
     chain(cpu, "inverse", 512, 512, 512);
     chain(cpu, "inverse", 512, 2048, 2048);
-    predict(cpu, 512, 128, 512, 600);
+    predict(cpu, 512, 128, 512, 60000);
+    predict(cpu, 512, 128, 512, 120);
     predict(cpu, 512, 128, 512, 20);
     predict(cpu, 4096, 512, 2048, 600);
     heads(cpu, 128);

@@ -269,18 +269,21 @@ static void test_order(void **state)
     assert_true(fabsf(x[0] - 4) < 1e-6f && fabsf(x[1] - 7) < 1e-6f);
 }
 
-enum { VOCABULARY = 23, HIDDEN = 150, WORDS = 2, R = 29, TEXT = 140 };
+enum { VOCABULARY = 230, HIDDEN = 150, WORDS = 3, R = 61, TEXT = 600 };
 
-/* The definition: chains from the constant row, in order of j, then values. */
+/* The definition: the constant, and for each j a chain of its own. */
 static float say(const tsri_kv_profile *p, const float *w, const float *e,
                  const int32_t *ids, int t, int o)
 {
     float sum = w[p->predictors * HIDDEN * R + o];
-    for (int j = 0; j < p->predictors && j <= t; j++)
+    for (int j = 0; j < p->predictors && j <= t; j++) {
+        float part = 0;
         for (int k = 0; k < HIDDEN; k++)
             if (ids[t - j] >= 0 && ids[t - j] < VOCABULARY)
-                sum = fmaf(e[ids[t - j] * HIDDEN + k],
-                           w[(j * HIDDEN + k) * R + o], sum);
+                part = fmaf(e[ids[t - j] * HIDDEN + k],
+                            w[(j * HIDDEN + k) * R + o], part);
+        sum += part;
+    }
     return sum;
 }
 
@@ -306,12 +309,14 @@ static void test_predict(void **state)
     for (size_t i = 0; i < sizeof w / sizeof *w; i++)
         w[i] = check_float(&rng);
     for (int t = 0; t < TEXT; t++)
-        ids[t] = (int32_t)check_below(&rng, VOCABULARY + 4) - 2;
+        ids[t] = (int32_t)check_below(&rng, t < 290 ? VOCABULARY + 4 : 9) - 2;
+    for (int t = 310; t < 600; t++)
+        ids[t] = t; /* more words than a block has tokens */
     ids[3] = INT32_MAX;
     ids[4] = INT32_MIN;
     for (int words = 1; words <= WORDS; words++) {
         p.predictors = words;
-        for (int first = 0; first < TEXT; first += first ? 64 : 1) {
+        for (int first = 0; first < TEXT; first += first ? 290 : 1) {
             const int n = TEXT - first, live = first % 2 ? R : 17;
             memset(wanted, 0x5a, sizeof wanted);
             memset(plain, 0x5a, sizeof plain);

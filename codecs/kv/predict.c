@@ -1,10 +1,52 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* Texts repeat their words: what an id says is worked out once for all tokens
+ * of a block that have it, some outputs at a time. */
 #include <string.h>
 #include "codecs/kv/chain.h"
 #include "codecs/kv/move.h"
 #include "codecs/kv/profile.h"
 
-enum { TOKENS = 64, VALUES = 128 };     /* of a block: 32 KiB */
+enum {
+    TOKENS = 256,               /* of a block */
+    OUTS = 48,                  /* at a time: two panels of the AVX2 kernel */
+    ROWS = 64, VALUES = 128,    /* of embeddings at a time: 32 KiB */
+    SLOTS = 2 * TOKENS
+};
+
+/* The different ids of a block. */
+typedef struct words {
+    int count;
+    int32_t id[TOKENS];
+    int16_t of_token[TOKENS];   /* which of them */
+} words;
+
+/* The word of an id, new or known. */
+static int16_t word_of(words *w, int16_t slot[SLOTS], int32_t id)
+{
+    uint32_t at = (uint32_t)id * 0x9e3779b1u / (UINT32_MAX / SLOTS + 1);
+
+    while (slot[at] >= 0 && w->id[slot[at]] != id)
+        at = (at + 1) % SLOTS;
+    if (slot[at] < 0) {
+        slot[at] = (int16_t)w->count;
+        w->id[w->count++] = id;
+    }
+    return slot[at];
+}
+
+/* The words `back` before n tokens; -1 before the text. */
+static void find_words(words *w, const int32_t *ids, size_t first, int n,
+                       size_t back)
+{
+    int16_t slot[SLOTS];
+
+    memset(slot, -1, sizeof slot);
+    w->count = 0;
+    for (int t = 0; t < n; t++) {
+        const size_t at = first + (size_t)t;
+        w->of_token[t] = word_of(w, slot, at < back ? -1 : ids[at - back]);
+    }
+}
 
 /* Values k .. k + n - 1 of the embedding of an id; zeros for one outside of
  * the vocabulary. */
@@ -22,22 +64,37 @@ static void embed(const tsri_kv_profile *profile, unsigned cpu, int32_t id,
     (void)tsri_kv_from_dtype(TSR_KV_F16, cpu, row, (size_t)n, out);
 }
 
-/* Adds what the tokens `back` before say: rows of the matrix from `w` on. */
-static void add(const tsri_kv_profile *profile, unsigned cpu, const float *w,
-                size_t w_pitch, const int32_t *ids, size_t first, int n,
-                size_t back, int live, float *out, size_t pitch)
+/* part[word][OUTS]: embeddings times `outs` columns of a matrix of r. */
+static void say(const tsri_kv_profile *profile, unsigned cpu, const words *w,
+                const float *matrix, size_t r, int outs, float *part)
 {
-    float a[TOKENS * VALUES];
+    float e[ROWS * VALUES];
 
-    for (int k = 0; k < profile->hidden; k += VALUES) {
-        const int some = tsri_min(VALUES, profile->hidden - k);
-        for (int t = 0; t < n; t++) {
-            const size_t at = first + (size_t)t;
-            embed(profile, cpu, at < back ? -1 : ids[at - back], k, some,
-                  a + t * VALUES);
+    memset(part, 0, (size_t)w->count * OUTS * sizeof *part);
+    for (int i = 0; i < w->count; i += ROWS)
+        for (int k = 0; k < profile->hidden; k += VALUES) {
+            const int rows = tsri_min(ROWS, w->count - i);
+            const int values = tsri_min(VALUES, profile->hidden - k);
+            for (int row = 0; row < rows; row++)
+                embed(profile, cpu, w->id[i + row], k, values, e + row * VALUES);
+            tsri_kv_chain(cpu, e, VALUES, rows, values, matrix + (size_t)k * r,
+                          r, outs, part + i * OUTS, OUTS);
         }
-        tsri_kv_chain(cpu, a, VALUES, n, some, w + (size_t)k * w_pitch, w_pitch,
-                      live, out, pitch);
+}
+
+/* Adds to out what the words of n <= TOKENS tokens say. */
+static void add(const tsri_kv_profile *profile, unsigned cpu, const words *w,
+                const float *matrix, size_t r, int n, int live, float *out,
+                size_t pitch)
+{
+    float part[TOKENS * OUTS];
+
+    for (int o = 0; o < live; o += OUTS) {
+        const int outs = tsri_min(OUTS, live - o);
+        say(profile, cpu, w, matrix + o, r, outs, part);
+        for (int t = 0; t < n; t++)
+            tsri_kv_uncentre(cpu, part + w->of_token[t] * OUTS, NULL, outs,
+                             out + (size_t)t * pitch + o);
     }
 }
 
@@ -46,14 +103,17 @@ void tsri_kv_predict(const tsri_kv_profile *profile, const tsri_kv_group *group,
                      int live, float *out, size_t pitch)
 {
     const size_t r = (size_t)group->r, hidden = (size_t)profile->hidden;
-    const float *constant =
-        group->predict + (size_t)profile->predictors * hidden * r;
+    const size_t predictors = (size_t)profile->predictors;
+    words w;
 
     for (int t = 0; t < n; t++)
-        memcpy(out + (size_t)t * pitch, constant, (size_t)live * sizeof *out);
+        memcpy(out + (size_t)t * pitch, group->predict + predictors * hidden * r,
+               (size_t)live * sizeof *out);
     for (int t = 0; t < n; t += TOKENS)
-        for (size_t j = 0; j < (size_t)profile->predictors; j++)
-            add(profile, cpu, group->predict + j * hidden * r, r, ids,
-                first + (size_t)t, tsri_min(TOKENS, n - t), j, live,
+        for (size_t j = 0; j < predictors; j++) {
+            const int some = tsri_min(TOKENS, n - t);
+            find_words(&w, ids, first + (size_t)t, some, j);
+            add(profile, cpu, &w, group->predict + j * hidden * r, r, some, live,
                 out + (size_t)t * pitch, pitch);
+        }
 }

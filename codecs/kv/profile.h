@@ -103,7 +103,8 @@ void tsri_kv_inverse(const tsri_kv_profile *profile, const tsri_kv_group *group,
 
 /** What token ids say of z: out[t][0..live), tokens first .. first + n - 1 of
  *  ids[0 .. first + n).  Ids outside of the vocabulary predict nothing.
- *  group->predict is not NULL.  2 predictors hidden live operations a token. */
+ *  group->predict is not NULL.  2 predictors hidden live operations for each
+ *  different id of 256 tokens; 100 KB of stack. */
 void tsri_kv_predict(const tsri_kv_profile *profile, const tsri_kv_group *group,
                      unsigned cpu, const int32_t *ids, size_t first, int n,
                      int live, float *out, size_t pitch);
