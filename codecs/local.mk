@@ -26,7 +26,7 @@ endif
 # Profiles: transforms, prediction from token ids, references.
 noinst_HEADERS += codecs/kv/chain.h
 libtsrcore_la_SOURCES += codecs/kv/chain.c codecs/kv/match.c \
-	codecs/kv/predict.c codecs/kv/transform.c
+	codecs/kv/predict.c codecs/kv/profile.c codecs/kv/transform.c
 if TSR_X86
 libtsravx2_la_SOURCES += codecs/kv/x86/chain_avx2.c
 else

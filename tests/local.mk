@@ -28,7 +28,8 @@ EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 check_PROGRAMS += tests/test_kv_move
-check_PROGRAMS += tests/test_kv_match tests/test_kv_transform
+check_PROGRAMS += tests/test_kv_match tests/test_kv_profile \
+	tests/test_kv_transform
 check_PROGRAMS += tests/test_kv_floats tests/test_kv_move tests/test_kv_quantise \
 	tests/test_kv_rope
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
