@@ -38,3 +38,11 @@ libtsrcore_la_SOURCES += codecs/kv/cachegen.c codecs/kv/method.c \
 	codecs/kv/method_cachegen.c codecs/kv/method_codes.c \
 	codecs/kv/method_fp8.c codecs/kv/method_lossless.c \
 	codecs/kv/method_options.c
+
+# Objects: front, encoding, decoding.
+noinst_HEADERS += codecs/kv/kv_decode.h codecs/kv/kv_internal.h
+libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
+	codecs/kv/kv_encode.c codecs/kv/kv_encode_group.c \
+	codecs/kv/kv_encode_rows.c codecs/kv/kv_head.c codecs/kv/kv_open.c \
+	codecs/kv/kv_probe.c codecs/kv/kv_scratch.c codecs/kv/kv_step.c \
+	codecs/kv/kv_units.c codecs/kv/profile.c

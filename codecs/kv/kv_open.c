@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Coders: settings checked, profile and tables opened. */
+#include <math.h>
+#include <string.h>
+#include "codecs/kv/kv_internal.h"
+
+/* Positions whose angles are kept in a table. */
+enum { POSITIONS = 1 << 15, LEAST_TILE = 32, MOST_TILE = 4096 };
+
+void tsr_kv_settings_init(tsr_kv_settings *settings)
+{
+    *settings = (tsr_kv_settings){ .size = sizeof *settings, .levels = 1,
+                                   .sinks = 4, .store_tokens = 1 };
+}
+
+const char *tsr_kv_method_at(int i)
+{
+    const tsri_kv_method *method;
+
+    if (i == 0)
+        return "rows";
+    method = i > 0 ? tsri_kv_method_index(i - 1) : NULL;
+    return method ? method->name : NULL;
+}
+
+/* ---- settings ---- */
+
+static bool step_given(double v)
+{
+    return v == 0 || (v > 1e-25 && v < 1e25);
+}
+
+static bool settings_fit(const tsr_kv_settings *s)
+{
+    return tsri_kv_shape_fits(&s->shape) &&
+        tsri_kv_rope_fits(&s->rope, s->shape.dim[0]) && step_given(s->step) &&
+        step_given(s->value_ratio) && s->levels >= 1 &&
+        s->levels <= TSRI_KV_LEVELS && s->sinks >= 0 &&
+        s->sinks <= TSRI_KV_MAX_SINKS && s->recent >= 0 &&
+        s->recent_boost >= 0 && s->recent_boost <= TSRI_KV_MAX_BOOST &&
+        (s->tile == 0 || (s->tile >= LEAST_TILE && s->tile <= MOST_TILE &&
+                          s->tile % 32 == 0)) &&
+        (s->store_tokens == 0 || s->store_tokens == 1);
+}
+
+/* The caller's struct may be older and shorter than ours. */
+static tsr_error take_settings(tsr_kv *kv, const tsr_kv_settings *theirs)
+{
+    tsr_kv_settings *own = &kv->settings;
+
+    tsr_kv_settings_init(own);
+    if (!theirs || theirs->size < offsetof(tsr_kv_settings, profile))
+        return tsri_fail(kv->ctx, TSR_E_ARG, "a KV coder needs a shape");
+    memcpy(own, theirs, theirs->size < sizeof *own ? theirs->size : sizeof *own);
+    if (!own->method)
+        own->method = "rows";
+    own->rope = tsri_kv_rope_tidy(&own->rope);
+    if (!settings_fit(own))
+        return tsri_fail(kv->ctx, TSR_E_ARG, "a setting of the KV coder is out "
+                         "of its limits");
+    return TSR_OK;
+}
+
+static tsr_error take_method(tsr_kv *kv)
+{
+    tsr_kv_settings *s = &kv->settings;
+
+    if (strcmp(s->method, "rows")) {
+        kv->method = tsri_kv_method_name(s->method);
+        if (!kv->method)
+            return tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "no KV method '%s'",
+                             s->method);
+        TSR_TRY(kv->method->settings(kv->ctx, s, kv->params));
+        s->levels = 1;
+        s->sinks = 0;
+    }
+    if (!s->tile)
+        s->tile = kv->method && kv->method->tile ? kv->method->tile
+                                                 : TSRI_KV_TILE;
+    s->method = kv->method ? kv->method->name : "rows"; /* theirs may go */
+    return TSR_OK;
+}
+
+/* ---- profile ---- */
+
+static bool group_fits(const tsr_kv *kv, int i)
+{
+    const tsri_kv_profile *profile = kv->profile;
+    const tsri_kv_group *group = &profile->group[i];
+    const int layers = kv->settings.shape.layers;
+    const int planes = kv->settings.shape.planes;
+
+    if (profile->groups == layers * planes)
+        return group->first_layer == i / planes && group->layers == 1 &&
+            (group->plane == i % planes || planes == 1);
+    return layers % profile->groups == 0 && group->plane == -1 &&
+        group->layers == layers / profile->groups &&
+        group->first_layer == i * group->layers;
+}
+
+/* The number of groups must say which planes they hold. */
+static tsr_error check_groups(const tsr_kv *kv)
+{
+    for (int i = 0; i < kv->profile->groups; i++)
+        if (!group_fits(kv, i))
+            return tsri_fail(kv->ctx, TSR_E_MODEL, "the profile joins planes in "
+                             "another way than docs/kv-format.md allows");
+    return TSR_OK;
+}
+
+static tsr_error open_profile(tsr_kv *kv)
+{
+    tsr_kv_settings *s = &kv->settings;
+    tsr_model *model = s->profile;
+
+    if (model)
+        kv->model = tsr_model_ref(model);
+    kv->profiled = model && !kv->method;
+    kv->span = kv->profiled ? TSRI_KV_SPAN_PROFILE : TSRI_KV_SPAN;
+    TSR_TRY(tsri_kv_profile_open(&kv->profile, kv->ctx,
+                                 kv->profiled ? model : NULL, &s->shape,
+                                 &s->rope));
+    if (!tsri_kv_same_shape(&kv->profile->shape, &s->shape))
+        return tsri_fail(kv->ctx, TSR_E_MODEL, "the profile is of another shape");
+    TSR_TRY(check_groups(kv));
+    kv->rope_what = kv->profiled ? tsri_kv_rope_tidy(&kv->profile->rope)
+                                 : s->rope;
+    return tsri_rope_open(&kv->rope, kv->ctx, &kv->rope_what, s->shape.dim[0],
+                          POSITIONS);
+}
+
+/* ---- step ---- */
+
+/* 16 significant bits, so that the finest step, which is a ninth or a third of
+ * it, leads back to it. */
+float tsri_kv_round_step(double step)
+{
+    float f = (float)step;
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    bits = (bits + 0x80) & ~(uint32_t)0xff;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static void set_step(tsr_kv *kv)
+{
+    const tsr_kv_settings *s = &kv->settings;
+    const double coarse = s->levels == 1 ? 1 : s->levels == 2 ? 3 : 9;
+
+    if (kv->method)
+        return;
+    if (kv->profiled) {
+        kv->step[0] = tsri_kv_round_step((s->step != 0 ? s->step : 1) * coarse);
+        kv->step[1] = kv->step[0];
+        return;
+    }
+    kv->step[0] = tsri_kv_round_step(s->step * coarse);
+    kv->step[1] = tsri_kv_round_step(s->step * s->value_ratio * coarse);
+    if (s->shape.planes == 1)
+        kv->step[1] = kv->step[0];
+}
+
+/* ---- open and close ---- */
+
+static tsr_error open_parts(tsr_kv *kv, const tsr_kv_settings *settings)
+{
+    TSR_TRY(take_settings(kv, settings));
+    TSR_TRY(take_method(kv));
+    TSR_TRY(open_profile(kv));
+    set_step(kv);
+    return TSR_OK;
+}
+
+tsr_error tsr_kv_open(tsr_kv **out, tsr_context *ctx,
+                      const tsr_kv_settings *settings)
+{
+    tsr_kv *kv = tsri_calloc(ctx, 1, sizeof *kv);
+    tsr_error error;
+
+    *out = NULL;
+    if (!kv)
+        return tsri_nomem(ctx);
+    kv->ctx = ctx;
+    error = open_parts(kv, settings);
+    if (error)
+        tsr_kv_close(&kv);
+    *out = kv;
+    return error;
+}
+
+void tsr_kv_close(tsr_kv **kv)
+{
+    if (!kv || !*kv)
+        return;
+    tsri_rope_close(&(*kv)->rope, (*kv)->ctx);
+    tsri_kv_profile_close(&(*kv)->profile, (*kv)->ctx);
+    tsr_model_unref(&(*kv)->model);
+    tsri_free((*kv)->ctx, *kv);
+    *kv = NULL;
+}
+
+static tsr_error profile_of(tsr_context *ctx, const tsr_kv_info *info,
+                            tsr_model *given, tsr_model **profile)
+{
+    static const uint8_t none[sizeof info->profile];
+    const bool wanted = memcmp(info->profile, none, sizeof none);
+
+    *profile = NULL;
+    if (!wanted)
+        return TSR_OK;
+    if (!given)
+        return tsr_model_open_hash(profile, ctx, info->profile,
+                                   sizeof info->profile);
+    if (memcmp(tsr_model_hash(given), info->profile, sizeof info->profile))
+        return tsri_fail(ctx, TSR_E_MODEL, "the object was made with another "
+                         "profile");
+    *profile = tsr_model_ref(given);
+    return TSR_OK;
+}
+
+tsr_error tsr_kv_open_for(tsr_kv **kv, tsr_context *ctx,
+                          const struct tsr_kv_info *info, tsr_model *profile)
+{
+    tsr_kv_settings s;
+    tsr_error error;
+
+    *kv = NULL;
+    tsr_kv_settings_init(&s);
+    s.shape = info->shape;
+    s.rope = info->rope;
+    s.method = info->method;
+    s.levels = info->levels;
+    s.tile = info->tile;
+    s.step = info->step[0];
+    s.value_ratio = info->step[0] != 0 ? info->step[1] / info->step[0] : 0;
+    TSR_TRY(profile_of(ctx, info, profile, &s.profile));
+    error = tsr_kv_open(kv, ctx, &s);
+    tsr_model_unref(&s.profile);
+    return error;
+}
+
+/* ---- sizes ---- */
+
+/* A head as one of `tokens` tokens would have, with all that takes room. */
+static tsri_kv_head largest_head(const tsr_kv *kv, size_t tokens)
+{
+    const tsr_kv_settings *s = &kv->settings;
+    tsri_kv_head head = {
+        .method = kv->method ? kv->method->number : 0,
+        .flags = TSRI_KV_BOOSTS | TSRI_KV_TOKENS, .id_bits = 31,
+        .levels = (uint8_t)s->levels, .shape = s->shape, .rope = kv->rope_what,
+        .tokens = (uint32_t)tokens, .groups = (uint32_t)kv->profile->groups,
+        .tile = s->tile, .span = kv->span, .step = { 1, 1 },
+        .sinks = (uint8_t)tsri_min(s->sinks, (int)tokens) };
+
+    if (kv->profiled)
+        head.flags |= TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED;
+    head.class_shift = kv->profiled ? tsri_kv_class_shift(kv->step[0]) : 0;
+    head.section_bytes = (uint32_t)tsri_kv_sections(&head);
+    tsri_kv_head_derive(&head);
+    return head;
+}
+
+int8_t tsri_kv_class_shift(float step)
+{
+    return (int8_t)tsri_clamp((int)lrint(-4 * log2(step)), -100, 100);
+}
+
+tsr_error tsr_kv_encode_bound(const tsr_kv *kv, size_t tokens, size_t *bytes)
+{
+    tsri_kv_head head;
+
+    *bytes = 0;
+    if (tokens > TSRI_KV_MAX_TOKENS)
+        return tsri_fail(kv->ctx, TSR_E_ARG, "a cache of %zu tokens", tokens);
+    head = largest_head(kv, tokens);
+    *bytes = (size_t)head.front_bytes;
+    for (int g = 0; g < kv->profile->groups; g++)
+        if (!tsri_add(*bytes, tsri_kv_head_bytes(kv, &head, g), bytes) ||
+            !tsri_add(*bytes, tsri_kv_units_bound(kv, &head, g), bytes))
+            return tsri_fail(kv->ctx, TSR_E_LIMIT, "a KV object of %zu tokens "
+                             "could be too large for this machine", tokens);
+    return TSR_OK;
+}
+
+tsr_error tsr_kv_scratch_size(const tsr_kv *kv, size_t tokens, size_t *bytes)
+{
+    tsri_kv_head head;
+    tsri_kv_work work;
+    size_t decoding;
+
+    *bytes = 0;
+    if (tokens > TSRI_KV_MAX_TOKENS)
+        return tsri_fail(kv->ctx, TSR_E_ARG, "a cache of %zu tokens", tokens);
+    head = largest_head(kv, tokens);
+    if (!tsri_kv_lay_out(&work, kv, &head, true, NULL, bytes) ||
+        !tsri_kv_lay_out(&work, kv, &head, false, NULL, &decoding))
+        return tsri_fail(kv->ctx, TSR_E_LIMIT, "a KV object of %zu tokens needs "
+                         "more scratch than this machine has", tokens);
+    if (decoding > *bytes)
+        *bytes = decoding;
+    return TSR_OK;
+}
