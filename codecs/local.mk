@@ -45,4 +45,4 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 	codecs/kv/kv_encode.c codecs/kv/kv_encode_group.c \
 	codecs/kv/kv_encode_rows.c codecs/kv/kv_head.c codecs/kv/kv_open.c \
 	codecs/kv/kv_probe.c codecs/kv/kv_scratch.c codecs/kv/kv_step.c \
-	codecs/kv/kv_units.c codecs/kv/profile.c
+	codecs/kv/kv_units.c

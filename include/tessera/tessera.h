@@ -7,6 +7,7 @@
 #include <tessera/error.h>
 #include <tessera/image.h>
 #include <tessera/io.h>
+#include <tessera/kv.h>
 #include <tessera/model.h>
 #include <tessera/stream.h>
 #include <tessera/version.h>
