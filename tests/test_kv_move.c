@@ -261,10 +261,10 @@ static void no_views(void **state)
     REFUSED(c.view.head_stride = PTRDIFF_MIN);
     REFUSED(c.view.block_stride = PTRDIFF_MAX / 2 - 1);
     REFUSED(c.view.block_stride = PTRDIFF_MIN);
-    REFUSED(c.view.token_stride = PTRDIFF_MAX / 16 - 7);
+    REFUSED(c.view.token_stride = (PTRDIFF_MAX / 15 | 1) + 1);
     /* Strides that fit, behind a base that is too far up for them. */
     REFUSED(c.base[0] = (void *)(UINTPTR_MAX - 63));
-    REFUSED(c.base[0] = (void *)(uintptr_t)64);
+    REFUSED((c.base[0] = (void *)(uintptr_t)64, c.view.head_stride *= -1));
 #undef REFUSED
     for (int i = 0; i < 3; i++) {
         const int32_t kept = good.blocks[i];

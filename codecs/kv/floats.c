@@ -97,7 +97,7 @@ static uint8_t to_f8(float x, const small *s)
                                        (uint8_t)narrow(a, s);
 }
 
-static bool finite(float x)
+static bool is_finite(float x)
 {
     return (tsri_float_bits(x) & 0x7fffffff) < 0x7f800000;
 }
@@ -150,7 +150,7 @@ bool tsri_kv_from_plain(tsr_kv_dtype dtype, const void *in, size_t n, float *x)
 
     for (size_t i = 0; i < n; i++) {
         x[i] = from_one(dtype, in, i);
-        good &= finite(x[i]);
+        good &= is_finite(x[i]);
     }
     return good;
 }

@@ -4,12 +4,16 @@
 
 /* ---- is it one? ---- */
 
+static size_t magnitude(ptrdiff_t stride)
+{
+    return stride < 0 ? -(size_t)stride : (size_t)stride;
+}
+
 /* *sum += |a| * b, as long as that is an offset. */
 static bool add_reach(size_t *sum, ptrdiff_t a, size_t b)
 {
-    const size_t size = a < 0 ? -(size_t)a : (size_t)a;
     size_t product;
-    return tsri_mul(size, b, &product) && tsri_add(*sum, product, sum) &&
+    return tsri_mul(magnitude(a), b, &product) && tsri_add(*sum, product, sum) &&
         *sum <= PTRDIFF_MAX;
 }
 
@@ -26,18 +30,19 @@ static bool reach_of(const tsr_kv_view *view, const tsr_kv_shape *shape,
         (!view->blocks || add_reach(reach, view->block_stride, last_block));
 }
 
-static bool base_fits(const void *base, size_t element, size_t reach)
+static bool base_fits(const tsr_kv_view *view, const void *base, size_t reach)
 {
     const uintptr_t at = (uintptr_t)base;
-    return at % element == 0 && at >= reach && at <= UINTPTR_MAX - reach;
+    const bool back = view->token_stride < 0 || view->head_stride < 0 ||
+        (view->blocks && view->block_stride < 0);
+    return at % tsri_kv_dtype_bytes(view->dtype) == 0 &&
+        at <= UINTPTR_MAX - reach && (!back || at >= reach);
 }
 
 static tsr_error check_bases(tsr_context *ctx, const tsr_kv_view *view,
                              const tsr_kv_shape *shape, size_t last_block,
                              bool writing)
 {
-    const size_t element = tsri_kv_dtype_bytes(view->dtype);
-
     for (int i = 0; i < shape->layers * shape->planes; i++) {
         const int plane = i % shape->planes;
         size_t reach;
@@ -48,7 +53,7 @@ static tsr_error check_bases(tsr_context *ctx, const tsr_kv_view *view,
         if (!view->base[i])
             return tsri_fail(ctx, TSR_E_ARG, "layer %d, plane %d of the cache "
                              "is missing", i / shape->planes, plane);
-        if (!base_fits(view->base[i], element, reach))
+        if (!base_fits(view, view->base[i], reach))
             return tsri_fail(ctx, TSR_E_ARG, "layer %d, plane %d of the cache "
                              "is misaligned or ends outside of memory",
                              i / shape->planes, plane);
@@ -75,10 +80,9 @@ static bool strides_apart(const tsr_kv_view *view, const tsr_kv_shape *shape)
     for (int p = 0; p < shape->planes; p++) {
         const size_t head =
             (size_t)shape->dim[p] * tsri_kv_dtype_bytes(view->dtype);
-        const ptrdiff_t t = view->token_stride, h = view->head_stride;
-        if (view->tokens > 1 && (size_t)(t < 0 ? -t : t) < head)
+        if (view->tokens > 1 && magnitude(view->token_stride) < head)
             return false;
-        if (shape->heads[p] > 1 && (size_t)(h < 0 ? -h : h) < head)
+        if (shape->heads[p] > 1 && magnitude(view->head_stride) < head)
             return false;
     }
     return true;

@@ -52,31 +52,31 @@ TSRI_INLINE __m256 tsri_load8(tsr_kv_dtype dtype, const void *in)
     return _mm256_loadu_ps(in);
 }
 
-/* Eight numbers of at most 16 bits next to each other. */
-TSRI_INLINE __m128i tsri_pack8(__m256i v)
-{
-    return _mm_packus_epi32(_mm256_castsi256_si128(v),
-                            _mm256_extracti128_si256(v, 1));
-}
-
-TSRI_INLINE __m128i tsri_bf16_of(__m256 x)
+/* any: NaN may come, and stays one. */
+TSRI_INLINE __m128i tsri_bf16_of(__m256 x, bool any)
 {
     const __m256i bits = _mm256_castps_si256(x);
-    const __m256i high = _mm256_srli_epi32(bits, 16);
-    const __m256i odd = _mm256_and_si256(high, _mm256_set1_epi32(1));
-    const __m256i r = _mm256_srli_epi32(
-        _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff)),
-        16);
-    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
-    return tsri_pack8(_mm256_blendv_epi8(
-        r, _mm256_or_si256(high, _mm256_set1_epi32(0x40)), nan));
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16),
+                                         _mm256_set1_epi32(1));
+    const __m256i high = _mm256_setr_epi8(
+        2, 3, 6, 7, 10, 11, 14, 15, 2, 3, 6, 7, 10, 11, 14, 15,
+        2, 3, 6, 7, 10, 11, 14, 15, 2, 3, 6, 7, 10, 11, 14, 15);
+    __m256i r = _mm256_add_epi32(_mm256_add_epi32(bits, odd),
+                                 _mm256_set1_epi32(0x7fff));
+
+    if (any)
+        r = _mm256_blendv_epi8(
+            r, _mm256_or_si256(bits, _mm256_set1_epi32(0x400000)),
+            _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+    r = _mm256_shuffle_epi8(r, high);
+    return _mm256_castsi256_si128(_mm256_permute4x64_epi64(r, 0x08));
 }
 
 /* See narrow() in codecs/kv/floats.c; most: the largest value. */
-TSRI_INLINE __m128i tsri_f8_of(__m256 x, int mantissa, int bias, float most)
+TSRI_INLINE __m128i tsri_f8_of(__m256 x, int mantissa, int bias, float most,
+                               bool any)
 {
     const int drop = 23 - mantissa;
-    const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
     const __m256 a = _mm256_min_ps(_mm256_castsi256_ps(tsri_abs_bits(x)),
                                    _mm256_set1_ps(most));
     const __m256i bits = _mm256_castps_si256(a);
@@ -94,30 +94,36 @@ TSRI_INLINE __m128i tsri_f8_of(__m256 x, int mantissa, int bias, float most)
         _mm256_set1_epi32((128 - bias) << 23), bits);
     const __m256i sign = _mm256_and_si256(
         _mm256_srli_epi32(_mm256_castps_si256(x), 24), _mm256_set1_epi32(0x80));
-    const __m256i code =
+    __m256i code =
         _mm256_or_si256(_mm256_blendv_epi8(normal, least, is_least), sign);
-    const __m128i h = tsri_pack8(
-        _mm256_blendv_epi8(code, _mm256_set1_epi32(0x7f), nan));
+    __m128i h;
+
+    if (any)
+        code = _mm256_blendv_epi8(
+            code, _mm256_set1_epi32(0x7f),
+            _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+    h = _mm_packus_epi32(_mm256_castsi256_si128(code),
+                         _mm256_extracti128_si256(code, 1));
     return _mm_packus_epi16(h, h);
 }
 
-TSRI_INLINE void tsri_store8(tsr_kv_dtype dtype, __m256 x, void *out)
+TSRI_INLINE void tsri_store8(tsr_kv_dtype dtype, __m256 x, bool any, void *out)
 {
     switch (dtype) {
     case TSR_KV_F16:
         _mm_storeu_si128(out, _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
         break;
     case TSR_KV_BF16:
-        _mm_storeu_si128(out, tsri_bf16_of(x));
+        _mm_storeu_si128(out, tsri_bf16_of(x, any));
         break;
     case TSR_KV_F32:
         _mm256_storeu_ps(out, x);
         break;
     case TSR_KV_E4M3:
-        _mm_storel_epi64(out, tsri_f8_of(x, 3, 7, 448));
+        _mm_storel_epi64(out, tsri_f8_of(x, 3, 7, 448, any));
         break;
     case TSR_KV_E5M2:
-        _mm_storel_epi64(out, tsri_f8_of(x, 2, 15, 57344));
+        _mm_storel_epi64(out, tsri_f8_of(x, 2, 15, 57344, any));
         break;
     }
 }

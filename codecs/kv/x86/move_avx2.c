@@ -42,7 +42,7 @@ TSRI_INLINE void to_rows(tsr_kv_dtype dtype, const float *x, size_t n,
     size_t i = 0;
 
     for (; i + 8 <= n; i += 8, out += tsri_bytes8(dtype))
-        tsri_store8(dtype, _mm256_loadu_ps(x + i), out);
+        tsri_store8(dtype, _mm256_loadu_ps(x + i), true, out);
     tsri_kv_to_plain(dtype, x + i, n - i, out);
 }
 
@@ -146,15 +146,31 @@ TSRI_INLINE void order(__m256 *a, __m256 *b)
     *a = low;
 }
 
-/* Batcher's odd-even merge sort of 16, eight channels at a time. */
+/* Batcher's odd-even merge sort of 16: pairs to be put in order, a digit for
+ * each. */
+static const uint8_t sorted16[] = {
+    0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0x02, 0x13, 0x46,
+    0x57, 0x8a, 0x9b, 0xce, 0xdf, 0x12, 0x56, 0x9a, 0xde, 0x04, 0x15,
+    0x26, 0x37, 0x8c, 0x9d, 0xae, 0xbf, 0x24, 0x35, 0xac, 0xbd, 0x12,
+    0x34, 0x56, 0x9a, 0xbc, 0xde, 0x08, 0x19, 0x2a, 0x3b, 0x4c, 0x5d,
+    0x6e, 0x7f, 0x48, 0x59, 0x6a, 0x7b, 0x24, 0x35, 0x68, 0x79, 0xac,
+    0xbd, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde
+};
+
+/* Eight channels at a time. */
 static void sort16(__m256 v[16])
 {
-    for (int p = 1; p < 16; p *= 2)
-        for (int k = p; k >= 1; k /= 2)
-            for (int j = k % p; j + k < 16; j += 2 * k)
-                for (int i = j; i < j + k && i + k < 16; i++)
-                    if (i / (2 * p) == (i + k) / (2 * p))
-                        order(&v[i], &v[i + k]);
+    __m256 r[16];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        r[i] = v[i];
+#pragma GCC unroll 64
+    for (int i = 0; i < (int)sizeof sorted16; i++)
+        order(&r[sorted16[i] >> 4], &r[sorted16[i] & 15]);
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++)
+        v[i] = r[i];
 }
 
 /* The lower half of two sorted runs of 16 is the smaller ones of the first's

@@ -39,13 +39,20 @@ typedef struct rows {
     __m256i most;
 } rows;
 
+/* What does not fit has the magnitude 2^31 after the conversion, NaN as well:
+ * it shows in `most`, and its q does not matter any more. */
 TSRI_INLINE void put8(rows *r, size_t at, __m256 y)
 {
-    const __m256i q =
-        tsri_quantise8(y, _mm256_loadu_ps(r->m + at), r->inverse, &r->most);
+    const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(
+        _mm256_sub_ps(y, _mm256_loadu_ps(r->m + at)), r->inverse));
+    const __m256i a = _mm256_abs_epi32(q);
+    __m256i *sum = (__m256i *)(r->sum + at);
+
     tsri_store_q8(q, r->q + at);
+    r->most = _mm256_max_epu32(r->most, a);
     if (r->sum)
-        tsri_add_q8(q, r->boost, r->sum + at);
+        _mm256_storeu_si256(sum, _mm256_add_epi32(
+            _mm256_loadu_si256(sum), _mm256_srl_epi32(a, r->boost)));
 }
 
 /* Numbers first .. end - 1 of a head, whose first has the index `at`. */
@@ -128,7 +135,7 @@ bool tsri_kv_load_avx2(const tsri_kv_line *line, const uint8_t *from,
         load_all(TSR_KV_E5M2, line, from, &t, &r);
         break;
     }
-    return tsri_quantised(r.most);
+    return tsri_most8(r.most) <= 32767;
 }
 
 /* ---- and back ---- */
@@ -150,7 +157,7 @@ TSRI_INLINE void store_run(tsr_kv_dtype dtype, const values *v, size_t at,
     const size_t bytes = tsri_bytes8(dtype) / 8;
 
     for (size_t i = (size_t)first; i < (size_t)end; i += 8)
-        tsri_store8(dtype, get8(v, at + i), to + i * bytes);
+        tsri_store8(dtype, get8(v, at + i), false, to + i * bytes);
 }
 
 TSRI_INLINE void store_halves(tsr_kv_dtype dtype, const values *v, size_t at,
@@ -163,8 +170,8 @@ TSRI_INLINE void store_halves(tsr_kv_dtype dtype, const values *v, size_t at,
     for (size_t i = 0; i < half; i += 8) {
         __m256 x1 = get8(v, at + i), x2 = get8(v, at + i + half);
         tsri_turn8(&x1, &x2, _mm256_load_ps(t->c + i), _mm256_load_ps(t->s + i));
-        tsri_store8(dtype, x1, to + i * bytes);
-        tsri_store8(dtype, x2, to + (i + half) * bytes);
+        tsri_store8(dtype, x1, false, to + i * bytes);
+        tsri_store8(dtype, x2, false, to + (i + half) * bytes);
     }
 }
 
@@ -175,9 +182,9 @@ TSRI_INLINE void store_neighbours(tsr_kv_dtype dtype, const values *v, size_t at
 
     for (size_t i = 0; i < 2 * (size_t)t->pairs; i += 8) {
         const size_t d = (size_t)t->offset + i;
-        tsri_store8(dtype, tsri_turn4(get8(v, at + d),
-                                      _mm256_loadu_ps(t->cs + i),
-                                      _mm256_setzero_ps()), to + d * bytes);
+        const __m256 x = tsri_turn4(get8(v, at + d), _mm256_loadu_ps(t->cs + i),
+                                    _mm256_setzero_ps());
+        tsri_store8(dtype, x, false, to + d * bytes);
     }
 }
 
