@@ -86,16 +86,20 @@ static check_tensors good_profile(void)
     return list;
 }
 
-static tsr_error open_file(tsr_context *ctx, const char *path,
-                           tsri_kv_profile **profile)
+static tsr_error open_shape(tsr_context *ctx, const tsr_kv_shape *of,
+                            tsri_kv_profile **profile)
 {
     tsr_model *model;
 
-    TSR_TRY(tsr_model_open(&model, ctx, path));
-    const tsr_error error = tsri_kv_profile_open(profile, ctx, model, &shape,
-                                                 NULL);
+    TSR_TRY(tsr_model_open(&model, ctx, "./" FILE_NAME));
+    const tsr_error error = tsri_kv_profile_open(profile, ctx, model, of, NULL);
     tsr_model_unref(&model);
     return error;
+}
+
+static tsr_error open_file(tsr_context *ctx, tsri_kv_profile **profile)
+{
+    return open_shape(ctx, &shape, profile);
 }
 
 /* What opening these tensors says. */
@@ -105,7 +109,7 @@ static tsr_error verdict(check_tensors *list, const char *metadata)
     tsri_kv_profile *profile;
 
     check_tensors_write(list, SIZE_MAX, metadata, "./" FILE_NAME);
-    const tsr_error error = open_file(ctx, "./" FILE_NAME, &profile);
+    const tsr_error error = open_file(ctx, &profile);
     if (error)
         assert_null(profile);
     tsri_kv_profile_close(&profile, ctx);
@@ -163,7 +167,7 @@ static void test_good(void **state)
     tsri_kv_profile *p;
 
     check_tensors_write(&list, SIZE_MAX, meta, "./" FILE_NAME);
-    assert_int_equal(open_file(ctx, "./" FILE_NAME, &p), TSR_OK);
+    assert_int_equal(open_file(ctx, &p), TSR_OK);
     assert_memory_equal(&p->shape, &shape, sizeof shape);
     assert_int_equal(p->rope.layout, 1);
     assert_int_equal(p->rope.offset, 2);
@@ -235,6 +239,97 @@ static void test_none(void **state)
     for (int i = 0; i < 8; i++)
         assert_int_equal(p->hash[i], 0);
     tsri_kv_profile_close(&p, ctx);
+    tsr_context_close(&ctx);
+}
+
+/* The least that a profile may have: planes alone, means and classes. */
+static check_tensors least_profile(const tsr_kv_shape *s)
+{
+    const double rope[9] = { 0 };
+    const int groups = s->layers * s->planes;
+    check_tensors list = { NULL, 0 };
+    char name[CHECK_NAME];
+
+    put_ints(&list, "kv.shape", 6,
+             (int32_t[]){ s->layers, s->planes, s->heads[0], s->dim[0],
+                          s->heads[1], s->dim[1] });
+    put(&list, "kv.rope", "F64", 8, 1, (uint64_t[]){ 9 }, rope);
+    put(&list, "kv.step", "F32", 4, 1, (uint64_t[]){ 1 }, &(float){ 1 });
+    put_ints(&list, "kv.dead", 1, (int32_t[]){ 0 });
+    put_ints(&list, "kv.reference", 2, (int32_t[]){ 2, 32 });
+    int32_t *row = check_tensors_add(&list, "kv.groups", "I32", 4, 2,
+                                     (uint64_t[]){ (uint64_t)groups, 3 });
+    for (int g = 0; g < groups; g++, row += 3) {
+        const int p = g % s->planes;
+        const uint64_t n = (uint64_t)(s->heads[p] * s->dim[p]);
+        row[0] = g / s->planes;
+        row[1] = 1;
+        row[2] = s->planes == 1 ? -1 : p;
+        put_halves(&list, check_name(name, "g.%d.mean", g), n, 0);
+        put_bytes(&list, check_name(name, "g.%d.class", g), "U8", 1, n, 64);
+    }
+    return list;
+}
+
+static void test_least(void **state)
+{
+    (void)state;
+    static const tsr_kv_shape shapes[] = { { 3, 2, { 2, 1 }, { 5, 7 } },
+                                           { 3, 1, { 1, 0 }, { 9, 0 } } };
+    tsr_context *ctx = check_context("c", 1);
+    tsri_kv_profile *p;
+
+    for (int i = 0; i < 2; i++) {
+        const tsr_kv_shape *s = &shapes[i];
+        check_tensors list = least_profile(s);
+        check_tensors_write(&list, SIZE_MAX, meta, "./" FILE_NAME);
+        assert_int_equal(open_shape(ctx, s, &p), TSR_OK);
+        assert_int_equal(p->groups, s->layers * s->planes);
+        assert_int_equal(p->matches, 1);
+        assert_int_equal(p->anchor, 32);
+        for (int g = 0; g < p->groups; g++) {
+            const int plane = g % s->planes;
+            assert_int_equal(p->group[g].first_layer, g / s->planes);
+            assert_int_equal(p->group[g].plane, s->planes == 1 ? -1 : plane);
+            assert_int_equal(p->group[g].n, s->heads[plane] * s->dim[plane]);
+            assert_int_equal(p->group[g].r, p->group[g].n);
+            assert_null(p->group[g].forward);
+            assert_null(p->group[g].rho);
+            assert_null(p->group[g].scale);
+        }
+        tsri_kv_profile_close(&p, ctx);
+        check_tensors_free(&list);
+    }
+    remove(FILE_NAME);
+    tsr_context_close(&ctx);
+}
+
+/* A group of all layers has at most 65536 values. */
+static void test_large(void **state)
+{
+    (void)state;
+    tsr_context *ctx = poor_context("c", 1);
+    tsri_kv_profile *p;
+
+    for (int layers = 2; layers <= 4; layers += 2) {
+        const tsr_kv_shape s = { layers, 2, { 1024, 1024 }, { 16, 16 } };
+        const uint64_t n = (uint64_t)layers * 32768;
+        check_tensors list = least_profile(&s);
+        check_tensor *t = check_tensors_find(&list, "kv.groups");
+        memcpy(t->data, (int32_t[]){ 0, layers, -1 }, 12);
+        t->dims[0] = 1;
+        t->bytes = 12;
+        strcpy(check_tensors_find(&list, "g.0.mean")->name, "other");
+        strcpy(check_tensors_find(&list, "g.0.class")->name, "more");
+        put_halves(&list, "g.0.mean", n, 0);
+        put_bytes(&list, "g.0.class", "U8", 1, n, 64);
+        check_tensors_write(&list, SIZE_MAX, meta, "./" FILE_NAME);
+        assert_int_equal(open_shape(ctx, &s, &p),
+                         layers == 2 ? TSR_OK : TSR_E_CORRUPT);
+        tsri_kv_profile_close(&p, ctx);
+        check_tensors_free(&list);
+    }
+    remove(FILE_NAME);
     tsr_context_close(&ctx);
 }
 
@@ -406,7 +501,7 @@ static void test_wide(void **state)
     t->bytes = n * sizeof *wide;
     strcpy(t->dtype, "F32");
     check_tensors_write(&list, SIZE_MAX, meta, "./" FILE_NAME);
-    assert_int_equal(open_file(ctx, "./" FILE_NAME, &p), TSR_OK);
+    assert_int_equal(open_file(ctx, &p), TSR_OK);
     assert_memory_equal(p->group[1].mean, wide, n * sizeof *wide);
     tsri_kv_profile_close(&p, ctx);
     remove(FILE_NAME);
@@ -472,7 +567,7 @@ static void test_memory(void **state)
     for (; error; left++) {
         const int held = poor_held;
         poor_left = left;
-        error = open_file(ctx, "./" FILE_NAME, &p);
+        error = open_file(ctx, &p);
         if (!error)
             tsri_kv_profile_close(&p, ctx);
         else
@@ -490,6 +585,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),    cmocka_unit_test(test_live),
         cmocka_unit_test(test_none),    cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_least),   cmocka_unit_test(test_large),
         cmocka_unit_test(test_types),   cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_floats),  cmocka_unit_test(test_wide),
         cmocka_unit_test(test_bytes),   cmocka_unit_test(test_tall),
