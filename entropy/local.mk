@@ -72,3 +72,8 @@ endif
 noinst_HEADERS += entropy/rows.h entropy/rows_impl.h entropy/rows_table.h
 libtsrcore_la_SOURCES += entropy/rows.c
 EXTRA_DIST += entropy/rows_table.py
+if TSR_X86
+libtsravx2_la_SOURCES += entropy/x86/rows_avx2.c entropy/x86/rows_enc_avx2.c
+else
+libtsrcore_la_SOURCES += entropy/x86/rows_none.c
+endif

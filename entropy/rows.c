@@ -88,18 +88,60 @@ int tsri_rows_class(uint64_t sum, uint32_t n)
     return c;
 }
 
+/* What lane `lane` of a strip needs of class c. */
+static void prepare_lane(const tsri_rows *rows, int c, int lane,
+                         tsri_rows_strip *strip)
+{
+    const int at = tsri_rows_place(lane), steps = strip->depth;
+
+    for (int step = 0, k = 0; step < steps; step++)
+        for (int i = 0; i < 1 << step; i++, k++) {
+            const int level = (2 * i + 1) << (steps - 1 - step);
+            const int symbol = level <= rows->reach[c] ? 2 * level - 1
+                                                       : 2 * TSRI_ROWS_ESCAPE - 1;
+            strip->bound[k][at] = rows->start[c][symbol];
+        }
+    for (int kind = 0; kind < TSRI_ROWS_REFINED; kind++) {
+        const uint16_t *f = rows->refine[c][kind];
+        strip->refine[kind][0][at] = f[0];
+        strip->refine[kind][1][at] = (uint16_t)(f[0] + f[1]);
+    }
+    strip->cls[lane] = (uint8_t)c;
+    strip->first[lane] = (uint16_t)(TSRI_ROWS_SYMBOLS * c);
+    strip->low[lane] = rows->low[c];
+    strip->any_low |= rows->low[c];
+    strip->reach[lane] = rows->reach[c];
+    strip->scale[lane] = (uint16_t)(1 << rows->low[c]);
+    strip->inverse[lane] = (uint16_t)(1 << 15 >> rows->low[c]);
+}
+
+/* A lane of zeros that cost nothing. */
+static void prepare_nothing(int lane, tsri_rows_strip *strip)
+{
+    const int at = tsri_rows_place(lane);
+
+    for (int k = 0; k < tsri_rows_top(strip->depth); k++)
+        strip->bound[k][at] = ONE;
+    for (int kind = 0; kind < TSRI_ROWS_REFINED; kind++)
+        strip->refine[kind][0][at] = strip->refine[kind][1][at] = ONE;
+    strip->scale[lane] = 1;
+    strip->inverse[lane] = 1 << 15;
+}
+
 void tsri_rows_prepare(const tsri_rows *rows, const uint8_t *cls, int coefs,
                        tsri_rows_strip *strips)
 {
-    for (int first = 0; first < coefs; first += LANES, strips++) {
-        *strips = (tsri_rows_strip){ .any_low = 0 };
-        for (int i = 0; i < tsri_min(coefs - first, LANES); i++) {
-            const int c = cls[first + i];
-            strips->cls[i] = (uint8_t)c;
-            strips->low[i] = rows->low[c];
-            strips->reach[i] = rows->reach[c];
-            strips->any_low |= rows->low[c];
-        }
+    for (int left = coefs; left > 0; left -= LANES, cls += LANES, strips++) {
+        int reach = 0;
+        memset(strips, 0, sizeof *strips);
+        for (int i = 0; i < tsri_min(left, LANES); i++)
+            reach = tsri_max(reach, rows->reach[cls[i]]);
+        strips->depth = reach < 3 ? 2 : reach < 7 ? 3 : 4;
+        for (int i = 0; i < LANES; i++)
+            if (i < left)
+                prepare_lane(rows, cls[i], i, strips);
+            else
+                prepare_nothing(i, strips);
     }
 }
 
@@ -247,9 +289,10 @@ static size_t encode(const source *s, unsigned cpu, uint32_t crc, uint8_t *out,
 {
     uint8_t *const end = out + tsri_rows_bound(s->m->tokens, s->m->coefs);
     uint32_t state[LANES];
-    uint8_t *words = encode_plain(s, crc, state, end);
-    (void)cpu;
-    (void)scratch;
+    uint8_t *words = cpu & TSR_CPU_AVX2
+        ? tsri_rows_encode_avx2(s->rows, s->m, s->r, s->r_pitch, crc, state, end,
+                                scratch)
+        : encode_plain(s, crc, state, end);
 
     out[0] = 3;     /* 32 lanes, no raw section */
     for (int i = 0; i < LANES; i++)
@@ -399,8 +442,8 @@ static tsr_error decode_plain(const tsri_rows *rows, tsri_rans_dec *dec,
 
 size_t tsri_rows_scratch(int tokens, int coefs)
 {
-    return 2 * (size_t)tokens * (size_t)tsri_ceil_div(coefs, LANES) * LANES +
-           4096;
+    return (2 * LANES + 1) * (size_t)tokens *
+               (size_t)tsri_ceil_div(coefs, LANES) + 4096;
 }
 
 static tsr_error decode(const tsri_rows *rows, unsigned cpu,
@@ -412,8 +455,8 @@ static tsr_error decode(const tsri_rows *rows, unsigned cpu,
     TSR_TRY(tsri_rans_dec_start(&dec, cpu, data, size, crc));
     if (dec.lanes != LANES || dec.raw != dec.raw_end)
         return TSR_E_CORRUPT;
-    (void)scratch;
-    TSR_TRY(decode_plain(rows, &dec, m, refine));
+    TSR_TRY(dec.avx2 ? tsri_rows_decode_avx2(&dec, m, refine, scratch)
+                     : decode_plain(rows, &dec, m, refine));
     return tsri_rans_dec_end(&dec);
 }
 

@@ -45,12 +45,17 @@ void tsri_rows_close(tsri_rows **rows, tsr_context *ctx);
  *  n values, n >= 1; integers only. */
 int tsri_rows_class(uint64_t sum, uint32_t n);
 
-/** What a strip needs ready at hand; 32 lanes each.  Private to entropy/. */
+/** What a strip needs ready at hand; 32 lanes each, those behind the last
+ *  coefficient cost nothing.  Arrays of them from tsri_alloc(), for the
+ *  alignment.  Private to entropy/; rows_impl.h has the order of lanes. */
 typedef struct tsri_rows_strip {
-    uint8_t cls[TSRI_ROWS_LANES];
-    uint8_t low[TSRI_ROWS_LANES];
+    _Alignas(32) uint16_t bound[15][TSRI_ROWS_LANES];
+    uint16_t refine[3][2][TSRI_ROWS_LANES];
+    uint16_t first[TSRI_ROWS_LANES], scale[TSRI_ROWS_LANES];
+    uint16_t inverse[TSRI_ROWS_LANES];
+    uint8_t cls[TSRI_ROWS_LANES], low[TSRI_ROWS_LANES];
     uint8_t reach[TSRI_ROWS_LANES];
-    uint8_t any_low;
+    uint8_t any_low, depth;
 } tsri_rows_strip;
 
 /** Prepares ceil(coefs / 32) strips; cls[c] < TSRI_ROWS_CLASSES (the caller has

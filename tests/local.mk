@@ -44,6 +44,9 @@ EXTRA_PROGRAMS += tests/golden_tool tests/rans_speed tests/entropy_speed
 CLEANFILES += tests/golden_tool$(EXEEXT) tests/rans_speed$(EXEEXT) \
 	tests/entropy_speed$(EXEEXT)
 tests_golden_tool_LDADD = libtsrcore.la
+EXTRA_PROGRAMS += tests/rows_speed
+CLEANFILES += tests/rows_speed$(EXEEXT)
+tests_rows_speed_LDADD = libtsrcore.la
 EXTRA_PROGRAMS += tests/plan_speed
 CLEANFILES += tests/plan_speed$(EXEEXT)
 tests_plan_speed_LDADD = libtsrcore.la

@@ -24,9 +24,10 @@ typedef struct fixture {
 
 static fixture *open_fixture(void)
 {
-    fixture *f = calloc(1, sizeof *f);
+    tsr_context *ctx = check_context("c", 1);
+    fixture *f = tsri_calloc(ctx, 1, sizeof *f);
 
-    f->ctx = check_context("c", 1);
+    f->ctx = ctx;
     assert_int_equal(tsri_rows_open(&f->rows, f->ctx), TSR_OK);
     f->scratch = tsri_alloc(f->ctx, 1, tsri_rows_scratch(MAX_TOKENS, MAX_COEFS));
     for (int i = 0; i < SETS; i++)
@@ -39,8 +40,9 @@ static void close_fixture(fixture *f)
     tsri_free(f->ctx, f->scratch);
     tsri_rows_close(&f->rows, f->ctx);
     assert_null(f->rows);
-    tsr_context_close(&f->ctx);
-    free(f);
+    tsr_context *ctx = f->ctx;
+    tsri_free(ctx, f);
+    tsr_context_close(&ctx);
 }
 
 /* A Laplacian of the class's mean magnitude. */
