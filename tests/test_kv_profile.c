@@ -77,6 +77,7 @@ static check_tensors good_profile(void)
     put(&list, "kv.groups", "I32", 4, 2, (uint64_t[]){ 2, 3 }, groups);
     put(&list, "kv.step", "F32", 4, 1, (uint64_t[]){ 1 }, &step);
     put_ints(&list, "kv.dead", 1, (int32_t[]){ 9 });
+    put_ints(&list, "kv.bias", 1, (int32_t[]){ 24 });
     put_ints(&list, "kv.hadamard", 1, (int32_t[]){ 1 });
     put_ints(&list, "kv.reference", 2, (int32_t[]){ 3, 0 });
     put_ints(&list, "kv.predictors", 1, (int32_t[]){ WORDS });
@@ -178,6 +179,7 @@ static void test_good(void **state)
     assert_int_equal(p->rope.original, 8192);
     assert_true(p->step == 0.02f && p->hadamard);
     assert_int_equal(p->dead, 9);
+    assert_int_equal(p->bias, 24);
     assert_int_equal(p->groups, 2);
     assert_int_equal(p->matches, 8);
     assert_int_equal(p->reference, TSRI_KV_REF_MATCH);
@@ -213,6 +215,21 @@ static void test_live(void **state)
     assert_int_equal(tsri_kv_group_live(&p, &g, -5), 1);
     assert_int_equal(tsri_kv_group_live(&p, &g, -13), 0);
     assert_int_equal(tsri_kv_group_live(&p, &none, -128), 8);
+}
+
+/* Four classes an octave. */
+static void test_shift(void **state)
+{
+    (void)state;
+    const tsri_kv_profile plain = { .bias = 0 }, biased = { .bias = 24 };
+
+    assert_int_equal(tsri_kv_class_shift(&plain, 1), 0);
+    assert_int_equal(tsri_kv_class_shift(&plain, 3), -6);
+    assert_int_equal(tsri_kv_class_shift(&plain, 0.5f), 4);
+    assert_int_equal(tsri_kv_class_shift(&biased, 1), -24);
+    assert_int_equal(tsri_kv_class_shift(&biased, 0x1p-6f), 0);
+    assert_int_equal(tsri_kv_class_shift(&biased, 1e30f), -128);
+    assert_int_equal(tsri_kv_class_shift(&biased, 1e-30f), 127);
 }
 
 static void test_none(void **state)
@@ -338,8 +355,8 @@ static void test_missing(void **state)
 {
     (void)state;
     static const char *const optional[] = {
-        "kv.hadamard", "g.0.scale", "g.0.rho", "g.0.predict", "g.1.scale",
-        "g.1.rho", "g.1.predict"
+        "kv.bias", "kv.hadamard", "g.0.scale", "g.0.rho", "g.0.predict",
+        "g.1.scale", "g.1.rho", "g.1.predict"
     };
     check_tensors all = good_profile();
 
@@ -412,6 +429,9 @@ static void test_numbers(void **state)
     bad_int("kv.dead", 0, -1, TSR_E_CORRUPT);
     bad_int("kv.dead", 0, 64, TSR_OK);
     bad_int("kv.dead", 0, 65, TSR_E_CORRUPT);
+    bad_int("kv.bias", 0, -1, TSR_E_CORRUPT);
+    bad_int("kv.bias", 0, 63, TSR_OK);
+    bad_int("kv.bias", 0, 64, TSR_E_CORRUPT);
     bad_int("kv.hadamard", 0, 0, TSR_OK);
     bad_int("kv.hadamard", 0, 2, TSR_E_CORRUPT);
     bad_int("kv.reference", 0, 1, TSR_OK);
@@ -584,6 +604,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),    cmocka_unit_test(test_live),
+        cmocka_unit_test(test_shift),
         cmocka_unit_test(test_none),    cmocka_unit_test(test_missing),
         cmocka_unit_test(test_least),   cmocka_unit_test(test_large),
         cmocka_unit_test(test_types),   cmocka_unit_test(test_numbers),

@@ -262,6 +262,4 @@ tsr_error tsri_kv_put_sinks(const tsri_kv_work *work, tsri_kv_worker *worker,
  *  of level 0, into head and kv. */
 tsr_error tsri_kv_choose_step(tsr_kv *kv, const tsri_kv_work *work);
 float tsri_kv_round_step(double step);
-/** Class shift of a profile's coefficients at a multiple of its step. */
-int8_t tsri_kv_class_shift(float step);
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Coders: settings checked, profile and tables opened. */
-#include <math.h>
 #include <string.h>
 #include "codecs/kv/kv_internal.h"
 
@@ -257,15 +256,11 @@ static tsri_kv_head largest_head(const tsr_kv *kv, size_t tokens)
 
     if (kv->profiled)
         head.flags |= TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED;
-    head.class_shift = kv->profiled ? tsri_kv_class_shift(kv->step[0]) : 0;
+    if (kv->profiled)
+        head.class_shift = tsri_kv_class_shift(kv->profile, kv->step[0]);
     head.section_bytes = (uint32_t)tsri_kv_sections(&head);
     tsri_kv_head_derive(&head);
     return head;
-}
-
-int8_t tsri_kv_class_shift(float step)
-{
-    return (int8_t)tsri_clamp((int)lrint(-4 * log2(step)), -100, 100);
 }
 
 tsr_error tsr_kv_encode_bound(const tsr_kv *kv, size_t tokens, size_t *bytes)

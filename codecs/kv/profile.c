@@ -171,6 +171,8 @@ static tsr_error load_step(loader *l)
     p->step = tsri_getf32(t->data);
     if (!(p->step > 1e-30f && p->step < 1e30f))
         return wrong(l, "kv.step", "is out of range");
+    if (has(l, "kv.bias"))
+        TSR_TRY(number(l, "kv.bias", 0, TSRI_ROWS_CLASSES - 1, &p->bias));
     return number(l, "kv.dead", 0, TSRI_ROWS_CLASSES, &p->dead);
 }
 
@@ -488,6 +490,12 @@ void tsri_kv_profile_close(tsri_kv_profile **profile, tsr_context *ctx)
     tsri_free(ctx, p->group);
     tsr_model_unref(&p->model);
     tsri_free(ctx, p);
+}
+
+int8_t tsri_kv_class_shift(const tsri_kv_profile *profile, float multiple)
+{
+    const int shift = (int)lrint(-4 * log2((double)multiple)) - profile->bias;
+    return (int8_t)tsri_clamp(shift, INT8_MIN, INT8_MAX);
 }
 
 int tsri_kv_group_live(const tsri_kv_profile *profile,

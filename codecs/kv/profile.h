@@ -43,7 +43,8 @@ typedef struct tsri_kv_profile {
     tsr_kv_rope rope;
     bool hadamard;          /* every head is turned by Walsh and Hadamard's
                                matrix before its group is transformed */
-    float step;             /* of class bytes; 1 without a profile */
+    float step;             /* what a multiple of 1 is; 1 without a profile */
+    int bias;               /* class bytes are those at step 2^(-bias / 4) */
     int dead;               /* classes below it are not coded */
     int groups;
     tsri_kv_group *group;
@@ -78,6 +79,10 @@ tsr_error tsri_kv_profile_open(tsri_kv_profile **profile, tsr_context *ctx,
                                tsr_model *model, const tsr_kv_shape *shape,
                                const tsr_kv_rope *rope);
 void tsri_kv_profile_close(tsri_kv_profile **profile, tsr_context *ctx);
+
+/** What is added to class bytes where the step of level 0 is `multiple` times
+ *  the profile's; multiple > 0. */
+int8_t tsri_kv_class_shift(const tsri_kv_profile *profile, float multiple);
 
 /** Coefficients that are coded at this class shift, 0..r: up to the last whose
  *  class of row 0 is not dead.  Without classes: all. */
