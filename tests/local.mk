@@ -72,6 +72,10 @@ tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 endif
+# How fast KV objects are: make tests/kv_speed
+EXTRA_PROGRAMS += tests/kv_speed
+CLEANFILES += tests/kv_speed$(EXEEXT)
+tests_kv_speed_LDADD = libtsrcore.la
 # How fast the searches are: make tests/vq_speed
 EXTRA_PROGRAMS += tests/vq_speed
 CLEANFILES += tests/vq_speed$(EXEEXT)

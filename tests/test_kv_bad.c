@@ -253,8 +253,10 @@ static void test_calls(void **state)
     setup(&f, 2);
     good = f.k.call;
     f.k.call.scratch_size = 100;
-    assert_int_equal(kv_encode(&f.k, &f.cache), TSR_E_ARG);
     assert_int_equal(kv_decode(&f.k, NULL, &f.cache), TSR_E_ARG);
+    assert_int_equal(kv_encode(&f.k, &f.cache), TSR_E_ARG);
+    f.k.call = good;
+    assert_int_equal(kv_encode(&f.k, &f.cache), TSR_OK);
     f.k.call = good;
     f.k.call.scratch = (uint8_t *)good.scratch + 8;
     f.k.call.scratch_size -= 8;
