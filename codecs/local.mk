@@ -24,6 +24,7 @@ libtsrcore_la_SOURCES += codecs/kv/x86/move_none.c
 endif
 
 # Profiles: transforms, prediction from token ids, references.
+libtsrcore_la_SOURCES += codecs/kv/calibrate.c
 noinst_HEADERS += codecs/kv/chain.h
 libtsrcore_la_SOURCES += codecs/kv/chain.c codecs/kv/match.c \
 	codecs/kv/predict.c codecs/kv/profile.c codecs/kv/transform.c

@@ -71,6 +71,7 @@ CLEANFILES += tests/tiny_model$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_kv_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 endif
 # How fast KV objects are: make tests/kv_speed
 EXTRA_PROGRAMS += tests/kv_speed
@@ -81,8 +82,9 @@ EXTRA_PROGRAMS += tests/vq_speed
 CLEANFILES += tests/vq_speed$(EXEEXT)
 tests_vq_speed_LDADD = libtsrcore.la
 check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
-	tests/test_codebook.sh
-EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py
+	tests/test_codebook.sh tests/test_kv_cli.sh
+EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py \
+	tests/test_kv_cli.sh tests/cli_kv.py
 EXTRA_DIST += tests/test_cli.sh tests/test_cli_media.sh tests/cli.sh \
 	tests/cli_media.py
 

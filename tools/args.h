@@ -21,6 +21,12 @@ typedef struct args {
     int container, noalpha;
     int json, check;
     const char *tensor, *codes;
+    const char *profile, *method, *layout, *dims, *dtype, *rope;
+    const char *stats_file, *metric;
+    const char *layer_range, *token_range;
+    double step, value_ratio, pos0, base_step;
+    int predict, match, join;
+    int heads, levels, level, sinks, recent, boost, tile, chunk, no_ids;
     int k, seed, iterations, batch, random;
     double tolerance;
     int help;

@@ -9,6 +9,7 @@ extern const command command_info;
 extern const command command_models;
 extern const command command_compare;
 extern const command command_codebook;
+extern const command command_kv;
 
 /**
  * What encode and decode read and write: -i and -o, else the plain arguments,

@@ -8,6 +8,18 @@ tessera_SOURCES = tools/args.c tools/args.h tools/cmd_codebook.c tools/cmd_compa
 	tools/progress.c tools/progress.h tools/say.c tools/say.h \
 	tools/tessera.c tools/io/array.c tools/io/array.h tools/io/picture.c tools/io/picture.h \
 	tools/io/picture_png.c tools/io/picture_pnm.c
+tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
+	tools/kv/cmd_kv.c tools/kv/common.c tools/kv/compare.c \
+	tools/kv/error.h tools/kv/info.c tools/kv/layout.c tools/kv/layout.h \
+	tools/kv/objects.c tools/kv/pack.c tools/kv/unpack.c tools/kv/verbs.h
+# Calibration needs LAPACK; the library does not.
+tessera_SOURCES += tools/kv/calibrate.h tools/kv/linear.h tools/kv/store.h
+if TSR_LAPACK
+tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c \
+	tools/kv/profile.c tools/kv/references.c tools/kv/store.c
+else
+tessera_SOURCES += tools/kv/profile_none.c
+endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS)
-tessera_LDADD = libtessera.la $(PNG_LIBS)
+tessera_LDADD = libtessera.la $(PNG_LIBS) $(LAPACK_LIBS)

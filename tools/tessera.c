@@ -10,7 +10,7 @@
 
 static const command *const commands[] = {
     &command_encode, &command_decode, &command_info, &command_models,
-    &command_compare, &command_codebook, NULL
+    &command_compare, &command_codebook, &command_kv, NULL
 };
 
 static const command *find(const char *name)
@@ -43,7 +43,7 @@ static int unknown(const char *name)
 
 static int overview(void)
 {
-    printf("tessera %s: pictures as codebook indices, and back\n\n"
+    printf("tessera %s: pictures and KV caches as bitstreams, and back\n\n"
            "  tessera encode photo.png       writes photo.tess\n"
            "  tessera decode photo.tess      writes photo.png\n"
            "  tessera info photo.tess        where its bytes go\n\n"

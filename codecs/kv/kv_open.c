@@ -249,7 +249,8 @@ static tsri_kv_head largest_head(const tsr_kv *kv, size_t tokens)
     tsri_kv_head head = {
         .method = kv->method ? kv->method->number : 0,
         .flags = TSRI_KV_BOOSTS | TSRI_KV_TOKENS, .id_bits = 31,
-        .levels = (uint8_t)s->levels, .shape = s->shape, .rope = kv->rope_what,
+        .dtype = TSR_KV_F32, .levels = (uint8_t)s->levels, .shape = s->shape,
+        .rope = kv->rope_what,
         .tokens = (uint32_t)tokens, .groups = (uint32_t)kv->profile->groups,
         .tile = s->tile, .span = kv->span, .step = { 1, 1 },
         .sinks = (uint8_t)tsri_min(s->sinks, (int)tokens) };

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* profile: a profile of a model from caches of its own. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tools/engine.h"
+#include "tools/kv/calibrate.h"
+#include "tools/kv/store.h"
+#include "tools/kv/verbs.h"
+#include "tools/progress.h"
+#include "tools/say.h"
+
+/* Steps by metric that leave about a thousandth of a nat of divergence on the
+ * model this was tried with; -step is a multiple of them. */
+static const double steps[] = {
+    [CAL_NONE] = 1.0, [CAL_QUERY] = 0.12, [CAL_FISHER] = 0.009
+};
+
+/* The finest multiple of the step that a profile is kept whole for. */
+static const double finest = 0.125;
+/* Coefficients whose mean magnitude is a smaller part of a step are dead. */
+static const double dead = 0.16;
+
+typedef struct job {
+    const args *a;
+    calibration c;
+    store out;
+} job;
+
+static int open_inputs(job *j)
+{
+    const args *a = j->a;
+    int rc = RC_OK;
+
+    j->c.in = calloc((size_t)a->files, sizeof *j->c.in);
+    if (!j->c.in)
+        return say_error(RC_MACHINE, NULL, "out of memory");
+    for (int i = 0; !rc && i < a->files; i++) {
+        cache *c = &j->c.in[j->c.count++];
+        rc = cache_open(c, j->c.ctx, a, a->file[i]);
+        if (!rc && (memcmp(&c->shape, &j->c.in[0].shape, sizeof c->shape) ||
+                    memcmp(&c->rope, &j->c.in[0].rope, sizeof c->rope)))
+            rc = say_error(RC_INPUT, c->name, "is a cache of another model than"
+                           " %s", j->c.in[0].name);
+    }
+    return rc;
+}
+
+static int choose_metric(job *j)
+{
+    const char *name = j->a->metric;
+    const int fisher = j->c.stats && tsr_model_tensor(j->c.stats, "fisher.0");
+    const int query = j->c.stats && tsr_model_tensor(j->c.stats, "query.0");
+
+    j->c.metric = fisher ? CAL_FISHER : query ? CAL_QUERY : CAL_NONE;
+    if (!name)
+        return RC_OK;
+    if (!strcmp(name, "none"))
+        j->c.metric = CAL_NONE;
+    else if (!strcmp(name, "query") && query)
+        j->c.metric = CAL_QUERY;
+    else if (strcmp(name, "fisher") || !fisher)
+        return say_error(RC_USAGE, NULL, "-metric %s: none, or query or fisher"
+                         " if -stats has them", name);
+    return RC_OK;
+}
+
+static int open_stats(job *j)
+{
+    const tsr_tensor *t = NULL;
+    int rc = RC_OK;
+
+    if (j->a->stats_file)
+        rc = engine_open_model(&j->c.stats, j->c.ctx, j->a->stats_file);
+    rc = rc ? rc : choose_metric(j);
+    j->c.predictors = j->a->predict;
+    if (rc || !j->c.predictors)
+        return rc;
+    if (j->c.stats)
+        t = tsr_model_tensor(j->c.stats, "embedding");
+    if (!t || t->dtype != TSR_F16 || t->rank != 2 || t->dims[0] > 1 << 24 ||
+        t->dims[1] < 1 || t->dims[1] > 1 << 16)
+        return say_error(RC_USAGE, NULL, "-predict wants -stats with an"
+                         " embedding");
+    j->c.vocabulary = (int)t->dims[0];
+    j->c.hidden = (int)t->dims[1];
+    j->c.embedding = t->data;
+    return RC_OK;
+}
+
+static void put_group(job *j, int number, const cal_group *g)
+{
+    char name[64];
+    const size_t r = (size_t)g->r, n = (size_t)g->n;
+    const size_t matches = j->c.match ? CAL_MATCHES : 1;
+
+    snprintf(name, sizeof name, "g.%d.mean", number);
+    store_tensor(&j->out, name, "F32", 4, n, 0, g->mean);
+    snprintf(name, sizeof name, "g.%d.forward", number);
+    store_halves(&j->out, name, r, n, g->forward);
+    snprintf(name, sizeof name, "g.%d.inverse", number);
+    store_halves(&j->out, name, r, n, g->inverse);
+    snprintf(name, sizeof name, "g.%d.class", number);
+    store_tensor(&j->out, name, "U8", 1, matches, r, g->cls);
+    snprintf(name, sizeof name, "g.%d.rho", number);
+    if (g->rho)
+        store_tensor(&j->out, name, "I8", 1, matches, r, g->rho);
+    snprintf(name, sizeof name, "g.%d.predict", number);
+    if (g->predict)
+        store_halves(&j->out, name, (size_t)cal_features(&j->c), r, g->predict);
+}
+
+static void put_common(job *j, int groups, int join)
+{
+    const tsr_kv_shape *s = &j->c.in[0].shape;
+    const tsr_kv_rope *rope = &j->c.in[0].rope;
+    const int32_t shape[6] = { s->layers, s->planes, s->heads[0], s->dim[0],
+                               s->heads[1], s->dim[1] };
+    const double turn[9] = { rope->layout, rope->offset, rope->dims, rope->theta,
+                             rope->scaling, rope->factor, rope->low_factor,
+                             rope->high_factor, rope->original };
+    const int32_t reference[2] = { j->c.match ? 3 : 0, 0 };
+    const int32_t below = CAL_DEAD, predictors = j->c.predictors;
+    const float one = 1;
+
+    store_text(&j->out, "tessera.codec", "kv-profile");
+    store_tensor(&j->out, "kv.shape", "I32", 4, 6, 0, shape);
+    store_tensor(&j->out, "kv.rope", "F64", 8, 9, 0, turn);
+    store_tensor(&j->out, "kv.step", "F32", 4, 1, 0, &one);
+    store_tensor(&j->out, "kv.dead", "I32", 4, 1, 0, &below);
+    store_tensor(&j->out, "kv.reference", "I32", 4, 2, 0, reference);
+    store_tensor(&j->out, "kv.predictors", "I32", 4, 1, 0, &predictors);
+    if (predictors)
+        store_tensor(&j->out, "embedding", "F16", 2, (size_t)j->c.vocabulary,
+                     (size_t)j->c.hidden, j->c.embedding);
+    int32_t *list = calloc(3 * (size_t)groups, sizeof *list);
+    for (int g = 0; list && g < groups; g++) {
+        list[3 * g] = g * join;
+        list[3 * g + 1] = s->layers - g * join < join ? s->layers - g * join
+                                                      : join;
+        list[3 * g + 2] = -1;
+    }
+    j->out.failed |= !list;
+    if (list)
+        store_tensor(&j->out, "kv.groups", "I32", 4, (size_t)groups, 3, list);
+    free(list);
+}
+
+static int learn(job *j, progress *p)
+{
+    const tsr_progress hook = progress_hook(p);
+    const int layers = j->c.in[0].shape.layers;
+    const int join = j->a->join ? j->a->join : 1;
+    const int groups = (layers + join - 1) / join;
+    int rc = cal_open(&j->c);
+
+    if (!rc)
+        put_common(j, groups, join);
+    for (int i = 0; !rc && i < groups; i++) {
+        cal_group g;
+        const int from = i * join;
+        rc = cal_group_learn(&j->c, from, layers - from < join ? layers - from
+                                                               : join,
+                             dead * finest, &g);
+        if (rc)
+            break;
+        put_group(j, i, &g);
+        say_info("layers %d to %d: %d of %d coefficients, mean magnitude %.3f"
+                 " steps", from, from + g.layers - 1, g.r, g.n, g.magnitude);
+        cal_group_free(&g);
+        hook.report(hook.cookie, (double)(i + 1) / groups);
+    }
+    return rc;
+}
+
+static int write_with(job *j)
+{
+    progress p;
+    output out;
+    int rc = output_open(&out, j->a, NULL, j->a->out), rc_close;
+
+    if (rc)
+        return rc;
+    rc = progress_open(&p, j->a, j->a->out);
+    if (!rc) {
+        rc = learn(j, &p);
+        if (!rc)
+            rc = store_write(&j->out, &out);
+        progress_close(&p, out.bytes, !rc);
+    }
+    rc_close = output_close(&out, !rc);
+    return rc_close ? rc_close : rc;
+}
+
+int kv_profile(args *a)
+{
+    job j = { .a = a };
+    int rc;
+
+    if (a->in || !a->files || !a->out)
+        return say_error(RC_USAGE, NULL, "profile wants caches, and -o FILE");
+    rc = engine_open(&j.c.ctx, a);
+    if (!rc)
+        rc = open_inputs(&j);
+    if (!rc)
+        rc = open_stats(&j);
+    j.c.sinks = a->sinks >= 0 ? a->sinks : 4;
+    j.c.match = a->match;
+    j.c.step = a->base_step > 0 ? a->base_step : steps[j.c.metric];
+    if (!rc)
+        rc = write_with(&j);
+    cal_close(&j.c);
+    for (int i = 0; i < j.c.count; i++)
+        cache_close(&j.c.in[i]);
+    free(j.c.in);
+    store_close(&j.out);
+    tsr_model_unref(&j.c.stats);
+    tsr_context_close(&j.c.ctx);
+    return rc;
+}
