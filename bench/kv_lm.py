@@ -6,6 +6,7 @@ Arithmetic is float32.  Keys (after RoPE, positions from 0) and values are round
 is what a serving engine attends to: a cache [layer] of (key, value), each fp16 [kv_heads, tokens, head_dim].
 RoPE is the rotate-half one: channel d turns with channel d + head_dim / 2; scaling 'linear' and 'llama3'.
 """
+import hashlib
 import json
 import math
 import struct
@@ -64,12 +65,17 @@ class LM:
         self.inv = inv.to(self.device)
         self.weights = {}
         for path in sorted(folder.glob("*.safetensors")):
-            if path.name.startswith("kv_"):
-                continue
-            for name, t in read_safetensors(path).items():
-                self.weights[name.removeprefix("model.")] = t.to(self.device, torch.float32)
+            self.weights |= {name.removeprefix("model."): t.to(self.device, torch.float32)
+                             for name, t in read_safetensors(path).items() if name.startswith(("model.", "lm_head."))}
         self.embed = self.weights["embed_tokens.weight"]
         self.head = self.embed if c.get("tie_word_embeddings") else self.weights["lm_head.weight"]
+
+    def fingerprint(self):
+        """SHA-256 over name and float32 data of each tensor, in the order of the names"""
+        h = hashlib.sha256()
+        for name in sorted(self.weights):
+            h.update(name.encode() + self.weights[name].cpu().numpy().tobytes())
+        return h.hexdigest()
 
     def turn(self, positions, sign=1):
         """cos and sin [len(positions), head_dim / 2]; sign -1 undoes RoPE"""

@@ -18,7 +18,6 @@ rest read that cache.  Written, per layer i, with C = kv_heads * head_dim, all f
 Cost: about three forward passes a window; one window in memory at a time.
 """
 import argparse
-import hashlib
 import sys
 import time
 from pathlib import Path
@@ -86,13 +85,6 @@ def output_metric(lm, layer):
     return torch.block_diag(*(w.mT @ w).sum(1))
 
 
-def file_hash(folder):
-    h = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        h.update(path.read_bytes())
-    return h.hexdigest()
-
-
 def main():
     o = options()
     if o.threads:
@@ -118,7 +110,7 @@ def main():
     out |= {f"output.{i}": output_metric(lm, i).float().cpu().numpy() for i in range(lm.layers)}
     out["embedding"] = lm.normal_embedding().half().cpu().numpy()
     tensorfile.save(o.out, out, {
-        "model": o.lm.resolve().name, "model_sha256": file_hash(o.lm), "seed": str(o.seed), "windows": o.windows,
+        "model": o.lm.resolve().name, "model_sha256": lm.fingerprint(), "seed": str(o.seed), "windows": o.windows,
         "context": str(o.context), "score": str(o.score), "tokens_used": str(len(windows) * size),
         "rope_theta": str(lm.theta), "heads": str(lm.kv_heads), "head_dim": str(lm.head_dim)})
 
