@@ -571,7 +571,8 @@ static void tiles_are_refused(void **state)
     tsr_context_close(&ctx);
 }
 
-/* Values are not turned, and a tile of no tokens is nothing. */
+/* Values are not turned, 32767 is the largest, and a tile of no tokens is
+ * nothing. */
 static void second_plane_and_nothing(void **state)
 {
     static const tsr_kv_rope what = { 1, 0, 16, 10000, 0, 0, 0, 0, 0 };
@@ -589,6 +590,16 @@ static void second_plane_and_nothing(void **state)
     assert_int_equal(tsri_rope_open(&rope, ctx, &what, 16, 10), TSR_OK);
     for (int i = 0; i < 32; i++)
         memory[i / 16][i % 16] = (float)(i % 16 + 1) * 100;
+    for (int edge = 32766; edge <= 32768; edge++)
+        for (int v = 0; v < 2 * CPUS; v++) {
+            const tsri_kv_patch p = { .view = &view, .shape = &shape,
+                                      .plane = 1, .n = 1 };
+            memory[1][v * 5] = (float)(v & 2 ? -edge : edge);
+            assert_int_equal(tsri_kv_load_tile(&p, cpus[v & 1], NULL, 1, q, 16,
+                                               NULL), edge <= 32767);
+            assert_true(edge > 32767 || q[v * 5] == (v & 2 ? -edge : edge));
+            memory[1][v * 5] = (float)(v * 5 + 1) * 100;
+        }
     for (int v = 0; v < CPUS; v++)
         for (int plane = 0; plane < 2; plane++) {
             const tsri_kv_patch p = { .view = &view, .shape = &shape,

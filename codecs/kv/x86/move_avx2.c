@@ -100,24 +100,22 @@ static void dequantise(const int16_t *q, const float *m, float step, size_t n,
     tsri_kv_dequantise_plain(q + i, m ? m + i : NULL, step, n - i, x + i);
 }
 
+/* The product rounds down, for negative multiples of 3 by one too far: 0..2 are
+ * left of others, 1..3 of negative ones, and 2 and 3 are nearer to the next. */
 static void coarsen(int16_t *q, size_t n, int8_t *r)
 {
     const __m256i third = _mm256_set1_epi16(21846);     /* 65536 / 3 */
-    const __m256i one = _mm256_set1_epi16(1), minus = _mm256_set1_epi16(-1);
+    const __m256i one = _mm256_set1_epi16(1);
     size_t i = 0;
 
     for (; i + 16 <= n; i += 16) {
         const __m256i v = _mm256_loadu_si256((const __m256i *)(q + i));
-        /* Towards zero, which leaves -2..2; 2 and -2 are nearer to the next. */
-        __m256i c = _mm256_sub_epi16(_mm256_mulhi_epi16(v, third),
-                                     _mm256_srai_epi16(v, 15));
+        __m256i c = _mm256_mulhi_epi16(v, third);
         __m256i left = _mm256_sub_epi16(
             v, _mm256_add_epi16(c, _mm256_add_epi16(c, c)));
-        const __m256i move = _mm256_sub_epi16(_mm256_cmpgt_epi16(minus, left),
-                                              _mm256_cmpgt_epi16(left, one));
-        c = _mm256_add_epi16(c, move);
-        left = _mm256_sub_epi16(
-            left, _mm256_add_epi16(move, _mm256_add_epi16(move, move)));
+        const __m256i up = _mm256_cmpgt_epi16(left, one);   /* -1 */
+        c = _mm256_sub_epi16(c, up);
+        left = _mm256_add_epi16(left, _mm256_add_epi16(up, _mm256_add_epi16(up, up)));
         _mm256_storeu_si256((__m256i *)(q + i), c);
         _mm_storeu_si128((__m128i *)(r + i),
                          _mm_packs_epi16(_mm256_castsi256_si128(left),
