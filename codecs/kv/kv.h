@@ -22,7 +22,7 @@ enum {
 /** The header, checked. */
 typedef struct tsri_kv_head {
     uint8_t method, flags, dtype, levels, sinks, id_bits;
-    int8_t class_shift;
+    int8_t class_shift, live_shift;
     tsr_kv_shape shape;
     tsr_kv_rope rope;
     uint32_t tokens, pos0, groups;

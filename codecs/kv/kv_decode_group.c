@@ -191,10 +191,13 @@ static void put_coefficients(const walk *w, size_t first, int n, size_t at)
 {
     const tsri_kv_work *work = w->work;
     const tsri_kv_worker *worker = w->worker;
-    const size_t r = (size_t)w->coefs, pitch = (size_t)w->group->n;
+    /* Those that are not coded are what is predicted of them. */
+    const int all = work->ids && w->group->predict ? w->group->r : w->coefs;
+    const size_t r = (size_t)all, pitch = (size_t)w->group->n;
+    const size_t coefs = (size_t)w->coefs;
     const float step = work->step[0][w->d->levels - 1];
 
-    tsri_kv_centre_rows(work, w->worker, w->group, w->coefs, first, n);
+    tsri_kv_centre_rows(work, w->worker, w->group, all, first, n);
     for (int i = 0; i < n; i++) {
         const size_t token = first + (size_t)i;
         float *m = worker->m + (size_t)i * r;
@@ -202,11 +205,13 @@ static void put_coefficients(const walk *w, size_t first, int n, size_t at)
             tsri_kv_carry_in(work, worker, w->group, w->coefs, token, m);
         tsri_kv_dequantise(work->kv->ctx->cpu,
                            worker->q + (at + (size_t)i) * work->pitch, m,
-                           step / (float)(1 << tsri_kv_boost(work, token)), r,
-                           worker->z + (size_t)i * r);
+                           step / (float)(1 << tsri_kv_boost(work, token)),
+                           coefs, worker->z + (size_t)i * r);
+        memcpy(worker->z + (size_t)i * r + coefs, m + coefs,
+               (r - coefs) * sizeof *m);
     }
     tsri_kv_inverse(work->kv->profile, w->group, work->kv->ctx->cpu, worker->z,
-                    r, n, w->coefs, worker->x, pitch);
+                    r, n, all, worker->x, pitch);
     for (int i = 0; i < tsri_kv_planes(work->kv, w->g); i++)
         put_plane(w, i, first, n,
                   worker->x + tsri_kv_plane_at(work->kv, w->g, i).offset, pitch);

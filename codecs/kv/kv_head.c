@@ -118,7 +118,8 @@ static void get_fields(const uint8_t *p, tsri_kv_head *h)
 {
     *h = (tsri_kv_head){
         .method = p[5], .flags = p[6], .dtype = p[7], .levels = p[11],
-        .class_shift = (int8_t)p[40], .sinks = p[41], .id_bits = p[42],
+        .class_shift = (int8_t)p[40], .live_shift = (int8_t)p[43],
+        .sinks = p[41], .id_bits = p[42],
         .shape = { .layers = tsri_get16(p + 8), .planes = p[10],
                    .heads = { tsri_get16(p + 12), tsri_get16(p + 14) },
                    .dim = { tsri_get16(p + 16), tsri_get16(p + 18) } },
@@ -156,6 +157,7 @@ void tsri_kv_head_write(const tsri_kv_head *h, uint8_t p[TSRI_KV_HEADER])
     p[40] = (uint8_t)h->class_shift;
     p[41] = h->sinks;
     p[42] = h->id_bits;
+    p[43] = (uint8_t)h->live_shift;
     tsri_put32(p + 44, h->groups);
     memcpy(p + 48, h->profile, sizeof h->profile);
     tsri_put64(p + 56, h->size);
@@ -175,7 +177,7 @@ static bool zeros(const uint8_t *p, size_t n)
 /* Bytes that mean nothing in this version. */
 static bool spare_is_zero(const uint8_t *p)
 {
-    return !p[43] && zeros(p + ROPE + 6, 2) && zeros(p + ROPE + 44, 4) &&
+    return zeros(p + ROPE + 6, 2) && zeros(p + ROPE + 44, 4) &&
         zeros(p + 156, 4) &&
         (p[10] == 2 || (zeros(p + 14, 2) && zeros(p + 18, 2)));
 }
@@ -217,14 +219,15 @@ static bool rows_fit(const tsri_kv_head *h)
     return h->levels >= 1 && h->levels <= TSRI_KV_LEVELS &&
         step_fits(h->step[0]) && step_fits(h->step[1]) &&
         zeros(h->params, sizeof h->params) && groups_fit(h, profile) &&
-        (profile || (!h->class_shift &&
+        (profile || (!h->class_shift && !h->live_shift &&
                      !(h->flags & (TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED))));
 }
 
 static bool method_fits(const tsri_kv_head *h)
 {
     return h->levels == 1 && h->step[0] == 0 && h->step[1] == 0 &&
-        !h->sinks && !h->class_shift && groups_fit(h, false) &&
+        !h->sinks && !h->class_shift && !h->live_shift &&
+        groups_fit(h, false) &&
         !(h->flags & (TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED));
 }
 

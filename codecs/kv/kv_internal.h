@@ -110,7 +110,7 @@ typedef struct tsri_kv_worker {
     int8_t *r[2];           /* refinements of levels 1 and 2, alike */
     tsri_rows_strip *strips;    /* [set][R / 32] */
     void *rows;             /* of entropy/rows.h */
-    float *x, *z, *m;       /* [BLOCK][n], [BLOCK][R], [BLOCK][R] */
+    float *x, *z, *m;       /* [BLOCK][n], coefficients, their centres */
     int32_t *fixed;         /* [token][R], references */
     float *angles, *high;   /* of a position, of a block of 256 */
     uint64_t *sum;          /* of magnitudes, [R] */
@@ -262,4 +262,7 @@ tsr_error tsri_kv_put_sinks(const tsri_kv_work *work, tsri_kv_worker *worker,
  *  of level 0, into head and kv. */
 tsr_error tsri_kv_choose_step(tsr_kv *kv, const tsri_kv_work *work);
 float tsri_kv_round_step(double step);
+
+/** Class and live shift of an object that a profile codes. */
+void tsri_kv_set_shifts(const tsr_kv *kv, tsri_kv_head *head);
 #endif

@@ -258,10 +258,19 @@ static tsri_kv_head largest_head(const tsr_kv *kv, size_t tokens)
     if (kv->profiled)
         head.flags |= TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED;
     if (kv->profiled)
-        head.class_shift = tsri_kv_class_shift(kv->profile, kv->step[0]);
+        tsri_kv_set_shifts(kv, &head);
     head.section_bytes = (uint32_t)tsri_kv_sections(&head);
     tsri_kv_head_derive(&head);
     return head;
+}
+
+void tsri_kv_set_shifts(const tsr_kv *kv, tsri_kv_head *head)
+{
+    static const float third[TSRI_KV_LEVELS] = { 1, 3, 9 };
+
+    head->class_shift = tsri_kv_class_shift(kv->profile, kv->step[0]);
+    head->live_shift = tsri_kv_class_shift(kv->profile,
+                                           kv->step[0] / third[head->levels - 1]);
 }
 
 tsr_error tsr_kv_encode_bound(const tsr_kv *kv, size_t tokens, size_t *bytes)
