@@ -9,6 +9,8 @@ enum {
     CAL_MATCHES = 8,
     CAL_CLASS_ONE = 14,     /**< class of a mean magnitude of one step; there
                                  are four classes an octave */
+    CAL_BIAS = 16,          /**< bytes are the classes at a sixteenth of the
+                                 step: finer steps have some, too */
     CAL_CLASSES = 64,
     CAL_DEAD = 4            /**< below it coefficients are not coded */
 };

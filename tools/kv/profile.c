@@ -18,7 +18,7 @@ static const double steps[] = {
 };
 
 /* The finest multiple of the step that a profile is kept whole for. */
-static const double finest = 0.125;
+static const double finest = 0.0625;
 /* Coefficients whose mean magnitude is a smaller part of a step are dead. */
 static const double dead = 0.16;
 
@@ -122,6 +122,7 @@ static void put_common(job *j, int groups, int join)
                              rope->high_factor, rope->original };
     const int32_t reference[2] = { j->c.match ? 3 : 0, 0 };
     const int32_t below = CAL_DEAD, predictors = j->c.predictors;
+    const int32_t bias = CAL_BIAS;
     const float one = 1;
 
     store_text(&j->out, "tessera.codec", "kv-profile");
@@ -129,6 +130,7 @@ static void put_common(job *j, int groups, int join)
     store_tensor(&j->out, "kv.rope", "F64", 8, 9, 0, turn);
     store_tensor(&j->out, "kv.step", "F32", 4, 1, 0, &one);
     store_tensor(&j->out, "kv.dead", "I32", 4, 1, 0, &below);
+    store_tensor(&j->out, "kv.bias", "I32", 4, 1, 0, &bias);
     store_tensor(&j->out, "kv.reference", "I32", 4, 2, 0, reference);
     store_tensor(&j->out, "kv.predictors", "I32", 4, 1, 0, &predictors);
     if (predictors)

@@ -23,7 +23,7 @@ typedef struct fit {
 static uint8_t class_of(double magnitude)
 {
     const double b = magnitude > 1e-12 ? round(4 * log2(magnitude)) : -99;
-    const double cls = b + CAL_CLASS_ONE;
+    const double cls = b + CAL_CLASS_ONE + CAL_BIAS;
     return (uint8_t)(cls < 0 ? 0 : cls >= CAL_CLASSES ? CAL_CLASSES - 1 : cls);
 }
 
