@@ -139,8 +139,7 @@ static void put_common(job *j, int groups, int join)
     int32_t *list = calloc(3 * (size_t)groups, sizeof *list);
     for (int g = 0; list && g < groups; g++) {
         list[3 * g] = g * join;
-        list[3 * g + 1] = s->layers - g * join < join ? s->layers - g * join
-                                                      : join;
+        list[3 * g + 1] = join;
         list[3 * g + 2] = -1;
     }
     j->out.failed |= !list;
@@ -154,17 +153,19 @@ static int learn(job *j, progress *p)
     const tsr_progress hook = progress_hook(p);
     const int layers = j->c.in[0].shape.layers;
     const int join = j->a->join ? j->a->join : 1;
-    const int groups = (layers + join - 1) / join;
-    int rc = cal_open(&j->c);
+    const int groups = layers / join;
+    int rc;
 
+    if (layers % join)
+        return say_error(RC_USAGE, NULL, "-join %d: the cache has %d layers,"
+                         " not a multiple", join, layers);
+    rc = cal_open(&j->c);
     if (!rc)
         put_common(j, groups, join);
     for (int i = 0; !rc && i < groups; i++) {
         cal_group g;
         const int from = i * join;
-        rc = cal_group_learn(&j->c, from, layers - from < join ? layers - from
-                                                               : join,
-                             dead * finest, &g);
+        rc = cal_group_learn(&j->c, from, join, dead * finest, &g);
         if (rc)
             break;
         put_group(j, i, &g);
