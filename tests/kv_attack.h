@@ -129,17 +129,4 @@ static inline void kv_attack_fields(kv_coder *k, tsr_context *ctx,
     kv_check_guards(out);
     free(bad);
 }
-
-/** A context that says nothing: thousands of errors are meant. */
-static inline tsr_context *kv_quiet_context(int threads)
-{
-    tsr_context_settings s;
-    tsr_context *ctx;
-
-    tsr_context_settings_init(&s);
-    s.threads = threads;
-    s.backend = "c";
-    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
-    return ctx;
-}
 #endif

@@ -8,6 +8,18 @@
 #include <tessera/kv.h>
 #include "codecs/kv/move.h"
 
+/** A context that says nothing: thousands of errors are meant. */
+static inline tsr_context *kv_quiet_context(int threads)
+{
+    tsr_context_settings s;
+    tsr_context *ctx;
+
+    tsr_context_settings_init(&s);
+    s.threads = threads;
+    s.backend = "c";
+    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
+    return ctx;
+}
 enum { KV_GUARD = 4096, KV_GUARD_BYTE = 0xa5 };
 
 typedef enum kv_layout { KV_THD, KV_HTD, KV_NHD, KV_HND } kv_layout;

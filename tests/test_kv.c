@@ -160,7 +160,7 @@ static void test_refused_parts(void **state)
         { 0, 0, SIZE_MAX, 0, 0 }, { 0, 0, 1, SIZE_MAX, 0 }, { 0, 0, 0, 0, 2 },
         { 0, 0, 0, 0, -1 }
     };
-    tsr_context *ctx = check_context("c", 1);
+    tsr_context *ctx = kv_quiet_context(1);
     const tsr_kv_settings s = settings_for(&shape_small, 0.25);
     kv_cache c;
     kv_coder k;
@@ -517,6 +517,64 @@ static void test_open_for(void **state)
     tsr_context_close(&ctx);
 }
 
+/* ---- published methods ---- */
+
+static void method_trip(tsr_context *ctx, const char *method, tsr_kv_dtype dtype)
+{
+    tsr_kv_settings s = settings_for(&shape_small, 0);
+    uint8_t boost[70] = { 1, 0, 1 };
+    kv_cache in, out;
+    kv_coder k, other = { 0 };
+    tsr_kv_info info;
+
+    s.method = method;
+    s.tile = 32;
+    kv_cache_open(&in, &shape_small, dtype, KV_NHD, 70);
+    kv_cache_open(&out, &shape_small, dtype, KV_NHD, 70);
+    kv_fill(&in, 12);
+    kv_coder_open(&k, ctx, &s, 70);
+    k.call.boost = boost;
+    assert_int_equal(kv_encode(&k, &in), TSR_OK);
+    assert_true(k.size <= k.room);
+    assert_int_equal(tsr_kv_probe(ctx, k.object, k.size, &info), TSR_OK);
+    assert_true(!strncmp(info.method, method, strlen(info.method)));
+    assert_int_equal(tsr_kv_open_for(&other.kv, ctx, &info, NULL), TSR_OK);
+    kv_coder_room(&other, 70);
+    memcpy(other.object, k.object, k.size);
+    other.size = k.size;
+    assert_int_equal(kv_decode(&other, NULL, &out), TSR_OK);
+    kv_check_guards(&out);
+    if (!strcmp(info.method, "lossless"))
+        assert_true(kv_same(&in, &out));
+    else /* 4 bits of values up to 13 at the worst, of a channel or a token */
+        assert_true(worst(&in, &out, 0, 0) < 4);
+    one_part(&other, &out, KV_HTD, &(tsr_kv_part){ 1, 1, 40, 3, 0 }, -1);
+    for (size_t i = k.size - 40; i < k.size; i++) {
+        other.object[i] ^= 4;
+        assert_int_equal(kv_decode(&other, NULL, &out), TSR_E_CHECKSUM);
+        other.object[i] ^= 4;
+    }
+    kv_coder_close(&k);
+    kv_coder_close(&other);
+    kv_cache_close(&in);
+    kv_cache_close(&out);
+}
+
+static void test_methods(void **state)
+{
+    tsr_context *ctx = kv_quiet_context(2);
+    int n = 1;
+
+    (void)state;
+    assert_string_equal(tsr_kv_method_at(0), "rows");
+    for (; tsr_kv_method_at(n); n++)
+        for (int dtype = TSR_KV_F16; dtype <= TSR_KV_E5M2; dtype++)
+            method_trip(ctx, tsr_kv_method_at(n), (tsr_kv_dtype)dtype);
+    assert_true(n > 1);
+    assert_null(tsr_kv_method_at(-1));
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +582,7 @@ int main(void)
         cmocka_unit_test(test_refused_parts), cmocka_unit_test(test_levels),
         cmocka_unit_test(test_same_everywhere), cmocka_unit_test(test_boosts),
         cmocka_unit_test(test_probe), cmocka_unit_test(test_open_for),
+        cmocka_unit_test(test_methods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,6 +219,23 @@ static tsr_error profile_of(tsr_context *ctx, const tsr_kv_info *info,
     return TSR_OK;
 }
 
+/* A method's parameters as the object has them, not as its name says. */
+static tsr_error take_params(tsr_kv **kv, const tsr_kv_info *info)
+{
+    const tsri_kv_method *method = (*kv)->method;
+    tsr_context *ctx = (*kv)->ctx;
+
+    if (!method)
+        return TSR_OK;
+    if (method->check(info->params, &info->shape)) {
+        tsr_kv_close(kv);
+        return tsri_fail(ctx, TSR_E_ARG, "parameters of method %s",
+                         method->name);
+    }
+    memcpy((*kv)->params, info->params, sizeof info->params);
+    return TSR_OK;
+}
+
 tsr_error tsr_kv_open_for(tsr_kv **kv, tsr_context *ctx,
                           const struct tsr_kv_info *info, tsr_model *profile)
 {
@@ -237,7 +254,7 @@ tsr_error tsr_kv_open_for(tsr_kv **kv, tsr_context *ctx,
     TSR_TRY(profile_of(ctx, info, profile, &s.profile));
     error = tsr_kv_open(kv, ctx, &s);
     tsr_model_unref(&s.profile);
-    return error;
+    return error ? error : take_params(kv, info);
 }
 
 /* ---- sizes ---- */
@@ -250,15 +267,16 @@ static tsri_kv_head largest_head(const tsr_kv *kv, size_t tokens)
         .method = kv->method ? kv->method->number : 0,
         .flags = TSRI_KV_BOOSTS | TSRI_KV_TOKENS, .id_bits = 31,
         .dtype = TSR_KV_F32, .levels = (uint8_t)s->levels, .shape = s->shape,
-        .rope = kv->rope_what,
-        .tokens = (uint32_t)tokens, .groups = (uint32_t)kv->profile->groups,
-        .tile = s->tile, .span = kv->span, .step = { 1, 1 },
+        .rope = kv->rope_what, .tokens = (uint32_t)tokens,
+        .groups = (uint32_t)kv->profile->groups, .tile = s->tile,
+        .span = kv->span, .step = { 1, 1 },
         .sinks = (uint8_t)tsri_min(s->sinks, (int)tokens) };
 
-    if (kv->profiled)
+    memcpy(head.params, kv->params, sizeof head.params);
+    if (kv->profiled) {
         head.flags |= TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED;
-    if (kv->profiled)
         tsri_kv_set_shifts(kv, &head);
+    }
     head.section_bytes = (uint32_t)tsri_kv_sections(&head);
     tsri_kv_head_derive(&head);
     return head;

@@ -44,6 +44,7 @@ static void fill_info(const tsri_kv_head *head, const uint8_t *p,
     for (int i = 0; i < 2; i++)
         info->step[i] = head->step[i] / third[head->levels - 1];
     memcpy(info->profile, head->profile, sizeof info->profile);
+    memcpy(info->params, head->params, sizeof info->params);
     info->head_bytes = head->front_bytes - head->section_bytes;
     info->side_bytes = head->section_bytes + heads_bytes(head, p);
     count_levels(head, p, info->level_bytes);

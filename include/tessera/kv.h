@@ -201,6 +201,7 @@ typedef struct tsr_kv_info {
     tsr_kv_shape shape;
     tsr_kv_rope rope;
     char method[16];
+    uint8_t params[40];         /**< of the method, as it codes them */
     tsr_kv_dtype dtype;         /**< of what was encoded */
     uint64_t tokens, pos0;
     int levels, tile, sinks;
