@@ -446,25 +446,40 @@ size_t tsri_rows_scratch(int tokens, int coefs)
                (size_t)tsri_ceil_div(coefs, LANES) + 4096;
 }
 
-static tsr_error decode(const tsri_rows *rows, unsigned cpu,
-                        const uint8_t *data, size_t size, uint32_t crc,
-                        const tsri_rows_matrix *m, bool refine, void *scratch)
+static tsr_error start(tsri_rans_dec *dec, unsigned cpu,
+                       const tsri_rows_segment *s)
 {
-    tsri_rans_dec dec;
+    TSR_TRY(tsri_rans_dec_start(dec, cpu, s->data, s->size, s->crc));
+    return dec->lanes == LANES && dec->raw == dec->raw_end ? TSR_OK
+                                                           : TSR_E_CORRUPT;
+}
 
-    TSR_TRY(tsri_rans_dec_start(&dec, cpu, data, size, crc));
-    if (dec.lanes != LANES || dec.raw != dec.raw_end)
-        return TSR_E_CORRUPT;
-    TSR_TRY(dec.avx2 ? tsri_rows_decode_avx2(&dec, m, refine, scratch)
-                     : decode_plain(rows, &dec, m, refine));
-    return tsri_rans_dec_end(&dec);
+static tsr_error decode(const tsri_rows *rows, unsigned cpu,
+                        const tsri_rows_segment *s, int count, bool refine,
+                        void *scratch)
+{
+    tsri_rans_dec dec[2], *const decs[2] = { &dec[0], &dec[1] };
+    const tsri_rows_matrix *const m[2] = { &s->m, &s[count - 1].m };
+
+    for (int i = 0; i < count; i++)
+        TSR_TRY(start(&dec[i], cpu, &s[i]));
+    if (cpu & TSR_CPU_AVX2)
+        TSR_TRY(tsri_rows_decode_avx2(decs, m, count, refine, scratch));
+    else
+        for (int i = 0; i < count; i++)
+            TSR_TRY(decode_plain(rows, &dec[i], m[i], refine));
+    for (int i = 0; i < count; i++)
+        TSR_TRY(tsri_rans_dec_end(&dec[i]));
+    return TSR_OK;
 }
 
 tsr_error tsri_rows_decode(const tsri_rows *rows, unsigned cpu,
                            const uint8_t *data, size_t size, uint32_t crc,
                            const tsri_rows_matrix *m, void *scratch)
 {
-    return decode(rows, cpu, data, size, crc, m, false, scratch);
+    const tsri_rows_segment s = { data, size, crc, *m };
+
+    return decode(rows, cpu, &s, 1, false, scratch);
 }
 
 tsr_error tsri_rows_refine_decode(const tsri_rows *rows, unsigned cpu,
@@ -472,5 +487,14 @@ tsr_error tsri_rows_refine_decode(const tsri_rows *rows, unsigned cpu,
                                   uint32_t crc, const tsri_rows_matrix *q0,
                                   void *scratch)
 {
-    return decode(rows, cpu, data, size, crc, q0, true, scratch);
+    const tsri_rows_segment s = { data, size, crc, *q0 };
+
+    return decode(rows, cpu, &s, 1, true, scratch);
+}
+
+tsr_error tsri_rows_decode_pair(const tsri_rows *rows, unsigned cpu,
+                                const tsri_rows_segment segment[2], bool refine,
+                                void *scratch)
+{
+    return decode(rows, cpu, segment, 2, refine, scratch);
 }

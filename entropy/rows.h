@@ -99,6 +99,21 @@ tsr_error tsri_rows_decode(const tsri_rows *rows, unsigned cpu,
                            const uint8_t *data, size_t size, uint32_t crc,
                            const tsri_rows_matrix *m, void *scratch);
 
+/** A segment, and where its values go. */
+typedef struct tsri_rows_segment {
+    const uint8_t *data;
+    size_t size;
+    uint32_t crc;
+    tsri_rows_matrix m;
+} tsri_rows_segment;
+
+/** tsri_rows_decode(), or with `refine` tsri_rows_refine_decode(), of two
+ *  segments of as many tokens at once, which is faster by a sixth.  All values
+ *  are undefined when either is corrupt. */
+tsr_error tsri_rows_decode_pair(const tsri_rows *rows, unsigned cpu,
+                                const tsri_rows_segment segment[2], bool refine,
+                                void *scratch);
+
 /** Codes r of 3 * q0 + r, r -1..1; q0 as decoded.  The tables go by min(|q0|, 2)
  *  and the class, which is that of the finer values: 4 log2(3) = 6.3 above that
  *  of q0. */

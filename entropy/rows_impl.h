@@ -65,9 +65,10 @@ static inline const tsri_rows_strip *tsri_rows_strips(const tsri_rows_matrix *m,
     return m->strips[m->which ? m->which[t] : 0];
 }
 
-/** Decodes all values, or refines them, with `dec` at its start; the caller
- *  looks at its end. */
-tsr_error tsri_rows_decode_avx2(tsri_rans_dec *dec, const tsri_rows_matrix *m,
+/** Decodes all values of one or two segments of as many tokens, or refines them,
+ *  with `dec` at their starts; the caller looks at their ends. */
+tsr_error tsri_rows_decode_avx2(tsri_rans_dec *const *dec,
+                                const tsri_rows_matrix *const *m, int count,
                                 bool refine, void *scratch);
 
 /** Codes all values, or (unless NULL) their r, with the words going down from

@@ -11,7 +11,7 @@
 
 enum { TOKENS = 256, COEFS = 256, N = TOKENS * COEFS };
 
-static int16_t q[N], got[N], q0[N];
+static int16_t q[N], got[N], got2[N], q0[N];
 static int8_t r[N];
 static uint8_t cls[COEFS];
 static uint32_t lcg = 1;
@@ -51,7 +51,7 @@ static void check(bool sound, const char *what)
 }
 
 typedef struct timing {
-    double encode, decode, refine, unrefine;
+    double encode, decode, refine, unrefine, pair;
     size_t bytes, fine_bytes;
 } timing;
 
@@ -65,9 +65,11 @@ static timing time_one(const tsri_rows *rows, unsigned cpu,
                        const tsri_rows_matrix *m, int passes, uint8_t *data,
                        void *scratch)
 {
-    timing best = { 1e9, 1e9, 1e9, 1e9, 0, 0 };
-    tsri_rows_matrix to = *m;
+    timing best = { 1e9, 1e9, 1e9, 1e9, 1e9, 0, 0 };
+    tsri_rows_matrix to = *m, other = *m;
     double t;
+
+    other.q = got2;
 
     for (int i = 0; i < passes; i++) {
         to.q = q;
@@ -80,6 +82,12 @@ static timing time_one(const tsri_rows *rows, unsigned cpu,
               "decode");
         least(&best.decode, t);
         check(!memcmp(got, q, sizeof q), "values");
+        const tsri_rows_segment two[2] = { { data, best.bytes, 1, to },
+                                           { data, best.bytes, 1, other } };
+        t = now();
+        check(!tsri_rows_decode_pair(rows, cpu, two, false, scratch), "pair");
+        least(&best.pair, t);
+        check(!memcmp(got, q, sizeof q) && !memcmp(got2, q, sizeof q), "pair");
         to.q = q0;
         t = now();
         best.fine_bytes = tsri_rows_refine_encode(rows, cpu, &to, r, COEFS, 1,
@@ -121,10 +129,11 @@ static void run(tsr_context *ctx, const tsri_rows *rows, const char *name,
     for (int plain = 0; plain < 2; plain++) {
         const timing b = time_one(rows, plain ? 0 : ctx->cpu, &m,
                                   plain ? 2 : passes, data, scratch);
-        printf("%-24s%s %6.3f bits  encode %6.3f  decode %6.3f  refinement "
-               "%.3f bits  encode %6.3f  decode %6.3f  prepare %4.0f a strip\n",
+        printf("%-24s%s %6.3f bits  encode %6.3f  decode %6.3f (two %6.3f)  refinement "
+               "%.3f bits  encode %6.3f  decode %6.3f  prepare %.0f\n",
                name, plain ? " plain" : "      ", 8.0 * (double)b.bytes / N,
                1e9 * b.encode / N, 1e9 * b.decode / N,
+               0.5e9 * b.pair / N,
                8.0 * (double)b.fine_bytes / N, 1e9 * b.refine / N,
                1e9 * b.unrefine / N, 1e9 * t / (COEFS / 32.0));
     }

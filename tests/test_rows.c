@@ -281,6 +281,67 @@ static void round_trip(fixture *f, general *g, const tsri_rows_matrix *m,
     }
 }
 
+/* Two segments of unlike widths in one call are what they are singly, and one
+ * that is damaged is found, be it the first or the second. */
+static void check_pair(fixture *f, check_rng *r, int tokens, bool refine)
+{
+    static int16_t values[2][MAX_TOKENS * PITCH], want[2][MAX_TOKENS * PITCH];
+    const int split = 32 * (int)check_below(r, STRIPS);
+    const int coefs = split + 1 + (int)check_below(r, (uint32_t)(MAX_COEFS - split));
+    tsri_rows_matrix m = fill(f, r, tokens, coefs, 1 - refine, 1);
+    const tsri_rows_strip *sets[SETS];
+    tsri_rows_segment s[2] = { { .crc = 1, .m = m }, { .crc = 2, .m = m } };
+    uint8_t *data[2];
+
+    if (refine)
+        shrink(f, coefs);
+    for (int i = 0; i < SETS; i++)
+        sets[i] = f->sets[i] + split / 32;
+    s[0].m.coefs = split ? split : coefs;
+    s[1].m.coefs = coefs - split;
+    s[1].m.strips = sets;
+    for (int i = 0; i < 2; i++) {
+        const size_t at = i ? (size_t)split : 0;
+        s[i].m.q = f->q + at;
+        memmove(f->r, f->r + at, sizeof f->r - at);
+        s[i].size = encode(f, f->ctx->cpu, &s[i].m, refine, s[i].crc, &data[i]);
+        s[i].data = data[i];
+        memcpy(want[i], f->q, sizeof f->q);
+        memcpy(values[i], f->q, sizeof f->q);
+        s[i].m.q = want[i] + at;
+        assert_int_equal(decode(f, f->ctx->cpu, data[i], s[i].size, s[i].crc,
+                                &s[i].m, refine), TSR_OK);
+    }
+    for (int plain = 0; plain < 2; plain++)
+        for (int broken = -1; broken < 2; broken++) {
+            for (int i = 0; i < 2; i++) {
+                memcpy(values[i], f->q, sizeof f->q);
+                s[i].m.q = values[i] + (i ? split : 0);
+                s[i].crc ^= i == broken;
+            }
+            assert_int_equal(tsri_rows_decode_pair(f->rows, plain ? 0 : f->ctx->cpu,
+                             s, refine, f->scratch), broken < 0 ? TSR_OK
+                                                                : TSR_E_CORRUPT);
+            for (int i = 0; i < 2 && broken < 0; i++)
+                assert_memory_equal(values[i], want[i], sizeof *want);
+            if (broken >= 0)
+                s[broken].crc ^= 1;
+        }
+    free(data[0]);
+    free(data[1]);
+}
+
+static void test_pairs(void **state)
+{
+    fixture *f = open_fixture();
+    check_rng r = { 6 };
+    (void)state;
+
+    for (int i = 0; i < 200; i++)
+        check_pair(f, &r, 1 + (int)check_below(&r, MAX_TOKENS), i % 3 == 2);
+    close_fixture(f);
+}
+
 static void test_round_trip(void **state)
 {
     static const int coefs[] = { 1, 2, 31, 32, 33, 63, 64, 65, 96, 100, 128, 160 };
@@ -550,6 +611,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_pairs),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_too_large),

@@ -46,9 +46,15 @@ static inline __m256i load(const uint16_t *row)
     return _mm256_loadu_si256((const __m256i *)row);
 }
 
+/* _mm256_blendv_epi8(no, yes, mask), of which some compilers make two
+ * instructions where the mask has further uses. */
 static inline __m256i either(__m256i mask, __m256i yes, __m256i no)
 {
-    return _mm256_blendv_epi8(no, yes, mask);
+    __m256i result;
+
+    __asm__("vpblendvb %3, %2, %1, %0"
+            : "=x"(result) : "x"(no), "xm"(yes), "x"(mask));
+    return result;
 }
 
 /* The level of 16 slots, and [*low, *high) its slots. */
@@ -64,17 +70,18 @@ search(const uint16_t (*bound)[LANES], __m256i slot, __m256i *low,
     level = b[0];
 #pragma GCC unroll 3
     for (int k = 1; k < depth; k++) {
+        /* Masks that are known first come first. */
         if (k == 1) {
             c = either(b[0], load(bound[1]), load(bound[2]));
         } else if (k == 2) {
-            c = either(b[0], either(b[1], load(bound[3]), load(bound[4])),
-                       either(b[1], load(bound[5]), load(bound[6])));
+            c = either(b[1], either(b[0], load(bound[3]), load(bound[5])),
+                       either(b[0], load(bound[4]), load(bound[6])));
         } else {
-            c = either(b[1], either(b[2], load(bound[7]), load(bound[8])),
-                       either(b[2], load(bound[9]), load(bound[10])));
-            d = either(b[1], either(b[2], load(bound[11]), load(bound[12])),
-                       either(b[2], load(bound[13]), load(bound[14])));
-            c = either(b[0], c, d);
+            c = either(b[1], either(b[0], load(bound[7]), load(bound[11])),
+                       either(b[0], load(bound[9]), load(bound[13])));
+            d = either(b[1], either(b[0], load(bound[8]), load(bound[12])),
+                       either(b[0], load(bound[10]), load(bound[14])));
+            c = either(b[2], c, d);
         }
         b[k] = _mm256_cmpgt_epi16(c, slot);
         *low = either(b[k], *low, c);
@@ -345,52 +352,123 @@ partial_strip(tsri_rans_stream *s, const tsri_rows_strip *strip, int16_t *q,
     return sound;
 }
 
+/* Where a segment stands. */
+typedef struct place {
+    const tsri_rows_strip *strip;
+    int16_t *q;
+    int left;               /* values of the token */
+} place;
+
+/* The next strip of a segment. */
 static inline __attribute__((always_inline)) bool
-tokens(reader *reader_at, const tsri_rows_matrix *m, const bool refine)
+step(reader *r, place *p, const bool refine)
 {
-    reader r = *reader_at;
     bool sound = true;
 
-    for (int t = 0; t < m->tokens; t++) {
-        const tsri_rows_strip *strip = tsri_rows_strips(m, t);
-        int16_t *q = m->q + (size_t)t * m->pitch;
-        for (int left = m->coefs; left > 0; left -= LANES, q += LANES, strip++) {
-            if (r.s.word > r.safe) {
-                reader copy = r;
-                if (!sound || !more_words(&copy))
-                    return false;
-                r = copy;
-            }
-            if (left < LANES) {
-                tsri_rans_stream copy = r.s;
-                sound &= partial_strip(&copy, strip, q, left, refine);
-                r.s = copy;
-            } else if (refine) {
-                sound &= refine_strip(&r.s, strip, q, LANES, false);
-            } else {
-                sound &= any_value_strip(&r.s, strip, q, LANES, false);
-            }
-        }
+    if (r->s.word > r->safe) {
+        reader copy = *r;   /* so that the original may be in registers */
+        if (!more_words(&copy))
+            return false;
+        *r = copy;
     }
-    *reader_at = r;
+    if (p->left < LANES) {
+        tsri_rans_stream copy = r->s;
+        sound = partial_strip(&copy, p->strip, p->q, p->left, refine);
+        r->s = copy;
+    } else if (refine) {
+        sound = refine_strip(&r->s, p->strip, p->q, LANES, false);
+    } else {
+        sound = any_value_strip(&r->s, p->strip, p->q, LANES, false);
+    }
+    p->strip++;
+    p->q += LANES;
+    p->left -= LANES;
     return sound;
 }
 
-tsr_error tsri_rows_decode_avx2(tsri_rans_dec *dec, const tsri_rows_matrix *m,
+static inline place token(const tsri_rows_matrix *m, int t)
+{
+    return (place){ tsri_rows_strips(m, t), m->q + (size_t)t * m->pitch,
+                    m->coefs };
+}
+
+/* All strips of one segment, or of two in turn: a single chain of states leaves
+ * half of a processor idle. */
+static inline __attribute__((always_inline)) bool
+all_strips(reader *const *readers, const tsri_rows_matrix *const *m,
+           const int count, const bool refine)
+{
+    reader r = *readers[0], u = *readers[count - 1];
+
+    for (int t = 0; t < m[0]->tokens; t++) {
+        place p = token(m[0], t);
+        if (count == 2) {
+            place v = token(m[1], t);
+            while (p.left > 0 && v.left > 0)
+                if (!step(&r, &p, refine) || !step(&u, &v, refine))
+                    return false;
+            while (v.left > 0)
+                if (!step(&u, &v, refine))
+                    return false;
+        }
+        while (p.left > 0)
+            if (!step(&r, &p, refine))
+                return false;
+    }
+    *readers[count - 1] = u;
+    *readers[0] = r;
+    return true;
+}
+
+static __attribute__((noinline)) bool
+values_of_one(reader *const *r, const tsri_rows_matrix *const *m)
+{
+    return all_strips(r, m, 1, false);
+}
+
+static __attribute__((noinline)) bool
+values_of_two(reader *const *r, const tsri_rows_matrix *const *m)
+{
+    return all_strips(r, m, 2, false);
+}
+
+static __attribute__((noinline)) bool
+refine_one(reader *const *r, const tsri_rows_matrix *const *m)
+{
+    return all_strips(r, m, 1, true);
+}
+
+static __attribute__((noinline)) bool
+refine_two(reader *const *r, const tsri_rows_matrix *const *m)
+{
+    return all_strips(r, m, 2, true);
+}
+
+static void start(reader *r, const tsri_rans_dec *dec, void *copy)
+{
+    *r = (reader){ .copy = copy };
+    tsri_rans_load_stream(&r->s, dec, 4);
+    if (r->s.end - r->s.word < MARGIN)
+        more_words(r);
+    else
+        r->safe = r->s.end - MARGIN;
+}
+
+tsr_error tsri_rows_decode_avx2(tsri_rans_dec *const *dec,
+                                const tsri_rows_matrix *const *m, int count,
                                 bool refine, void *scratch)
 {
-    reader r = { .copy = scratch };
+    reader r[2], *const at[2] = { &r[0], &r[1] };
+    bool sound;
 
-    tsri_rans_load_stream(&r.s, dec, 4);
-    if (r.s.end - r.s.word < MARGIN)
-        more_words(&r);
-    else
-        r.safe = r.s.end - MARGIN;
-    if (!(refine ? tokens(&r, m, true) : tokens(&r, m, false)))
-        return TSR_E_CORRUPT;
-    if (r.tail && r.s.word > r.safe)
-        return TSR_E_CORRUPT;
-    r.s.word = dec->word_end - (r.s.end - r.s.word);
-    tsri_rans_store_stream(&r.s, dec, 4);
-    return TSR_OK;
+    for (int i = 0; i < count; i++)
+        start(&r[i], dec[i], (uint8_t *)scratch + 2 * MARGIN * i);
+    sound = refine ? count == 1 ? refine_one(at, m) : refine_two(at, m)
+                   : count == 1 ? values_of_one(at, m) : values_of_two(at, m);
+    for (int i = 0; i < count && sound; i++) {
+        sound = !r[i].tail || r[i].s.word <= r[i].safe;
+        r[i].s.word = dec[i]->word_end - (r[i].s.end - r[i].s.word);
+        tsri_rans_store_stream(&r[i].s, dec[i], 4);
+    }
+    return sound ? TSR_OK : TSR_E_CORRUPT;
 }

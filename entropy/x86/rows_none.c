@@ -2,11 +2,13 @@
 /* Builds without AVX2; never called there. */
 #include "entropy/rows_impl.h"
 
-tsr_error tsri_rows_decode_avx2(tsri_rans_dec *dec, const tsri_rows_matrix *m,
+tsr_error tsri_rows_decode_avx2(tsri_rans_dec *const *dec,
+                                const tsri_rows_matrix *const *m, int count,
                                 bool refine, void *scratch)
 {
     (void)dec;
     (void)m;
+    (void)count;
     (void)refine;
     (void)scratch;
     return TSR_E_INTERNAL;
