@@ -336,7 +336,9 @@ static int turn_prediction(work *w)
     return RC_OK;
 }
 
-/* Leaves the first coefficients, those of a mean magnitude of `keep` steps. */
+/* Leaves the first coefficients, those of a mean magnitude of `keep` steps; all
+ * where they are predicted, since a prediction may say much where little is left
+ * to be coded. */
 static void cut(work *w, double keep)
 {
     const size_t n = w->n, rows = w->c->rows;
@@ -351,15 +353,11 @@ static void cut(work *w, double keep)
         if (sum / (double)rows >= keep)
             live = i + 1;
     }
-    live = live ? live : 1;
+    live = w->g->predict ? n : live ? live : 1;
     w->g->magnitude = all / (double)rows / (double)n;
     w->g->r = (int)live;
     for (size_t r = 0; r < rows; r++)
         memmove(w->x + r * live, w->x + r * n, live * sizeof *w->x);
-    if (w->g->predict)
-        for (size_t r = 0; r < (size_t)cal_features(w->c); r++)
-            memmove(w->g->predict + r * live, w->g->predict + r * n,
-                    live * sizeof *w->g->predict);
 }
 
 static int learn(work *w, double keep)
