@@ -131,6 +131,26 @@ static void fill_boosts(tsri_kv_work *work, const tsr_kv_call *call)
     }
 }
 
+/* Tokens for centres.  Boosted ones have finer steps, so that decoding may move
+ * their median away from where it was; the others' stays, and with it what the
+ * same cache is coded as once more. */
+static void choose_sample(tsri_kv_work *work)
+{
+    const tsri_kv_head *head = work->head;
+    size_t n = 0, seen = 0, i = 0;
+    bool all;
+
+    for (size_t t = head->sinks; t < head->tokens; t++)
+        n += !tsri_kv_boost(work, t);
+    all = !n;
+    n = all ? head->tokens - head->sinks : n;
+    for (size_t t = head->sinks; t < head->tokens; t++)
+        if (all || !tsri_kv_boost(work, t))
+            for (seen++; i < TSRI_KV_BLOCK &&
+                 i * n / TSRI_KV_BLOCK < seen; i++)
+                work->sample[i] = t;
+}
+
 static void put_sections(const tsri_kv_work *work, const tsr_kv_call *call,
                          uint8_t *out)
 {
@@ -252,6 +272,7 @@ static tsr_error begin(tsr_kv *kv, tsri_kv_work *work, tsri_kv_head *head,
     work->view = view;
     work->ids = head->flags & TSRI_KV_NEEDS_TOKENS ? call->token_ids : NULL;
     fill_boosts(work, call);
+    choose_sample(work);
     if (!kv->method && (kv->step[0] == 0 || kv->step[1] == 0)) {
         TSR_TRY(explain(kv->ctx, tsri_kv_choose_step(kv, work), 0));
         memcpy(head->step, kv->step, sizeof head->step);

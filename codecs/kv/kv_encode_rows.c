@@ -103,15 +103,13 @@ static tsr_error load(const tsri_kv_work *work, tsri_kv_worker *worker,
 
 /* Centres of the plane's channels, into worker->centre and worker->m. */
 static tsr_error find_centres(const tsri_kv_work *work, tsri_kv_worker *worker,
-                              const tsri_kv_plane *p, size_t rows)
+                              const tsri_kv_plane *p)
 {
     const size_t n = (size_t)(p->heads * p->dim);
     const float step = work->step[p->plane][0], quarter = step / 4;
 
     for (size_t i = 0; i < TSRI_KV_BLOCK; i++)
-        TSR_TRY(load(work, worker, p,
-                     work->head->sinks + i * rows / TSRI_KV_BLOCK, 1,
-                     worker->x + i * n));
+        TSR_TRY(load(work, worker, p, work->sample[i], 1, worker->x + i * n));
     tsri_kv_centres(work->kv->ctx->cpu, worker->x, n, TSRI_KV_BLOCK, n, step,
                     worker->centre);
     for (size_t c = 0; c < n; c++)
@@ -196,7 +194,7 @@ tsr_error tsri_kv_encode_plane(const tsri_kv_work *work, tsri_kv_worker *worker,
     *size = 0;
     TSR_TRY(tsri_kv_put_sinks(work, worker, g, out));
     if (rows) {
-        TSR_TRY(find_centres(work, worker, &p, rows));
+        TSR_TRY(find_centres(work, worker, &p));
         TSR_TRY(quantise_plane(work, worker, &p, rows));
         put_tables(worker, channels, rows,
                    out + (size_t)head->sinks * (size_t)(p.heads * (1 + p.dim)));

@@ -131,6 +131,7 @@ typedef struct tsri_kv_work {
     const tsr_kv_view *view;
     const int32_t *ids;     /* that predict and match; or NULL */
     const uint8_t *boost;   /* of each token, or NULL */
+    size_t sample[TSRI_KV_BLOCK];   /* encoding: tokens that centres are of */
     int32_t *ref;           /* of each token; NULL: no references */
     uint8_t *match;
     tsri_kv_worker *worker;
