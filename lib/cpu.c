@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdatomic.h>
 #include <tessera/context.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static atomic_uint allowed = ~0u;
+
+#if defined(__x86_64__)
+/* Half floats; clang's __builtin_cpu_supports() does not know them. */
+static int has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c & bit_F16C;
+}
+#endif
 
 static unsigned detect(void)
 {
@@ -10,7 +22,7 @@ static unsigned detect(void)
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-        __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") &&
+        has_f16c() && __builtin_cpu_supports("bmi") &&
         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt") &&
         __builtin_cpu_supports("sse4.2"))
         flags |= TSR_CPU_AVX2;
