@@ -47,3 +47,9 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 	codecs/kv/kv_encode_rows.c codecs/kv/kv_head.c codecs/kv/kv_open.c \
 	codecs/kv/kv_probe.c codecs/kv/kv_scratch.c codecs/kv/kv_step.c \
 	codecs/kv/kv_units.c
+	codecs/kv/method_fp8.c codecs/kv/method_gear.c \
+	codecs/kv/method_grid.c codecs/kv/method_kivi.c \
+	codecs/kv/method_kvquant.c codecs/kv/method_lossless.c \
+	codecs/kv/method_options.c codecs/kv/method_sparse.c \
+	codecs/kv/method_turboquant.c codecs/kv/method_vq.c \
+	codecs/kv/method_zipcache.c

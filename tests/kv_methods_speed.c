@@ -132,7 +132,7 @@ static void run(const cache *c, tsr_context *ctx, unsigned cpu,
                 const char *text, tsr_model *profile)
 {
     const tsri_kv_method *m = tsri_kv_method_name(text);
-    const tsr_kv_settings set = { .method = text };
+    const tsr_kv_settings set = { .method = text, .profile = profile };
     uint8_t params[40];
     sums s = { 0 };
 

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The published KV methods: their quantisers by hand-made examples, what comes
  * back from their units and how near, and bytes that nobody wrote. */
-#include "tests/check.h"
-#include <math.h>
-#include "codecs/kv/cachegen.h"
-#include "codecs/kv/method_list.h"
+#include "tests/kv_tile.h"
+#include "tests/tensors.h"
 
 /* ---- a tile at work ---- */
 
@@ -21,10 +19,11 @@ typedef struct job {
 } job;
 
 static tsr_context *ctx;
+static tsr_model *books;    /* a profile with tables and codebooks */
 
 static bool set_params(job *j, const char *text)
 {
-    const tsr_kv_settings set = { .method = text };
+    const tsr_kv_settings set = { .method = text, .profile = books };
 
     j->m = tsri_kv_method_name(text);
     assert_non_null(j->m);
@@ -35,6 +34,7 @@ static bool set_params(job *j, const char *text)
 static void start(job *j, const char *text, const tsri_kv_tile *tile)
 {
     *j = (job){ .tile = *tile };
+    j->tile.profile = books;
     assert_true(set_params(j, text));
     const size_t n = j->m->scratch(&j->tile);
     j->scratch = aligned_alloc(64, (n + 63) / 64 * 64);
@@ -76,26 +76,6 @@ static tsr_error decode(const job *j, unsigned cpu, size_t size, void *x)
     return error;
 }
 
-/* Like a cache: a mean and a spread for each channel. */
-static float *draw(check_rng *r, const tsri_kv_tile *tile)
-{
-    const size_t n = tsri_kv_values(tile), c = tsri_kv_channels(tile);
-    float *x = malloc(n * sizeof *x), *mean = malloc(2 * c * sizeof *mean);
-
-    assert_true(x && mean);
-    for (size_t i = 0; i < c; i++) {
-        mean[i] = 2 * check_float(r) * check_float(r);
-        mean[c + i] = expf(2 * check_float(r));
-    }
-    for (size_t i = 0; i < n; i++) {
-        const float v = mean[i % c] + mean[c + i % c] *
-                        (check_float(r) + check_float(r) + check_float(r));
-        x[i] = tsri_kv_half(v, (uint8_t[2]){ 0 });
-    }
-    free(mean);
-    return x;
-}
-
 /* The largest error over the largest value. */
 static double worst(const float *x, const float *y, size_t n)
 {
@@ -108,19 +88,22 @@ static double worst(const float *x, const float *y, size_t n)
     return error / most;
 }
 
-static tsri_kv_tile tile_of(int heads, int dim, int tokens)
-{
-    return (tsri_kv_tile){ .layers = 12, .layer = 3, .heads = heads,
-                           .dim = dim, .tokens = tokens,
-                           .total = (uint64_t)tokens, .dtype = TSR_KV_F16 };
-}
-
 /* Of all methods that take floats: how, and how near they come by their
  * definition: half a step of the coarsest, and what rounding adds. */
 static const struct lossy { const char *text; double error; } lossy[] = {
     { "fp8", 1. / 16 }, { "fp8:exponent=5,plain=1", 1. / 8 },
     { "cachegen", 1.001 / 14 }, { "cachegen:level=1", 1.001 / 10 },
-    { "cachegen:bins=256,plain=1", 1.001 / 254 }
+    { "cachegen:bins=256,plain=1", 1.001 / 254 },
+    { "kivi", 1.002 / 3 }, { "kivi:bits=4,residual=32", 1.002 / 15 },
+    { "kivi:bits=4,group=40,residual=0,plain=1", 1.002 / 15 },
+    { "zipcache", 1.01 / 15 }, { "zipcache:salient=2,plain=1", 1.01 / 3 },
+    { "mikv", 1.3 / 255 }, { "mikv:salient=1", 1.01 },
+    /* These have no such bound: tests of their own say more. */
+    { "kvquant:first=0", 0.25 }, { "kvquant:bits=3,outliers=10", 0.4 },
+    { "kvquant:bits=2,outliers=0,plain=1", 0.5 },
+    { "gear", 0.4 }, { "gear:bits=4,sparse=20", 0.1 },
+    { "gear:rank=0,sparse=0,group=5", 1.002 / 3 },
+    { "turboquant", 0.3 }, { "turboquant:keys=2,values=3,plain=1", 0.8 }
 };
 enum { LOSSY = sizeof lossy / sizeof *lossy };
 
@@ -136,12 +119,12 @@ static void test_near(void **state)
 
     for (int i = 0; i < LOSSY * SHAPES * 2; i++) {
         const struct shape *s = &shapes[i / 2 % SHAPES];
-        tsri_kv_tile tile = tile_of(s->heads, s->dim, s->tokens);
+        tsri_kv_tile tile = kv_tile(s->heads, s->dim, s->tokens);
         job j;
         tile.plane = i % 2;
         start(&j, lossy[i / 2 / SHAPES].text, &tile);
         const size_t n = tsri_kv_values(&tile);
-        float *x = draw(&r, &tile), *y = malloc(n * sizeof *y);
+        float *x = kv_draw(&r, &tile), *y = malloc(n * sizeof *y);
         encode(&j, ctx->cpu, x);
         assert_int_equal(decode(&j, ctx->cpu, j.size, y), TSR_OK);
         const double error = worst(x, y, n);
@@ -158,9 +141,9 @@ static void test_near(void **state)
 static void test_plain(void **state)
 {
     check_rng r = { 2 };
-    const tsri_kv_tile tile = tile_of(2, 64, 160);
+    const tsri_kv_tile tile = kv_tile(2, 64, 160);
     const size_t n = tsri_kv_values(&tile);
-    float *x = draw(&r, &tile), *y = malloc(n * sizeof *y);
+    float *x = kv_draw(&r, &tile), *y = malloc(n * sizeof *y);
     float *z = malloc(n * sizeof *z);
     (void)state;
 
@@ -185,7 +168,7 @@ static void test_plain(void **state)
 
 static void test_zeros(void **state)
 {
-    const tsri_kv_tile tile = tile_of(2, 32, 130);
+    const tsri_kv_tile tile = kv_tile(2, 32, 130);
     const size_t n = tsri_kv_values(&tile);
     float *x = calloc(n, sizeof *x), *y = malloc(n * sizeof *y);
     (void)state;
@@ -236,11 +219,11 @@ static void test_hostile(void **state)
 
     for (int i = 0; i < LOSSY * SHAPES; i++) {
         const struct shape *s = &shapes[i % SHAPES];
-        tsri_kv_tile tile = tile_of(s->heads, s->dim, s->tokens);
+        tsri_kv_tile tile = kv_tile(s->heads, s->dim, s->tokens);
         tile.plane = i & 1;
         job j;
         start(&j, lossy[i / SHAPES].text, &tile);
-        float *x = draw(&r, &tile);
+        float *x = kv_draw(&r, &tile);
         encode(&j, ctx->cpu, x);
         mutate(&j, &r, x);
         free(x);
@@ -267,15 +250,14 @@ static void test_registry(void **state)
         snprintf(text, sizeof text, "%s:", m->name);
         assert_ptr_equal(tsri_kv_method_name(text), m);
         text[strlen(m->name)] = 0;
-        const tsr_kv_settings set = { .method = text };
+        const tsr_kv_settings set = { .method = text, .profile = books };
         assert_int_equal(m->settings(ctx, &set, params), TSR_OK);
         assert_int_equal(m->check(params, &shape), TSR_OK);
-        for (int k = 0; k < 40; k += 2) {
+        /* The first option of each is small, none has the last. */
+        for (int k = 1; k < 40; k += 38) {
             params[k] ^= 0xff;
-            params[k + 1] ^= 0xff;
             assert_int_equal(m->check(params, &shape), TSR_E_CORRUPT);
             params[k] ^= 0xff;
-            params[k + 1] ^= 0xff;
         }
     }
     assert_null(tsri_kv_method_index(-1));
@@ -309,154 +291,301 @@ static void test_options(void **state)
     assert_int_equal(tsri_kv_option_at(j.params, 1), 12);
 }
 
-/* ---- CacheGen ---- */
+/* ---- groups: KIVI, ZipCache, GEAR ---- */
 
-static void test_cachegen_quantiser(void **state)
+/* Codes a tile and gets it back. */
+static void there_and_back(const char *text, const tsri_kv_tile *tile,
+                           const float *x, float *y)
 {
-    static const float x[] = { 2, -1, 0.5f, 0, -2, 1.66f }, zero[6];
-    static const uint8_t want[] = { 6, 2, 4, 3, 0, 5 };
-    uint8_t q[6];
-    float y[6];
-    (void)state;
+    job j;
 
-    /* M = 3: 3 + x * 1.5; 3 - 1.5 goes to the even 2. */
-    assert_true(tsri_cachegen_quantise(x, 6, 8, q) == 2);
-    assert_memory_equal(q, want, 6);
-    tsri_cachegen_dequantise(q, 6, 8, 2, y);
-    assert_true(y[0] == 2 && y[4] == -2 && y[3] == 0);
-    assert_true(y[1] == -1.0f / 3 * 2 && y[5] == 2.0f / 3 * 2);
-    assert_true(tsri_cachegen_quantise(zero, 6, 32, q) == 0);
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(q[i], 15);
+    start(&j, text, tile);
+    encode(&j, ctx->cpu, x);
+    memset(y, 0xff, tsri_kv_values(tile) * sizeof *y);
+    assert_int_equal(decode(&j, ctx->cpu, j.size, y), TSR_OK);
+    stop(&j);
 }
 
-static void test_cachegen_bins(void **state)
+static void test_kivi_quantiser(void **state)
 {
-    (void)state;
-    assert_int_equal(tsri_cachegen_bins(0, 8, 7, 1), 32);
-    assert_int_equal(tsri_cachegen_bins(0, 32, 9, 0), 32);
-    assert_int_equal(tsri_cachegen_bins(0, 32, 10, 0), 16);
-    assert_int_equal(tsri_cachegen_bins(0, 32, 2, 1), 16);
-    assert_int_equal(tsri_cachegen_bins(1, 32, 19, 0), 16);
-    assert_int_equal(tsri_cachegen_bins(1, 32, 20, 0), 12);
-    assert_int_equal(tsri_cachegen_bins(1, 32, 1, 1), 16);
-    assert_int_equal(tsri_cachegen_bins(1, 32, 2, 1), 12);
-    assert_int_equal(tsri_cachegen_bins(2, 8, 2, 1), 16);
-    assert_int_equal(tsri_cachegen_bins(3, 32, 31, 1), 32);
-    assert_int_equal(tsri_cachegen_bins(4, 80, 19, 1), 32);
-    assert_int_equal(tsri_cachegen_bins(4, 80, 20, 0), 16);
-}
-
-static const tsri_cachegen_shape own = { 12, 300, 6, 0, TSR_KV_F16 };
-
-/* 24 layers of 300 tokens, layer 5 of zeros. */
-static float *own_cache(size_t *n)
-{
-    const tsri_kv_tile tile = tile_of(1, own.channels,
-                                      2 * own.layers * own.tokens);
-    check_rng r = { 4 };
-    float *x = draw(&r, &tile);
-    const size_t layer = (size_t)(own.tokens * own.channels);
-
-    *n = tsri_kv_values(&tile);
-    memset(x + 5 * layer, 0, layer * sizeof *x);
-    return x;
-}
-
-static void test_cachegen_stream(void **state)
-{
-    size_t n, sum = 0;
-    float *x = own_cache(&n), *y = malloc(n * sizeof *y);
-    const size_t channels = (size_t)own.channels;
-    tsri_cachegen s;
-    uint8_t q[8];
+    /* Scale 1, base 0; 1.5 and 2.5 go to the even 2. */
+    static const float row[8] = { 0, 1, 2, 3, 0.4f, 1.5f, 2.5f, 2.6f };
+    static const float want[8] = { 0, 1, 2, 3, 0, 2, 2, 3 };
+    tsri_kv_tile tile = kv_tile(1, 16, 1);
+    float x[16], y[16];
     (void)state;
 
-    assert_int_equal(tsri_cachegen_encode(ctx, &own, x, &s), TSR_OK);
-    assert_int_equal(s.chunks, 2);
-    assert_int_equal(s.table, 33);
-    for (int i = 0; i < 2 * 24 * own.channels; i++)
-        sum += (size_t)s.lengths[i];
-    assert_int_equal(sum, s.size);
-    assert_int_equal(s.chunk_size[0] + s.chunk_size[1], s.size);
-    assert_int_equal(tsri_cachegen_bytes(&own, &s),
-                     s.size + 4 * 2 * 24 * 6 + 2 * 24 * 6 * 33 + 2 * 24 * 300);
-    /* A channel of zeros is symbol 15 throughout. */
-    const uint16_t *cdf = s.cdf + 5 * 6 * 33;
-    for (int i = 0; i <= 32; i++)
-        assert_int_equal(cdf[i], i + (i > 15 ? 65535 - 32 : 0));
-    assert_int_equal(tsri_cachegen_decode(ctx, &own, &s, y), TSR_OK);
-    for (size_t t = 0; t < n / channels; t++) {
-        const int i = (int)t / own.tokens;
-        const int bins = tsri_cachegen_bins(0, 12, i % 12, i / 12);
-        float want[8];
-        const float scale = tsri_cachegen_quantise(x + t * channels, channels,
-                                                   bins, q);
-        tsri_cachegen_dequantise(q, channels, bins, scale, want);
-        assert_memory_equal(y + t * channels, want, channels * sizeof *want);
+    tile.plane = 1;
+    for (int i = 0; i < 16; i++)
+        x[i] = i < 8 ? row[i] : 5;
+    there_and_back("kivi:group=8,residual=0", &tile, x, y);
+    for (int i = 0; i < 16; i++)
+        assert_true(y[i] == (i < 8 ? want[i] : 5));
+    /* The same down two channels of keys. */
+    tile = kv_tile(1, 2, 8);
+    for (int i = 0; i < 16; i++)
+        x[i] = i % 2 ? 5 : row[i / 2];
+    there_and_back("kivi:group=8,residual=0", &tile, x, y);
+    for (int i = 0; i < 16; i++)
+        assert_true(y[i] == (i % 2 ? 5 : want[i / 2]));
+}
+
+static void test_kivi_residual(void **state)
+{
+    check_rng r = { 10 };
+    (void)state;
+
+    /* Of 300 tokens, 44 keys wait for 128 to be there; 128 values are kept. */
+    for (int plane = 0; plane < 2; plane++)
+        for (int first = 0; first < 300; first += 100) {
+            tsri_kv_tile tile = kv_tile(1, 8, 100);
+            tile.plane = plane;
+            tile.first = (uint64_t)first;
+            tile.total = 300;
+            float *x = kv_draw(&r, &tile), *y = malloc(800 * sizeof *y);
+            there_and_back("kivi", &tile, x, y);
+            for (int t = 0; t < 100; t++)
+                assert_int_equal(!memcmp(x + 8 * t, y + 8 * t, 8 * sizeof *y),
+                                 first + t >= (plane ? 172 : 256));
+            free(x);
+            free(y);
+        }
+}
+
+static void test_zipcache(void **state)
+{
+    /* Channels over 4 and 1: {1, 1} and {-4, 0.5}, exact with one bit. */
+    static const float x[4] = { 4, 1, -16, 0.5f };
+    static const uint8_t boost[8] = { 0, 1, 0, 0, 3, 0, 0, 7 };
+    tsri_kv_tile tile = kv_tile(1, 2, 2);
+    check_rng r = { 11 };
+    float y[4];
+    (void)state;
+
+    tile.plane = 1;
+    there_and_back("zipcache:salient=1", &tile, x, y);
+    assert_memory_equal(x, y, sizeof x);
+    tile = kv_tile(2, 32, 8);
+    tile.boost = boost;
+    for (int i = 0; i < 4; i++) {
+        tile.plane = i & 1;
+        float *a = kv_draw(&r, &tile), *b = malloc(512 * sizeof *b);
+        double error[2] = { 0, 0 };
+        there_and_back(i < 2 ? "zipcache:salient=8,others=1"
+                             : "mikv:others=1", &tile, a, b);
+        for (int t = 0; t < 8; t++) {
+            const double e = worst(a + 64 * t, b + 64 * t, 64);
+            error[boost[t] > 0] = fmax(error[boost[t] > 0], e);
+        }
+        assert_true(error[1] < 0.02 && error[0] > 0.1);
+        free(a);
+        free(b);
     }
-    tsri_cachegen_free(&s, ctx);
+}
+
+static void test_gear(void **state)
+{
+    tsri_kv_tile tile = kv_tile(2, 16, 96);
+    const size_t n = tsri_kv_values(&tile);
+    check_rng r = { 12 };
+    float *y = malloc(n * sizeof *y);
+    (void)state;
+
+    for (tile.plane = 0; tile.plane < 2; tile.plane++) {
+        float *x = kv_draw(&r, &tile);
+        double before = 1;
+        char text[40];
+        for (int rank = 0; rank <= 16; rank += 4) {
+            snprintf(text, sizeof text, "gear:sparse=0,rank=%d", rank);
+            there_and_back(text, &tile, x, y);
+            double error = 0;
+            for (size_t i = 0; i < n; i++)
+                error += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+            assert_true(rank == 0 || error < before);
+            before = error;
+        }
+        assert_true(worst(x, y, n) < 0.002);    /* all 16 directions */
+        for (size_t i = 0; i < n; i += 16)      /* one of each 16, and not */
+            x[i] = 1000;                        /* seen by the others */
+        there_and_back("gear:bits=4,rank=0,sparse=13", &tile, x, y);
+        for (size_t i = 0; tile.plane && i < n; i++)
+            assert_true(i % 16 ? fabsf(x[i] - y[i]) < 5 : y[i] == 1000);
+        free(x);
+    }
+    free(y);
+}
+
+static void test_sparse(void **state)
+{
+    check_rng r = { 13 };
+    float x[200], work[100];
+    uint8_t mask[200];
+    (void)state;
+
+    for (int round = 0; round < 300; round++) {
+        const size_t n = 1 + check_below(&r, 100);
+        const size_t few = check_below(&r, (uint32_t)n / 2 + 1);
+        size_t marked = 0;
+        for (size_t i = 0; i < 2 * n; i++)
+            x[i] = (float)(int)check_below(&r, round % 3 ? 1000 : 5);
+        memset(mask, 0, sizeof mask);
+        tsri_kv_sparse_mark(x, n, 2, few, mask, work);
+        for (size_t i = 0; i < n; i++) {
+            size_t below = 0, above = 0;
+            for (size_t k = 0; k < n; k++) {
+                below += x[2 * k] < x[2 * i];
+                above += x[2 * k] > x[2 * i];
+            }
+            marked += mask[2 * i];
+            assert_int_equal(mask[2 * i + 1], 0);
+            if (below + 1 + above == n) /* no other is equal */
+                assert_int_equal(mask[2 * i], below < few || above < few);
+            else if (mask[2 * i])
+                assert_true(below < few || above < few);
+        }
+        assert_int_equal(marked, 2 * few);
+    }
+}
+
+/* ---- KVQuant, TurboQuant, codebooks ---- */
+
+static void test_kvquant(void **state)
+{
+    tsri_kv_tile tile = kv_tile(1, 64, 5);
+    float x[320], y[320];
+    (void)state;
+
+    /* Values of four levels come back, the one that is far out too; in layer
+     * 3, values are the profile's levels times 2. */
+    for (int plane = 0; plane < 2; plane++)
+        for (int layer = 3; layer < 5; layer++) {
+            static const float level[4] = { -2, -0.5f, 0.5f, 2 };
+            tile.plane = plane;
+            tile.layer = layer;
+            for (int i = 0; i < 320; i++)
+                x[i] = level[(i + i / 64) % 4];
+            there_and_back("kvquant:bits=2,outliers=0,first=0", &tile, x, y);
+            if (plane)
+                assert_memory_equal(x, y, sizeof x);
+            x[70] = 100;
+            x[71] = -90;
+            there_and_back("kvquant:bits=2,outliers=4,first=0", &tile, x, y);
+            if (plane)
+                assert_memory_equal(x, y, sizeof x);
+        }
+    /* The first tokens are as they are. */
+    tile.first = 2;
+    x[0] = 1.2345678f;
+    tile.dtype = TSR_KV_F32;
+    there_and_back("kvquant:first=3", &tile, x, y);
+    assert_memory_equal(x, y, 64 * sizeof *x);
+    tile.first = 3;
+    there_and_back("kvquant:first=3,bits=2", &tile, x, y);
+    assert_memory_not_equal(x, y, 64 * sizeof *x);
+}
+
+/* Max's mean squared errors of a Gaussian. */
+static void test_turboquant(void **state)
+{
+    static const double want[] = { 0.1175, 0.03454, 0.009497 };
+    const tsri_kv_tile tile = kv_tile(2, 128, 256);
+    const size_t n = tsri_kv_values(&tile);
+    check_rng r = { 14 };
+    float *x = kv_draw(&r, &tile), *y = malloc(n * sizeof *y);
+    (void)state;
+
+    for (int bits = 2; bits <= 4; bits++) {
+        double error = 0, energy = 0;
+        char text[40];
+        snprintf(text, sizeof text, "turboquant:keys=%d", bits);
+        there_and_back(text, &tile, x, y);
+        for (size_t i = 0; i < n; i++) {
+            const double e = (double)x[i] - (double)y[i];
+            error += e * e;
+            energy += (double)x[i] * (double)x[i];
+        }
+        assert_true(fabs(error / energy / want[bits - 2] - 1) < 0.05);
+    }
     free(x);
     free(y);
 }
 
-static void test_cachegen_hostile(void **state)
+static void test_turboquant_dim(void **state)
 {
-    size_t n;
-    float *x = own_cache(&n);
-    check_rng r = { 5 };
+    tsr_kv_settings set = { .method = "turboquant",
+                            .shape = { 1, 2, { 2, 2 }, { 48, 48 } } };
+    uint8_t params[40];
     tsr_context *quiet;
-    tsri_cachegen s;
     (void)state;
 
     assert_int_equal(tsr_context_open(&quiet, NULL), TSR_OK);
-    assert_int_equal(tsri_cachegen_encode(ctx, &own, x, &s), TSR_OK);
-    for (int i = 0; i < 50; i++) {
-        int32_t *length = &s.lengths[check_below(&r, 2 * 24 * 6)];
-        const int32_t old = *length;
-        *length = i & 1 ? (int32_t)check_u32(&r) : old + (i & 2) - 1;
-        assert_int_equal(tsri_cachegen_decode(quiet, &own, &s, x),
-                         TSR_E_CORRUPT);
-        *length = old;
-        s.bytes[check_below(&r, (uint32_t)s.size)] ^= 1 << i % 8;
-        s.cdf[check_below(&r, 24 * 6 * 33)] ^= (uint16_t)(1 << i % 16);
-        (void)!tsri_cachegen_decode(quiet, &own, &s, x);
-    }
-    s.table--;
-    assert_int_equal(tsri_cachegen_decode(quiet, &own, &s, x), TSR_E_ARG);
-    s.table++;
-    tsri_cachegen_free(&s, ctx);
-    tsri_cachegen_shape wrong = own;
-    wrong.tokens = 65536;
-    assert_int_equal(tsri_cachegen_encode(quiet, &wrong, x, &s), TSR_E_ARG);
-    assert_null(s.bytes);
+    assert_int_equal(tsri_kv_turboquant.settings(quiet, &set, params),
+                     TSR_E_ARG);
+    set.shape.dim[0] = 64;
+    assert_int_equal(tsri_kv_turboquant.settings(quiet, &set, params), TSR_OK);
+    set.shape.dim[0] = 48;
+    assert_int_equal(tsri_kv_turboquant.check(params, &set.shape),
+                     TSR_E_CORRUPT);
     tsr_context_close(&quiet);
-    free(x);
 }
 
-/* Symbols that only the first chunk has cost over 8 bits each when there are
- * many chunks; CacheGen's memory for a string is 256 bytes. */
-static void test_cachegen_room(void **state)
+/* Sums of a word of each stage are found again, and what is near. */
+static void test_vq(void **state)
 {
-    tsri_cachegen_shape shape = { 1, 16384, 2, 0, TSR_KV_F32 };
-    const size_t n = 2 * 16384;
-    float *x = malloc(2 * n * sizeof *x);
-    tsr_context *quiet;
-    tsri_cachegen s;
+    static const struct { int layer, plane; const char *name; } of[] = {
+        { 3, 0, "vq.3.0" }, { 3, 1, "vq.3.1" }, { 4, 0, "vq.4.0" }
+    };
+    tsri_kv_tile tile = kv_tile(2, 64, 50);
+    const size_t n = tsri_kv_values(&tile);
+    check_rng r = { 15 };
+    float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
     (void)state;
 
-    assert_int_equal(tsr_context_open(&quiet, NULL), TSR_OK);
-    for (size_t t = 0; t < n; t++) {
-        x[2 * t] = 15;
-        x[2 * t + 1] = t % 16384 < 256 ? (float)((int)(t % 31) - 15) : 0;
+    for (int i = 0; i < 3; i++) {
+        const tsr_tensor *t = tsr_model_tensor(books, of[i].name);
+        const uint64_t *dims = t->dims + t->rank - 3;
+        const size_t d = (size_t)dims[2], k = (size_t)dims[1];
+        job j;
+        tile.layer = of[i].layer;
+        tile.plane = of[i].plane;
+        for (size_t v = 0; v < n / d; v++) {
+            const size_t word = (v % (size_t)dims[0] * k +
+                                 check_below(&r, (uint32_t)k)) * d;
+            for (size_t c = 0; c < d; c++)
+                x[v * d + c] = tsri_getf32((const uint8_t *)t->data +
+                                           4 * (word + c));
+        }
+        start(&j, "vq", &tile);
+        encode(&j, ctx->cpu, x);
+        assert_int_equal(decode(&j, ctx->cpu, j.size, y), TSR_OK);
+        if (t->rank == 3)
+            assert_memory_equal(x, y, n * sizeof *x);
+        else
+            assert_true(worst(x, y, n) < 1);
+        mutate(&j, &r, y);
+        stop(&j);
     }
-    assert_int_equal(tsri_cachegen_encode(quiet, &shape, x, &s), TSR_E_LIMIT);
-    assert_null(s.bytes);
-    shape.tokens = 512;
-    assert_int_equal(tsri_cachegen_encode(quiet, &shape, x, &s), TSR_OK);
-    tsri_cachegen_free(&s, quiet);
-    tsr_context_close(&quiet);
     free(x);
+    free(y);
+}
+
+static void test_vq_missing(void **state)
+{
+    tsri_kv_tile tile = kv_tile(2, 64, 4);
+    float x[512] = { 0 };
+    uint8_t byte = 0;
+    (void)state;
+
+    tile.params = (const uint8_t[40]){ 0 };
+    for (tile.layer = 5; tile.layer < 7; tile.layer++) {
+        tile.profile = books;
+        assert_int_equal(tsri_kv_vq.bound(&tile), 0);
+        assert_int_equal(tsri_kv_vq.encode(&tile, 0, x, &byte, NULL), 0);
+        assert_int_equal(tsri_kv_vq.decode(&tile, 0, &byte, 1, x, NULL),
+                         TSR_E_CORRUPT);
+        tile.profile = NULL;
+        assert_int_equal(tsri_kv_vq.encode(&tile, 0, x, &byte, NULL), 0);
+    }
 }
 
 /* ---- what keeps all bits ---- */
@@ -464,9 +593,9 @@ static void test_cachegen_room(void **state)
 static void test_fp8(void **state)
 {
     check_rng r = { 6 };
-    const tsri_kv_tile tile = tile_of(2, 16, 70);
+    const tsri_kv_tile tile = kv_tile(2, 16, 70);
     const size_t n = tsri_kv_values(&tile);
-    float *x = draw(&r, &tile), *y = malloc(n * sizeof *y);
+    float *x = kv_draw(&r, &tile), *y = malloc(n * sizeof *y);
     uint8_t *f8 = malloc(n);
     (void)state;
 
@@ -496,11 +625,11 @@ static void test_fp8(void **state)
 static void lossless(check_rng *r, tsr_kv_dtype dtype, const struct shape *s,
                      int kind)
 {
-    tsri_kv_tile tile = tile_of(s->heads, s->dim, s->tokens);
+    tsri_kv_tile tile = kv_tile(s->heads, s->dim, s->tokens);
     tile.dtype = dtype;
     const size_t n = tsri_kv_values(&tile);
     const size_t bytes = n * tsri_kv_dtype_bytes(dtype);
-    float *x = draw(r, &tile);
+    float *x = kv_draw(r, &tile);
     uint8_t *in = malloc(bytes), *back = malloc(bytes);
     job j;
 
@@ -536,16 +665,46 @@ static void test_lossless(void **state)
                 lossless(&r, (tsr_kv_dtype)dtype, &shapes[i], kind);
 }
 
+/* Layer 3: codebooks of keys in one stage, of values in two; levels of values
+ * in 2 bits.  Layer 4: more than 256 words; layer 5: of another width. */
+static void make_books(check_tensors *list)
+{
+    static const struct { const char *name; int rank; uint64_t dims[4]; } of[] = {
+        { "kvquant.lut.3.1", 1, { 4 } },
+        { "vq.3.0", 3, { 16, 32, 8 } }, { "vq.3.1", 4, { 2, 64, 20, 2 } },
+        { "vq.4.0", 3, { 32, 300, 4 } }, { "vq.5.0", 3, { 16, 32, 4 } }
+    };
+    static const float levels[4] = { -1, -0.25f, 0.25f, 1 };
+    check_rng r = { 9 };
+
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        float *to = check_tensors_add(list, of[i].name, "F32", 4, of[i].rank,
+                                      of[i].dims);
+        for (size_t k = 0; k < check_dims(of[i].rank, of[i].dims); k++)
+            to[k] = i ? 2 * check_float(&r) : levels[k];
+    }
+}
+
 static int open_all(void **state)
 {
+    static const char path[] = "./test_kv_methods.safetensors";
+    check_tensors list = { NULL, 0 };
     (void)state;
+
     ctx = check_context("c", 1);
+    make_books(&list);
+    qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
+    check_tensors_write(&list, SIZE_MAX, "", path);
+    check_tensors_free(&list);
+    assert_int_equal(tsr_model_open(&books, ctx, path), TSR_OK);
+    remove(path);
     return 0;
 }
 
 static int close_all(void **state)
 {
     (void)state;
+    tsr_model_unref(&books);
     tsr_context_close(&ctx);
     return 0;
 }
@@ -559,11 +718,16 @@ int main(void)
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_zeros),
         cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_cachegen_quantiser),
-        cmocka_unit_test(test_cachegen_bins),
-        cmocka_unit_test(test_cachegen_stream),
-        cmocka_unit_test(test_cachegen_hostile),
-        cmocka_unit_test(test_cachegen_room),
+        cmocka_unit_test(test_kivi_quantiser),
+        cmocka_unit_test(test_kivi_residual),
+        cmocka_unit_test(test_zipcache),
+        cmocka_unit_test(test_gear),
+        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_kvquant),
+        cmocka_unit_test(test_turboquant),
+        cmocka_unit_test(test_turboquant_dim),
+        cmocka_unit_test(test_vq),
+        cmocka_unit_test(test_vq_missing),
         cmocka_unit_test(test_fp8),
         cmocka_unit_test(test_lossless)
     };

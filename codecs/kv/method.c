@@ -2,7 +2,9 @@
 #include "codecs/kv/method_list.h"
 
 static const tsri_kv_method *const methods[] = {
-    &tsri_kv_cachegen, &tsri_kv_fp8, &tsri_kv_lossless
+    &tsri_kv_cachegen, &tsri_kv_kivi, &tsri_kv_kvquant, &tsri_kv_gear,
+    &tsri_kv_zipcache, &tsri_kv_mikv, &tsri_kv_turboquant, &tsri_kv_fp8,
+    &tsri_kv_lossless, &tsri_kv_vq
 };
 
 enum { METHODS = sizeof methods / sizeof *methods };

@@ -6,7 +6,6 @@
 #include "entropy/symbols.h"
 #include "entropy/tables.h"
 #include "lib/pool.h"
-#include "lib/weights.h"
 
 enum {
     PACKED = 0, CLASSES = 1,    /* the first byte */
@@ -340,19 +339,4 @@ tsr_error tsri_kv_codes_get(const tsri_kv_codes *codes, unsigned cpu,
         return TSR_E_CORRUPT;
     tsri_rans_limits8(codes->code, n, &least, &most);
     return most < codes->alphabet ? TSR_OK : TSR_E_CORRUPT;
-}
-
-/* ---- small numbers ---- */
-
-float tsri_kv_half(float x, uint8_t to[2])
-{
-    uint16_t half;
-    tsri_kv_to_dtype(TSR_KV_F16, 0, &x, 1, &half);
-    tsri_put16(to, half);
-    return tsri_half_to_float(half);
-}
-
-float tsri_kv_half_at(const uint8_t from[2])
-{
-    return tsri_half_to_float(tsri_get16(from));
 }

@@ -4,10 +4,12 @@
  * docs/kv-format.md section 6 is the format. */
 #ifndef TSR_CODECS_KV_METHOD_PARTS_H
 #define TSR_CODECS_KV_METHOD_PARTS_H
+#include <math.h>
 #include <string.h>
 #include "codecs/kv/method.h"
 #include "codecs/kv/move.h"
 #include "lib/bytes.h"
+#include "lib/weights.h"
 
 /* ---- options: "name:key=value,key=value" ---- */
 
@@ -122,10 +124,88 @@ tsr_error tsri_kv_floats_get(const tsri_kv_tile *tile, tsr_kv_dtype dtype,
                              unsigned cpu, tsri_kv_arena arena,
                              tsri_kv_reader *in, void *x);
 
+/** A matrix of 16-bit floats [row][column] as they are stored in uint16_t, the
+ *  same way. */
+size_t tsri_kv_halves_bound(size_t rows, size_t columns);
+size_t tsri_kv_halves_scratch(size_t rows, size_t columns);
+size_t tsri_kv_halves_put(const uint16_t *half, size_t rows, size_t columns,
+                          bool plain, unsigned cpu, tsri_kv_arena arena,
+                          uint8_t *out);
+/** TSR_E_CORRUPT also for infinities and NaN. */
+tsr_error tsri_kv_halves_get(uint16_t *half, size_t rows, size_t columns,
+                             unsigned cpu, tsri_kv_arena arena,
+                             tsri_kv_reader *in);
+
+/* ---- groups with a scale and a minimum ---- */
+
+/**
+ * A matrix cut into rectangles of token_group x channel_group values (those at
+ * the ends are smaller; none reaches into another `segment` of channels), each
+ * quantised to 2^bits levels between its least and its largest value:
+ *
+ *     scale = half((most - least) / (2^bits - 1)), base = half(least)
+ *     code = nearest even of (x - base) / scale;  x = code * scale + base
+ *
+ * code [token][channel], half [row of groups][group][scale, base].
+ */
+typedef struct tsri_kv_grid {
+    int tokens, channels, segment, token_group, channel_group, bits;
+    uint8_t *code;
+    uint16_t *half;
+} tsri_kv_grid;
+
+/** Most bytes in a unit; of arena for coding; sets code and half to memory of
+ *  the arena, tsri_kv_grid_room() bytes of it.  All 0 for no tokens. */
+size_t tsri_kv_grid_bound(const tsri_kv_grid *grid);
+size_t tsri_kv_grid_scratch(const tsri_kv_grid *grid);
+size_t tsri_kv_grid_room(const tsri_kv_grid *grid);
+void tsri_kv_grid_take(tsri_kv_grid *grid, tsri_kv_arena *arena);
+
+/** False: a number is too large for 16 bits. */
+bool tsri_kv_grid_quantise(const tsri_kv_grid *grid, const float *x);
+void tsri_kv_grid_restore(const tsri_kv_grid *grid, float *x);
+
+size_t tsri_kv_grid_put(const tsri_kv_grid *grid, bool plain, unsigned cpu,
+                        tsri_kv_arena arena, uint8_t *out);
+tsr_error tsri_kv_grid_get(const tsri_kv_grid *grid, unsigned cpu,
+                           tsri_kv_arena arena, tsri_kv_reader *in);
+
+/* ---- few values by themselves ---- */
+
+/** Sets mask[i] of the `few` largest and `few` smallest of n values `step`
+ *  apart, 2 * few <= n; work: n floats. */
+void tsri_kv_sparse_mark(const float *x, size_t n, size_t step, size_t few,
+                         uint8_t *mask, float *work);
+
+/** The mask (0 or 1 each) and the 16-bit floats of those of x[n] that it has;
+ *  0: one is too large.  Most bytes; the reverse writes these into x, and the
+ *  mask, to be called before what follows. */
+size_t tsri_kv_sparse_bound(size_t n);
+size_t tsri_kv_sparse_put(const float *x, const uint8_t *mask, size_t n,
+                          uint8_t *out);
+tsr_error tsri_kv_sparse_get(tsri_kv_reader *in, uint8_t *mask, size_t n,
+                             const uint8_t **values);
+void tsri_kv_sparse_set(const uint8_t *values, const uint8_t *mask, size_t n,
+                        float *x);
+
+/* ---- tokens as they are ---- */
+
+static inline size_t tsri_kv_raw_bytes(const tsri_kv_tile *tile, int tokens)
+{
+    return (size_t)tokens * tsri_kv_channels(tile) *
+           tsri_kv_dtype_bytes(tile->dtype);
+}
+/** TSR_E_CORRUPT when they are cut or not finite. */
+tsr_error tsri_kv_raw_get(const tsri_kv_tile *tile, int tokens, unsigned cpu,
+                          tsri_kv_reader *in, float *x);
+
 /* ---- small numbers ---- */
 
-/** Writes x as a 16-bit float, rounded to nearest even, and returns what was
- *  written; and reads one. */
-float tsri_kv_half(float x, uint8_t to[2]);
-float tsri_kv_half_at(const uint8_t from[2]);
+/** x rounded to a 16-bit float, to nearest even. */
+uint16_t tsri_kv_half(float x);
+
+static inline bool tsri_kv_half_finite(uint16_t half)
+{
+    return (half & 0x7c00) != 0x7c00;
+}
 #endif
