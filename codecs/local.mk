@@ -33,12 +33,18 @@ libtsravx2_la_SOURCES += codecs/kv/x86/chain_avx2.c
 else
 libtsrcore_la_SOURCES += codecs/kv/x86/chain_none.c
 endif
+
+# Published methods.
 noinst_HEADERS += codecs/kv/cachegen.h codecs/kv/method_list.h \
 	codecs/kv/method_parts.h
 libtsrcore_la_SOURCES += codecs/kv/cachegen.c codecs/kv/method.c \
 	codecs/kv/method_cachegen.c codecs/kv/method_codes.c \
-	codecs/kv/method_fp8.c codecs/kv/method_lossless.c \
-	codecs/kv/method_options.c
+	codecs/kv/method_fp8.c codecs/kv/method_gear.c \
+	codecs/kv/method_grid.c codecs/kv/method_kivi.c \
+	codecs/kv/method_kvquant.c codecs/kv/method_lossless.c \
+	codecs/kv/method_options.c codecs/kv/method_sparse.c \
+	codecs/kv/method_turboquant.c codecs/kv/method_vq.c \
+	codecs/kv/method_zipcache.c
 
 # Objects: front, encoding, decoding.
 noinst_HEADERS += codecs/kv/kv_decode.h codecs/kv/kv_internal.h
@@ -47,9 +53,3 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 	codecs/kv/kv_encode_rows.c codecs/kv/kv_head.c codecs/kv/kv_open.c \
 	codecs/kv/kv_probe.c codecs/kv/kv_scratch.c codecs/kv/kv_step.c \
 	codecs/kv/kv_units.c
-	codecs/kv/method_fp8.c codecs/kv/method_gear.c \
-	codecs/kv/method_grid.c codecs/kv/method_kivi.c \
-	codecs/kv/method_kvquant.c codecs/kv/method_lossless.c \
-	codecs/kv/method_options.c codecs/kv/method_sparse.c \
-	codecs/kv/method_turboquant.c codecs/kv/method_vq.c \
-	codecs/kv/method_zipcache.c
