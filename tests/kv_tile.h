@@ -32,4 +32,16 @@ static inline float *kv_draw(check_rng *r, const tsri_kv_tile *tile)
     free(mean);
     return x;
 }
+
+/* The largest error over the largest value. */
+static inline double kv_worst(const float *x, const float *y, size_t n)
+{
+    double error = 0, most = 1e-30;
+
+    for (size_t i = 0; i < n; i++) {
+        error = fmax(error, fabs((double)x[i] - (double)y[i]));
+        most = fmax(most, fabs((double)x[i]));
+    }
+    return error / most;
+}
 #endif

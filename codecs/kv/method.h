@@ -29,7 +29,9 @@ typedef struct tsri_kv_method {
                           uint8_t params[40]);
     /** Params and shape from a file: may they be? */
     tsr_error (*check)(const uint8_t params[40], const tsr_kv_shape *shape);
-    size_t (*bound)(const tsri_kv_tile *tile);      /* bytes of a unit */
+    /** Bytes of a unit; of scratch.  They depend on neither `first`, `total`
+     *  nor `boost`, and do not fall with the tokens. */
+    size_t (*bound)(const tsri_kv_tile *tile);
     size_t (*scratch)(const tsri_kv_tile *tile);
     /** x: tokens x channels floats (or elements, raw), may be changed.
      *  Returns 0 bytes on values it cannot code. */

@@ -38,13 +38,13 @@ static int quantised(const tsri_kv_tile *tile)
     return n < (uint64_t)tile->tokens ? (int)n : tile->tokens;
 }
 
-static tsri_kv_grid grid_of(const tsri_kv_tile *tile)
+static tsri_kv_grid grid_of(const tsri_kv_tile *tile, int tokens)
 {
     const int group = tsri_kv_option_at(tile->params, GROUP);
     const bool keys = tile->plane == 0;
 
     return (tsri_kv_grid){
-        .tokens = quantised(tile), .channels = tile->heads * tile->dim,
+        .tokens = tokens, .channels = tile->heads * tile->dim,
         .segment = tile->dim, .token_group = keys ? group : 1,
         .channel_group = keys ? 1 : group,
         .bits = tsri_kv_option_at(tile->params, BITS)
@@ -53,14 +53,15 @@ static tsri_kv_grid grid_of(const tsri_kv_tile *tile)
 
 static size_t bound(const tsri_kv_tile *tile)
 {
-    const tsri_kv_grid grid = grid_of(tile);
+    const tsri_kv_grid grid = grid_of(tile, tile->tokens);
+    const int raw = tsri_kv_option_at(tile->params, RESIDUAL);
     return tsri_kv_grid_bound(&grid) +
-           tsri_kv_raw_bytes(tile, tile->tokens - grid.tokens);
+           tsri_kv_raw_bytes(tile, tsri_min(raw, tile->tokens));
 }
 
 static size_t scratch(const tsri_kv_tile *tile)
 {
-    const tsri_kv_grid grid = grid_of(tile);
+    const tsri_kv_grid grid = grid_of(tile, tile->tokens);
     return tsri_kv_grid_room(&grid) + tsri_kv_grid_scratch(&grid);
 }
 
@@ -68,7 +69,7 @@ static size_t encode(const tsri_kv_tile *tile, unsigned cpu, void *x,
                      uint8_t *out, void *memory)
 {
     tsri_kv_arena arena = tsri_kv_arena_of(memory, scratch(tile));
-    tsri_kv_grid grid = grid_of(tile);
+    tsri_kv_grid grid = grid_of(tile, quantised(tile));
     const size_t first = (size_t)grid.tokens * tsri_kv_channels(tile);
     const size_t raw = tsri_kv_values(tile) - first;
 
@@ -87,7 +88,7 @@ static tsr_error decode(const tsri_kv_tile *tile, unsigned cpu,
 {
     tsri_kv_arena arena = tsri_kv_arena_of(memory, scratch(tile));
     tsri_kv_reader in = { data, data + size };
-    tsri_kv_grid grid = grid_of(tile);
+    tsri_kv_grid grid = grid_of(tile, quantised(tile));
     const size_t first = (size_t)grid.tokens * tsri_kv_channels(tile);
 
     tsri_kv_grid_take(&grid, &arena);

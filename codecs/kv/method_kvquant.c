@@ -49,9 +49,9 @@ typedef struct layout {
     bool keys;
 } layout;
 
-static layout layout_of(const tsri_kv_tile *tile)
+static layout layout_of(const tsri_kv_tile *tile, int raw)
 {
-    layout l = { .raw = first_tokens(tile), .channels = tile->heads * tile->dim,
+    layout l = { .raw = raw, .channels = tile->heads * tile->dim,
                  .bits = tsri_kv_option_at(tile->params, BITS),
                  .keys = tile->plane == 0 };
 
@@ -74,29 +74,25 @@ static size_t half_columns(const layout *l)
 
 static size_t bound(const tsri_kv_tile *tile)
 {
-    const layout l = layout_of(tile);
-    const size_t raw = tsri_kv_raw_bytes(tile, l.raw);
+    const layout l = layout_of(tile, 0);
+    const int raw = tsri_kv_option_at(tile->params, FIRST);
 
-    return l.tokens ? raw + tsri_kv_sparse_bound(l.values) + 2 +
-                          4 * MAX_LEVELS +
-                          tsri_kv_halves_bound(half_rows(&l), half_columns(&l))
-                          + tsri_kv_codes_bound(l.tokens, l.channels,
-                                                1 << l.bits)
-                    : raw;
+    return tsri_kv_raw_bytes(tile, tsri_min(raw, tile->tokens)) +
+           tsri_kv_sparse_bound(l.values) + 2 + 4 * MAX_LEVELS +
+           tsri_kv_halves_bound(half_rows(&l), half_columns(&l)) +
+           tsri_kv_codes_bound(l.tokens, l.channels, 1 << l.bits);
 }
 
 static size_t scratch(const tsri_kv_tile *tile)
 {
-    const layout l = layout_of(tile);
+    const layout l = layout_of(tile, 0);
     const size_t vectors = tsri_kv_arena_room(l.vectors * sizeof(float));
 
-    return l.tokens ? 2 * tsri_kv_arena_room(l.values) + 4 * vectors +
-                          tsri_kv_arena_room(l.length * sizeof(float)) +
-                          tsri_kv_arena_room(SAMPLES * sizeof(float)) +
-                          tsri_kv_halves_scratch(half_rows(&l),
-                                                 half_columns(&l)) +
-                          tsri_kv_codes_scratch(l.tokens, l.channels)
-                    : 0;
+    return 2 * tsri_kv_arena_room(l.values) + 4 * vectors +
+           tsri_kv_arena_room(l.length * sizeof(float)) +
+           tsri_kv_arena_room(SAMPLES * sizeof(float)) +
+           tsri_kv_halves_scratch(half_rows(&l), half_columns(&l)) +
+           tsri_kv_codes_scratch(l.tokens, l.channels);
 }
 
 typedef struct parts {
@@ -108,7 +104,7 @@ typedef struct parts {
 
 static parts take_parts(const tsri_kv_tile *tile, tsri_kv_arena *arena)
 {
-    parts p = { .l = layout_of(tile) };
+    parts p = { .l = layout_of(tile, first_tokens(tile)) };
     const size_t vectors = p.l.vectors * sizeof(float);
 
     p.code = tsri_kv_arena_take(arena, p.l.values);
@@ -252,7 +248,7 @@ static size_t encode(const tsri_kv_tile *tile, unsigned cpu, void *data,
 {
     tsri_kv_arena arena = tsri_kv_arena_of(memory, scratch(tile));
     const bool plain = tsri_kv_option_at(tile->params, PLAIN);
-    const layout l = layout_of(tile);
+    const layout l = layout_of(tile, first_tokens(tile));
     const size_t first = (size_t)l.raw * (size_t)l.channels;
     float *x = (float *)data + first;
     size_t size = tsri_kv_raw_bytes(tile, l.raw);
@@ -311,7 +307,7 @@ static tsr_error decode(const tsri_kv_tile *tile, unsigned cpu,
 {
     tsri_kv_arena arena = tsri_kv_arena_of(memory, scratch(tile));
     tsri_kv_reader in = { data, data + size };
-    const layout l = layout_of(tile);
+    const layout l = layout_of(tile, first_tokens(tile));
     float *x = (float *)to + (size_t)l.raw * (size_t)l.channels;
     const uint8_t *values;
     tsri_levels levels;

@@ -14,14 +14,6 @@
 
 enum { MAX_STAGES = 8, MAX_ENTRIES = 65536, WORK = 8 << 20 };
 
-static tsr_error settings(tsr_context *ctx, const tsr_kv_settings *s,
-                          uint8_t params[40])
-{
-    if (!s->profile)
-        return tsri_fail(ctx, TSR_E_ARG, "vq needs a profile with codebooks");
-    return tsri_kv_options_read(ctx, s, NULL, 0, params);
-}
-
 static tsr_error check(const uint8_t params[40], const tsr_kv_shape *shape)
 {
     (void)shape;
@@ -54,6 +46,25 @@ static bool find_books(const tsri_kv_tile *tile, books *b)
     *b = (books){ (int)stages, (int)dims[0], (int)dims[1], (int)dims[2],
                   (size_t)(dims[0] * dims[1] * dims[2]), t->data };
     return true;
+}
+
+static tsr_error settings(tsr_context *ctx, const tsr_kv_settings *s,
+                          uint8_t params[40])
+{
+    tsri_kv_tile tile = { .profile = s->profile };
+    books b;
+
+    for (; tile.layer < s->shape.layers; tile.layer++)
+        for (tile.plane = 0; tile.plane < s->shape.planes; tile.plane++) {
+            tile.heads = s->shape.heads[tile.plane];
+            tile.dim = s->shape.dim[tile.plane];
+            if (!find_books(&tile, &b))
+                return tsri_fail(ctx, TSR_E_ARG, "vq needs a profile with "
+                                 "codebooks vq.%d.%d for %d channels",
+                                 tile.layer, tile.plane,
+                                 tile.heads * tile.dim);
+        }
+    return tsri_kv_options_read(ctx, s, NULL, 0, params);
 }
 
 static size_t indices_of(const tsri_kv_tile *tile, const books *b)

@@ -49,52 +49,59 @@ static bool is_of(const tsri_kv_tile *tile, int t, int k)
     return (!tile->boost || tile->boost[t]) == (k == 0);
 }
 
-/* How a tile is cut: tokens of both classes, groups. */
-typedef struct layout {
-    bool separable;
-    tsri_kv_grid grid[2];
-} layout;
-
-static layout layout_of(const tsri_kv_tile *tile, bool mikv)
+static bool separable(const tsri_kv_tile *tile, bool mikv)
 {
-    layout l = { .separable = mikv || tile->plane == 1 };
-    const int channels = tile->heads * tile->dim;
-    int count[2] = { 0, 0 };
-
-    for (int t = 0; t < tile->tokens; t++)
-        count[!is_of(tile, t, 0)]++;
-    for (int k = 0; k < 2; k++)
-        l.grid[k] = (tsri_kv_grid){
-            .tokens = count[k], .channels = channels,
-            .segment = mikv ? tile->dim : channels,
-            .token_group = l.separable ? 1 : tile->tokens,
-            .channel_group = l.separable ? mikv ? tile->dim : channels : 1,
-            .bits = tsri_kv_option_at(tile->params, SALIENT + k)
-        };
-    return l;
+    return mikv || tile->plane == 1;
 }
 
+/* Tokens of a class. */
+static int count(const tsri_kv_tile *tile, int k)
+{
+    int n = 0;
+
+    for (int t = 0; t < tile->tokens; t++)
+        n += is_of(tile, t, k);
+    return n;
+}
+
+static tsri_kv_grid grid_of(const tsri_kv_tile *tile, bool mikv, int k,
+                            int tokens)
+{
+    const int channels = tile->heads * tile->dim;
+    const int width = mikv ? tile->dim : channels;
+    const bool by_token = separable(tile, mikv);
+
+    return (tsri_kv_grid){
+        .tokens = tokens, .channels = channels, .segment = width,
+        .token_group = by_token ? 1 : tile->tokens,
+        .channel_group = by_token ? width : 1,
+        .bits = tsri_kv_option_at(tile->params, SALIENT + k)
+    };
+}
+
+/* All tokens may be of either class. */
 static size_t bound(const tsri_kv_tile *tile, bool mikv)
 {
-    const layout l = layout_of(tile, mikv);
-    size_t n = l.separable ? tsri_kv_halves_bound(1, tsri_kv_channels(tile))
-                           : 0;
+    size_t n = tsri_kv_halves_bound(1, tsri_kv_channels(tile));
 
-    for (int k = 0; k < 2; k++)
-        n += tsri_kv_grid_bound(&l.grid[k]);
+    for (int k = 0; k < 2; k++) {
+        const tsri_kv_grid grid = grid_of(tile, mikv, k, tile->tokens);
+        n += tsri_kv_grid_bound(&grid);
+    }
     return n;
 }
 
 /* Codes and numbers of both classes, tokens of one, the channels' numbers. */
 static size_t scratch(const tsri_kv_tile *tile, bool mikv)
 {
-    const layout l = layout_of(tile, mikv);
     const size_t c = tsri_kv_channels(tile);
     size_t n = tsri_kv_arena_room(4 * tsri_kv_values(tile)) +
                tsri_kv_arena_room(2 * c) + tsri_kv_halves_scratch(1, c);
 
-    for (int k = 0; k < 2; k++)
-        n += tsri_kv_grid_room(&l.grid[k]) + tsri_kv_grid_scratch(&l.grid[k]);
+    for (int k = 0; k < 2; k++) {
+        const tsri_kv_grid grid = grid_of(tile, mikv, k, tile->tokens);
+        n += tsri_kv_grid_room(&grid) + tsri_kv_grid_scratch(&grid);
+    }
     return n;
 }
 
@@ -147,20 +154,20 @@ static size_t encode(const tsri_kv_tile *tile, unsigned cpu, float *x,
     const size_t channels = tsri_kv_channels(tile);
     float *some = tsri_kv_arena_take(&arena, 4 * tsri_kv_values(tile));
     uint16_t *half = tsri_kv_arena_take(&arena, 2 * channels);
-    layout l = layout_of(tile, mikv);
     size_t size = 0;
 
-    if (l.separable) {
+    if (separable(tile, mikv)) {
         if (!separate(tile, x, half))
             return 0;
         size = tsri_kv_halves_put(half, 1, channels, plain, cpu, arena, out);
     }
     for (int k = 0; k < 2; k++) {
-        tsri_kv_grid_take(&l.grid[k], &arena);
+        tsri_kv_grid grid = grid_of(tile, mikv, k, count(tile, k));
+        tsri_kv_grid_take(&grid, &arena);
         move(tile, k, x, some, true);
-        if (!tsri_kv_grid_quantise(&l.grid[k], some))
+        if (!tsri_kv_grid_quantise(&grid, some))
             return 0;
-        size += tsri_kv_grid_put(&l.grid[k], plain, cpu, arena, out + size);
+        size += tsri_kv_grid_put(&grid, plain, cpu, arena, out + size);
     }
     return size;
 }
@@ -172,17 +179,17 @@ static tsr_error decode(const tsri_kv_tile *tile, unsigned cpu,
     const size_t channels = tsri_kv_channels(tile);
     float *some = tsri_kv_arena_take(&arena, 4 * tsri_kv_values(tile));
     uint16_t *half = tsri_kv_arena_take(&arena, 2 * channels);
-    layout l = layout_of(tile, mikv);
 
-    if (l.separable)
+    if (separable(tile, mikv))
         TSR_TRY(tsri_kv_halves_get(half, 1, channels, cpu, arena, &in));
     for (int k = 0; k < 2; k++) {
-        tsri_kv_grid_take(&l.grid[k], &arena);
-        TSR_TRY(tsri_kv_grid_get(&l.grid[k], cpu, arena, &in));
-        tsri_kv_grid_restore(&l.grid[k], some);
+        tsri_kv_grid grid = grid_of(tile, mikv, k, count(tile, k));
+        tsri_kv_grid_take(&grid, &arena);
+        TSR_TRY(tsri_kv_grid_get(&grid, cpu, arena, &in));
+        tsri_kv_grid_restore(&grid, some);
         move(tile, k, x, some, false);
     }
-    if (l.separable)
+    if (separable(tile, mikv))
         join(tile, half, x);
     return in.at == in.end ? TSR_OK : TSR_E_CORRUPT;
 }
