@@ -134,7 +134,8 @@ static bool open_work(work *w, tsri_kv_arena *arena, const tsri_kv_codes *codes)
     w->sizes = tsri_kv_arena_take(arena, 4 * (size_t)blocks_of(codes->tokens,
                                                       codes->channels));
     w->out = tsri_kv_arena_take(arena, w->room);
-    return w->classes && w->hist && w->some && w->cls && w->offset && w->sizes && w->out;
+    return w->classes && w->hist && w->some && w->cls && w->offset &&
+           w->sizes && w->out;
 }
 
 static void count(const tsri_kv_codes *codes, uint32_t (*hist)[256])
