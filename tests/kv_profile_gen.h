@@ -172,24 +172,20 @@ static inline void kv_plan_ids(int32_t *ids, size_t n)
         ids[t] = (int32_t)((t / 29 % 2 ? t * t : t % 29) % (KV_WORDS + 1));
 }
 
-/** Coefficients of a group: predicted from ids, like their reference, noise. */
-static inline void kv_plan_coefs(const tsri_kv_profile *profile,
-                                 const tsri_kv_group *group, const int32_t *ids,
-                                 const int32_t *ref, size_t n, float *z)
+/** Coefficients of a group: like their reference, noise. */
+static inline void kv_plan_coefs(const tsri_kv_group *group, const int32_t *ref,
+                                 size_t n, float *z)
 {
     const size_t r = (size_t)group->r;
     float *rest = malloc(n * r * sizeof *rest);
     check_rng rng = { 99 + r + (uint64_t)group->first_layer };
 
-    memset(z, 0, n * r * sizeof *z);
-    if (group->predict)
-        tsri_kv_predict(profile, group, 0, ids, 0, (int)n, group->r, z, r);
     for (size_t t = 0; t < n; t++)
         for (size_t i = 0; i < r; i++) {
             const float noise = check_float(&rng) * kv_plan_spread((int)i);
             rest[t * r + i] = ref[t] < 0 ? noise
                 : 0.85f * rest[(size_t)ref[t] * r + i] + 0.3f * noise;
-            z[t * r + i] += rest[t * r + i];
+            z[t * r + i] = rest[t * r + i];
         }
     free(rest);
 }
@@ -232,8 +228,10 @@ static inline void kv_plan_fill(const kv_plan *p, const kv_cache *c,
         float *z = malloc((n + 1) * width * sizeof *z);
         float *x = malloc((n + 1) * width * sizeof *x);
         size_t at = 0;
-        kv_plan_coefs(profile, group, ids, ref, n, z);
+        kv_plan_coefs(group, ref, n, z);
         tsri_kv_inverse(profile, group, 0, z, width, (int)n, group->r, x, width);
+        if (group->predict)
+            tsri_kv_predict(profile, group, 0, ids, 0, (int)n, false, x, width);
         for (int i = 0; i < group->layers; i++)
             for (int q = 0; q < p->shape->planes; q++) {
                 if (group->plane >= 0 && group->plane != q)

@@ -65,14 +65,14 @@ static void chain(unsigned cpu, const char *what, int k, int outs, int pitch)
 }
 
 /* Two ids predict; a text of `letters` different ones. */
-static void predict(unsigned cpu, int hidden, int live, int r, int letters)
+static void predict(unsigned cpu, int hidden, int n, int letters)
 {
-    float *w = random_rows((size_t)(2 * hidden + 1) * (size_t)r);
-    float *out = random_rows((size_t)TOKENS * (size_t)live);
+    float *w = random_rows((size_t)(2 * hidden + 1) * (size_t)n);
+    float *x = random_rows((size_t)TOKENS * (size_t)n);
     uint8_t *halves = calloc((size_t)letters * (size_t)hidden, 2);
     const tsri_kv_profile p = { .predictors = 2, .vocabulary = letters,
                                 .hidden = hidden, .embedding = halves };
-    const tsri_kv_group g = { .n = r, .r = r, .predict = w };
+    const tsri_kv_group g = { .n = n, .r = n, .predict = w };
     static int32_t ids[TEXT];
     double best = 1e9;
 
@@ -82,14 +82,14 @@ static void predict(unsigned cpu, int hidden, int live, int r, int letters)
         ids[t] = (int32_t)(next() % (uint32_t)letters);
     for (int pass = 0; pass < PASSES; pass++) {
         const double start = now();
-        tsri_kv_predict(&p, &g, cpu, ids, TEXT - TOKENS, TOKENS, live, out,
-                        (size_t)live);
+        tsri_kv_predict(&p, &g, cpu, ids, TEXT - TOKENS, TOKENS, false, x,
+                        (size_t)n);
         const double s = now() - start;
         best = s < best ? s : best;
     }
-    report("predict", 2 * hidden, live, best);
+    report("predict", 2 * hidden, n, best);
     free(w);
-    free(out);
+    free(x);
     free(halves);
 }
 
@@ -143,10 +143,9 @@ int main(int argc, char **argv)
     chain(cpu, "inverse", 128, 512, 512);
     chain(cpu, "inverse", 512, 512, 512);
     chain(cpu, "inverse", 512, 2048, 2048);
-    predict(cpu, 512, 128, 512, 60000);
-    predict(cpu, 512, 128, 512, 120);
-    predict(cpu, 512, 128, 512, 20);
-    predict(cpu, 4096, 512, 2048, 600);
+    predict(cpu, 512, 512, 60000);
+    predict(cpu, 512, 512, 120);
+    predict(cpu, 4096, 2048, 120);
     heads(cpu, 128);
     match(3);
     match(600);

@@ -59,7 +59,7 @@ static void put_group(check_tensors *list, int g, int n, int r)
     put_halves(list, check_name(name, "g.%d.inverse", g), ur, un);
     put_bytes(list, check_name(name, "g.%d.class", g), "U8", 8, ur, 64);
     put_bytes(list, check_name(name, "g.%d.rho", g), "I8", 8, ur, 256);
-    put_halves(list, check_name(name, "g.%d.predict", g), WORDS * HIDDEN + 1, ur);
+    put_halves(list, check_name(name, "g.%d.predict", g), WORDS * HIDDEN + 1, un);
 }
 
 /* Everything that a profile may have: two groups of two layers. */
@@ -151,7 +151,7 @@ static void check_group(const check_tensors *list, const tsri_kv_group *g,
             assert_true(g->inverse[i * n + c] == half_at(list, name, i * n + c));
         }
     }
-    for (size_t i = 0; i < (WORDS * HIDDEN + 1) * ur; i++)
+    for (size_t i = 0; i < (WORDS * HIDDEN + 1) * n; i++)
         assert_true(g->predict[i] ==
                     half_at(list, check_name(name, "g.%d.predict", number), i));
     check_name(name, "g.%d.class", number);

@@ -269,33 +269,55 @@ static void test_order(void **state)
     assert_true(fabsf(x[0] - 4) < 1e-6f && fabsf(x[1] - 7) < 1e-6f);
 }
 
-enum { VOCABULARY = 230, HIDDEN = 150, WORDS = 3, R = 61, TEXT = 600 };
+enum { VOCABULARY = 230, HIDDEN = 150, WORDS = 3, N = 61, TEXT = 600 };
 
 /* The definition: the constant, and for each j a chain of its own. */
 static float say(const tsri_kv_profile *p, const float *w, const float *e,
-                 const int32_t *ids, int t, int o)
+                 const int32_t *ids, int t, int c, float sign, float x)
 {
-    float sum = w[p->predictors * HIDDEN * R + o];
+    x += sign * w[p->predictors * HIDDEN * N + c];
     for (int j = 0; j < p->predictors && j <= t; j++) {
         float part = 0;
         for (int k = 0; k < HIDDEN; k++)
             if (ids[t - j] >= 0 && ids[t - j] < VOCABULARY)
                 part = fmaf(e[ids[t - j] * HIDDEN + k],
-                            w[(j * HIDDEN + k) * R + o], part);
-        sum += part;
+                            w[(j * HIDDEN + k) * N + c], part);
+        x += sign * part;
     }
-    return sum;
+    return x;
+}
+
+/* Tokens from `first` on, taken off or put on. */
+static void check_predict(const tsri_kv_profile *p, const float *w,
+                          const float *e, const int32_t *ids, int first,
+                          bool off, check_rng *rng)
+{
+    enum { PITCH = N + 3 };
+    static float plain[TEXT * PITCH], fast[TEXT * PITCH], wanted[TEXT * PITCH];
+    const tsri_kv_group g = { .n = N, .r = N, .predict = w };
+
+    for (int i = 0; i < TEXT * PITCH; i++)
+        wanted[i] = check_float(rng);
+    memcpy(plain, wanted, sizeof wanted);
+    memcpy(fast, wanted, sizeof wanted);
+    for (int t = 0; t < TEXT - first; t++)
+        for (int c = 0; c < N; c++)
+            wanted[t * PITCH + c] = say(p, w, e, ids, first + t, c,
+                                        off ? -1 : 1, wanted[t * PITCH + c]);
+    tsri_kv_predict(p, &g, 0, ids, (size_t)first, TEXT - first, off, plain, PITCH);
+    tsri_kv_predict(p, &g, tsr_cpu_flags(), ids, (size_t)first, TEXT - first, off,
+                    fast, PITCH);
+    assert_memory_equal(plain, wanted, sizeof wanted);
+    assert_memory_equal(fast, wanted, sizeof wanted);
 }
 
 static void test_predict(void **state)
 {
     (void)state;
     static uint8_t halves[2 * VOCABULARY * HIDDEN + 1];
-    static float e[VOCABULARY * HIDDEN], w[(WORDS * HIDDEN + 1) * R];
-    static float plain[TEXT * R], fast[TEXT * R], wanted[TEXT * R];
-    tsri_kv_profile p = { .predictors = WORDS, .vocabulary = VOCABULARY,
-                          .hidden = HIDDEN, .embedding = halves + 1 };
-    const tsri_kv_group g = { .n = R, .r = R, .predict = w };
+    static float e[VOCABULARY * HIDDEN], w[(WORDS * HIDDEN + 1) * N];
+    tsri_kv_profile p = { .vocabulary = VOCABULARY, .hidden = HIDDEN,
+                          .embedding = halves + 1 };
     check_rng rng = { 5 };
     int32_t ids[TEXT];
 
@@ -314,23 +336,9 @@ static void test_predict(void **state)
         ids[t] = t; /* more words than a block has tokens */
     ids[3] = INT32_MAX;
     ids[4] = INT32_MIN;
-    for (int words = 1; words <= WORDS; words++) {
-        p.predictors = words;
-        for (int first = 0; first < TEXT; first += first ? 290 : 1) {
-            const int n = TEXT - first, live = first % 2 ? R : 17;
-            memset(wanted, 0x5a, sizeof wanted);
-            memset(plain, 0x5a, sizeof plain);
-            memset(fast, 0x5a, sizeof fast);
-            for (int t = 0; t < n; t++)
-                for (int o = 0; o < live; o++)
-                    wanted[t * R + o] = say(&p, w, e, ids, first + t, o);
-            tsri_kv_predict(&p, &g, 0, ids, (size_t)first, n, live, plain, R);
-            tsri_kv_predict(&p, &g, tsr_cpu_flags(), ids, (size_t)first, n, live,
-                            fast, R);
-            assert_memory_equal(plain, wanted, sizeof wanted);
-            assert_memory_equal(fast, wanted, sizeof wanted);
-        }
-    }
+    for (p.predictors = 1; p.predictors <= WORDS; p.predictors++)
+        for (int first = 0; first < TEXT; first += first ? 290 : 1)
+            check_predict(&p, w, e, ids, first, first & 1, &rng);
 }
 
 int main(void)

@@ -191,27 +191,24 @@ static void put_coefficients(const walk *w, size_t first, int n, size_t at)
 {
     const tsri_kv_work *work = w->work;
     const tsri_kv_worker *worker = w->worker;
-    /* Those that are not coded are what is predicted of them. */
-    const int all = work->ids && w->group->predict ? w->group->r : w->coefs;
-    const size_t r = (size_t)all, pitch = (size_t)w->group->n;
-    const size_t coefs = (size_t)w->coefs;
+    const size_t r = (size_t)w->coefs, pitch = (size_t)w->group->n;
     const float step = work->step[0][w->d->levels - 1];
+    const unsigned cpu = work->kv->ctx->cpu;
 
-    tsri_kv_centre_rows(work, w->worker, w->group, all, first, n);
     for (int i = 0; i < n; i++) {
         const size_t token = first + (size_t)i;
-        float *m = worker->m + (size_t)i * r;
         if (work->ref)
-            tsri_kv_carry_in(work, worker, w->group, w->coefs, token, m);
-        tsri_kv_dequantise(work->kv->ctx->cpu,
-                           worker->q + (at + (size_t)i) * work->pitch, m,
-                           step / (float)(1 << tsri_kv_boost(work, token)),
-                           coefs, worker->z + (size_t)i * r);
-        memcpy(worker->z + (size_t)i * r + coefs, m + coefs,
-               (r - coefs) * sizeof *m);
+            tsri_kv_carry_in(work, worker, w->group, w->coefs, token, worker->m);
+        tsri_kv_dequantise(cpu, worker->q + (at + (size_t)i) * work->pitch,
+                           work->ref ? worker->m : NULL,
+                           step / (float)(1 << tsri_kv_boost(work, token)), r,
+                           worker->z + (size_t)i * r);
     }
-    tsri_kv_inverse(work->kv->profile, w->group, work->kv->ctx->cpu, worker->z,
-                    r, n, all, worker->x, pitch);
+    tsri_kv_inverse(work->kv->profile, w->group, cpu, worker->z, r, n, w->coefs,
+                    worker->x, pitch);
+    if (work->ids && w->group->predict)
+        tsri_kv_predict(work->kv->profile, w->group, cpu, work->ids, first, n,
+                        false, worker->x, pitch);
     for (int i = 0; i < tsri_kv_planes(work->kv, w->g); i++)
         put_plane(w, i, first, n,
                   worker->x + tsri_kv_plane_at(work->kv, w->g, i).offset, pitch);
@@ -224,9 +221,9 @@ static void put_rows(const walk *w, tsri_kv_rows rows)
 
     if (!w->work->kv->profiled && part.n)
         put_channels(w, part.first, part.n, at);
-    for (int i = 0; w->work->kv->profiled && i < part.n; i += TSRI_KV_BLOCK)
+    for (int i = 0; w->work->kv->profiled && i < part.n; i += TSRI_KV_TURNED)
         put_coefficients(w, part.first + (size_t)i,
-                         tsri_min(part.n - i, TSRI_KV_BLOCK), at + (size_t)i);
+                         tsri_min(part.n - i, TSRI_KV_TURNED), at + (size_t)i);
 }
 
 /* ---- tiles ---- */

@@ -11,8 +11,7 @@ typedef struct coding {
     int g, coefs;
 } coding;
 
-/* Tokens first .. first + n - 1 as coefficients, worker->z, and what is
- * predicted of them, worker->m. */
+/* Tokens first .. first + n - 1 as coefficients, worker->z. */
 static tsr_error transform(const coding *c, size_t first, int n)
 {
     const tsri_kv_work *work = c->work;
@@ -30,23 +29,29 @@ static tsr_error transform(const coding *c, size_t first, int n)
     }
     if (!r)
         return TSR_OK;
+    if (work->ids && c->group->predict)
+        tsri_kv_predict(kv->profile, c->group, kv->ctx->cpu, work->ids, first, n,
+                        true, worker->x, pitch);
     tsri_kv_forward(kv->profile, c->group, kv->ctx->cpu, worker->x, pitch, n,
                     c->coefs, worker->z, r);
-    tsri_kv_centre_rows(work, worker, c->group, c->coefs, first, n);
     return TSR_OK;
 }
 
 static bool quantise_row(const coding *c, size_t token, size_t at,
-                         const float *z, float *m)
+                         const float *z)
 {
     const tsri_kv_work *work = c->work;
     const float inverse =
         work->inverse[0] * (float)(1 << tsri_kv_boost(work, token));
     const size_t row = at * work->pitch;
+    const float *m = NULL;
     bool good;
 
-    if (work->ref)
-        tsri_kv_carry_in(work, c->worker, c->group, c->coefs, token, m);
+    if (work->ref) {
+        tsri_kv_carry_in(work, c->worker, c->group, c->coefs, token,
+                         c->worker->m);
+        m = c->worker->m;
+    }
     good = tsri_kv_quantise(work->kv->ctx->cpu, z, m, inverse,
                             (size_t)c->coefs, c->worker->q + row, NULL);
     tsri_kv_coarsen_all(work, c->worker, row, (size_t)c->coefs);
@@ -59,14 +64,13 @@ static tsr_error quantise_tile(const coding *c, tsri_kv_rows rows)
 {
     const size_t r = (size_t)c->coefs;
 
-    for (int at = 0; at < rows.n; at += TSRI_KV_BLOCK) {
-        const int n = tsri_min(rows.n - at, TSRI_KV_BLOCK);
+    for (int at = 0; at < rows.n; at += TSRI_KV_TURNED) {
+        const int n = tsri_min(rows.n - at, TSRI_KV_TURNED);
         const size_t first = rows.first + (size_t)at;
         TSR_TRY(transform(c, first, n));
         for (int i = 0; i < n; i++)
             if (!quantise_row(c, first + (size_t)i, (size_t)(at + i),
-                              c->worker->z + (size_t)i * r,
-                              c->worker->m + (size_t)i * r))
+                              c->worker->z + (size_t)i * r))
                 return TSR_E_ARG;
     }
     return TSR_OK;

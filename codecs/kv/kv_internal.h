@@ -13,6 +13,8 @@
 enum {
     TSRI_KV_BLOCK = 32,     /* tokens that are floats at a time; the 32 tokens
                                of centres fit, too */
+    TSRI_KV_TURNED = 256,   /* the same where a profile transforms them: the
+                               more, the more often a word's prediction serves */
     TSRI_KV_SPAN = 128,     /* coefficients of a segment, as encoded: a head of
                                most models, which a warp takes */
     TSRI_KV_SPAN_PROFILE = 512,     /* few bits a value: fewer states */
@@ -214,12 +216,7 @@ void tsri_kv_segment_at(const tsri_kv_work *work, tsri_kv_worker *worker,
                         int group, size_t tile, int segment, int coefs,
                         size_t at, int rows, tsri_kv_segment *s);
 
-/** Centres of rows: worker->m[n][coefs] is what token ids predict, or 0. */
-void tsri_kv_centre_rows(const tsri_kv_work *work, tsri_kv_worker *worker,
-                         const tsri_kv_group *group, int coefs, size_t first,
-                         int n);
-
-/** Adds to a row's centres, m[0..coefs), what its reference says. */
+/** A row's centres, m[0..coefs): what its reference says, or 0. */
 void tsri_kv_carry_in(const tsri_kv_work *work, const tsri_kv_worker *worker,
                       const tsri_kv_group *group, int coefs, size_t token,
                       float *m);

@@ -138,8 +138,8 @@ static void *take(arena *a, size_t count, size_t size)
 
 /* What sizes a worker's memory. */
 typedef struct sizes {
-    size_t n, r, all;       /* values, coefficients coded, and coefficients of
-                               the largest group */
+    size_t n, r;            /* values and coefficients of the largest group */
+    size_t block;           /* tokens that are floats at a time */
     size_t pitch, stage, rows, fixed, method_x, method_scratch;
 } sizes;
 
@@ -169,15 +169,15 @@ static sizes measure(const tsr_kv *kv, const tsri_kv_head *head, bool encoding)
     for (int g = 0; g < kv->profile->groups; g++) {
         const size_t n = (size_t)kv->profile->group[g].n;
         const size_t r = (size_t)tsri_kv_live(kv, head, g);
-        const size_t all = (size_t)kv->profile->group[g].r;
         const size_t stage = encoding ? tsri_kv_units_bound(kv, head, g) : 0;
         s.n = n > s.n ? n : s.n;
         s.r = r > s.r ? r : s.r;
-        s.all = all > s.all ? all : s.all;
         s.stage = stage > s.stage ? stage : s.stage;
     }
     s.rows = encoding && !kv->profiled ? head->tokens
         : (size_t)tsri_min(head->tile, (int)head->tokens);
+    s.block = kv->profiled && s.rows > TSRI_KV_BLOCK
+        ? (size_t)tsri_min((int)s.rows, TSRI_KV_TURNED) : TSRI_KV_BLOCK;
     s.fixed = chained(kv, head) ? head->tokens : 0;
     if (kv->method) {
         measure_method(kv, head, &s);
@@ -210,12 +210,9 @@ static void lay_out_worker(arena *a, const tsr_kv *kv,
                      sizeof *w->strips);
     w->rows = take(a, kv->method ? 0 : tsri_rows_scratch(head->tile,
                                                          head->span), 1);
-    w->x = take(a, kv->method ? s->method_x : TSRI_KV_BLOCK * s->n,
-                sizeof *w->x);
-    w->z = take(a, kv->profiled ? TSRI_KV_BLOCK * s->all : 0,
-                sizeof *w->z);
-    w->m = take(a, kv->profiled ? TSRI_KV_BLOCK * s->all : s->r,
-                sizeof *w->m);
+    w->x = take(a, kv->method ? s->method_x : s->block * s->n, sizeof *w->x);
+    w->z = take(a, kv->profiled ? s->block * s->r : 0, sizeof *w->z);
+    w->m = take(a, s->r, sizeof *w->m);
     w->fixed = take(a, s->fixed * s->r, sizeof *w->fixed);
     w->angles = take(a, 2 * pairs, sizeof *w->angles);
     w->high = take(a, 2 * pairs, sizeof *w->high);

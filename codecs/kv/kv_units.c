@@ -52,26 +52,13 @@ void tsri_kv_carry_in(const tsri_kv_work *work, const tsri_kv_worker *worker,
     const float unit = work->unit;
     const int32_t *ref;
 
-    if (!rho)
+    if (!rho) {
+        memset(m, 0, (size_t)coefs * sizeof *m);
         return;
-    ref = worker->fixed + (size_t)work->ref[token] * (size_t)coefs;
-    for (int c = 0; c < coefs; c++) {
-        const float carry = (float)tsri_kv_carry(rho[c], ref[c]) * unit;
-        m[c] = m[c] + carry;
     }
-}
-
-void tsri_kv_centre_rows(const tsri_kv_work *work, tsri_kv_worker *worker,
-                         const tsri_kv_group *group, int coefs, size_t first,
-                         int n)
-{
-    const tsri_kv_profile *profile = work->kv->profile;
-
-    if (work->ids && group->predict)
-        tsri_kv_predict(profile, group, work->kv->ctx->cpu, work->ids, first, n,
-                        coefs, worker->m, (size_t)coefs);
-    else
-        memset(worker->m, 0, (size_t)n * (size_t)coefs * sizeof *worker->m);
+    ref = worker->fixed + (size_t)work->ref[token] * (size_t)coefs;
+    for (int c = 0; c < coefs; c++)
+        m[c] = (float)tsri_kv_carry(rho[c], ref[c]) * unit;
 }
 
 void tsri_kv_carry_on(const tsri_kv_work *work, const tsri_kv_worker *worker,

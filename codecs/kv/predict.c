@@ -64,9 +64,9 @@ static void embed(const tsri_kv_profile *profile, unsigned cpu, int32_t id,
     (void)tsri_kv_from_dtype(TSR_KV_F16, cpu, row, (size_t)n, out);
 }
 
-/* part[word][OUTS]: embeddings times `outs` columns of a matrix of r. */
+/* part[word][OUTS]: embeddings times `outs` columns of a matrix of n. */
 static void say(const tsri_kv_profile *profile, unsigned cpu, const words *w,
-                const float *matrix, size_t r, int outs, float *part)
+                const float *matrix, size_t n, int outs, float *part)
 {
     float e[ROWS * VALUES];
 
@@ -77,43 +77,52 @@ static void say(const tsri_kv_profile *profile, unsigned cpu, const words *w,
             const int values = tsri_min(VALUES, profile->hidden - k);
             for (int row = 0; row < rows; row++)
                 embed(profile, cpu, w->id[i + row], k, values, e + row * VALUES);
-            tsri_kv_chain(cpu, e, VALUES, rows, values, matrix + (size_t)k * r,
-                          r, outs, part + i * OUTS, OUTS);
+            tsri_kv_chain(cpu, e, VALUES, rows, values, matrix + (size_t)k * n,
+                          n, outs, part + i * OUTS, OUTS);
         }
 }
 
-/* Adds to out what the words of n <= TOKENS tokens say. */
-static void add(const tsri_kv_profile *profile, unsigned cpu, const words *w,
-                const float *matrix, size_t r, int n, int live, float *out,
-                size_t pitch)
+/* Takes one row of what is said off or puts it on. */
+static void apply(unsigned cpu, bool off, const float *said, int n, float *x)
+{
+    if (off)
+        tsri_kv_centre(cpu, said, NULL, n, x);
+    else
+        tsri_kv_uncentre(cpu, said, NULL, n, x);
+}
+
+/* What the words of tokens <= TOKENS tokens say. */
+static void apply_words(const tsri_kv_profile *profile, unsigned cpu,
+                        const words *w, const float *matrix, int n, int tokens,
+                        bool off, float *x, size_t pitch)
 {
     float part[TOKENS * OUTS];
 
-    for (int o = 0; o < live; o += OUTS) {
-        const int outs = tsri_min(OUTS, live - o);
-        say(profile, cpu, w, matrix + o, r, outs, part);
-        for (int t = 0; t < n; t++)
-            tsri_kv_uncentre(cpu, part + w->of_token[t] * OUTS, NULL, outs,
-                             out + (size_t)t * pitch + o);
+    for (int o = 0; o < n; o += OUTS) {
+        const int outs = tsri_min(OUTS, n - o);
+        say(profile, cpu, w, matrix + o, (size_t)n, outs, part);
+        for (int t = 0; t < tokens; t++)
+            apply(cpu, off, part + w->of_token[t] * OUTS, outs,
+                  x + (size_t)t * pitch + o);
     }
 }
 
 void tsri_kv_predict(const tsri_kv_profile *profile, const tsri_kv_group *group,
-                     unsigned cpu, const int32_t *ids, size_t first, int n,
-                     int live, float *out, size_t pitch)
+                     unsigned cpu, const int32_t *ids, size_t first, int tokens,
+                     bool off, float *x, size_t pitch)
 {
-    const size_t r = (size_t)group->r, hidden = (size_t)profile->hidden;
+    const size_t matrix = (size_t)profile->hidden * (size_t)group->n;
     const size_t predictors = (size_t)profile->predictors;
     words w;
 
-    for (int t = 0; t < n; t++)
-        memcpy(out + (size_t)t * pitch, group->predict + predictors * hidden * r,
-               (size_t)live * sizeof *out);
-    for (int t = 0; t < n; t += TOKENS)
+    for (int t = 0; t < tokens; t++)
+        apply(cpu, off, group->predict + predictors * matrix, group->n,
+              x + (size_t)t * pitch);
+    for (int t = 0; t < tokens; t += TOKENS)
         for (size_t j = 0; j < predictors; j++) {
-            const int some = tsri_min(TOKENS, n - t);
+            const int some = tsri_min(TOKENS, tokens - t);
             find_words(&w, ids, first + (size_t)t, some, j);
-            add(profile, cpu, &w, group->predict + j * hidden * r, r, some, live,
-                out + (size_t)t * pitch, pitch);
+            apply_words(profile, cpu, &w, group->predict + j * matrix, group->n,
+                        some, off, x + (size_t)t * pitch, pitch);
         }
 }

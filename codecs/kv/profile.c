@@ -391,7 +391,7 @@ static tsr_error load_predict(loader *l, int g, tsri_kv_group *group)
 
     if (!p->predictors || !has(l, name.text))
         return TSR_OK;
-    error = floats(l, name.text, 2, (uint64_t[]){ rows, (uint64_t)group->r },
+    error = floats(l, name.text, 2, (uint64_t[]){ rows, (uint64_t)group->n },
                    &out);
     group->predict = out;
     return error;

@@ -26,7 +26,7 @@ typedef struct tsri_kv_group {
     const uint8_t *cls;     /* matches x r, < TSRI_ROWS_CLASSES; NULL: none is
                                known (no profile) */
     const int8_t *rho;      /* matches x r, in 1/64, or NULL: 0 */
-    const float *predict;   /* (predictors * hidden + 1) x r, or NULL; its last
+    const float *predict;   /* (predictors * hidden + 1) x n, or NULL; its last
                                row is the constant */
 } tsri_kv_group;
 
@@ -106,11 +106,17 @@ void tsri_kv_inverse(const tsri_kv_profile *profile, const tsri_kv_group *group,
                      unsigned cpu, const float *z, size_t z_pitch, int tokens,
                      int live, float *x, size_t x_pitch);
 
-/** What token ids say of z: out[t][0..live), tokens first .. first + n - 1 of
- *  ids[0 .. first + n).  Ids outside of the vocabulary predict nothing.
- *  group->predict is not NULL.  2 predictors hidden live operations for each
- *  different id of 256 tokens; 100 KB of stack. */
+/**
+ * Takes what token ids say of the values off x[t][0..n), or puts it on.
+ *
+ * ids    of at least the first first + tokens tokens of the object; x holds
+ *        tokens first .. first + tokens - 1.  Ids outside of the vocabulary say
+ *        nothing
+ *
+ * group->predict is not NULL.  2 predictors hidden n operations for each
+ * different id of 256 tokens (so many at a time are best); 100 KB of stack.
+ */
 void tsri_kv_predict(const tsri_kv_profile *profile, const tsri_kv_group *group,
-                     unsigned cpu, const int32_t *ids, size_t first, int n,
-                     int live, float *out, size_t pitch);
+                     unsigned cpu, const int32_t *ids, size_t first, int tokens,
+                     bool off, float *x, size_t pitch);
 #endif

@@ -144,7 +144,6 @@ typedef struct work {
     float *f;               /* features of one cache */
     float *turn;            /* n x n floats, and scratch of linear_cross() */
     double *covariance, *metric, *a, *b, *w;
-    double *coefficients;   /* features x n: of the regression */
 } work;
 
 static int load(work *w)
@@ -204,37 +203,38 @@ static int predict(work *w)
     const int f = cal_features(c), n = (int)w->n;
     const size_t size = (size_t)f * w->n;
     double *gram = malloc((size_t)f * (size_t)f * sizeof *gram);
-    float *small = malloc(size * sizeof *small);
+    double *sums = calloc(size, sizeof *sums);
+    float *weights = malloc(size * sizeof *weights);
     size_t row = 0;
     int rc = RC_OK;
 
-    w->coefficients = calloc(size, sizeof *w->coefficients);
+    w->g->predict = weights;
     w->f = malloc(most_rows(c) * (size_t)f * sizeof *w->f + 1);
-    if (!gram || !small || !w->coefficients || !w->f)
+    if (!gram || !sums || !weights || !w->f)
         rc = no_memory();
     for (int i = 0; !rc && i < c->count; i++) {
         features(c, &c->in[i], w->f);
         linear_cross(w->f, f, w->x + row * w->n, n, rows_of(c, &c->in[i]),
-                     w->coefficients, small);
+                     sums, weights);
         row += rows_of(c, &c->in[i]);
     }
     if (!rc) {
         memcpy(gram, c->gram, (size_t)f * (size_t)f * sizeof *gram);
-        if (linear_solve(gram, f, w->coefficients, n))
+        if (linear_solve(gram, f, sums, n))
             rc = say_error(RC_INPUT, NULL, "the embeddings do not span a"
                            " regression");
     }
     for (size_t i = 0; !rc && i < size; i++)
-        small[i] = (float)w->coefficients[i];
+        weights[i] = (float)sums[i];
     row = 0;
     for (int i = 0; !rc && i < c->count; i++) {
         features(c, &c->in[i], w->f);
-        linear_product(w->f, rows_of(c, &c->in[i]), f, small, n, -1, 1,
+        linear_product(w->f, rows_of(c, &c->in[i]), f, weights, n, -1, 1,
                        w->x + row * w->n);
         row += rows_of(c, &c->in[i]);
     }
     free(gram);
-    free(small);
+    free(sums);
     return rc;
 }
 
@@ -318,27 +318,7 @@ static int project(work *w)
     return RC_OK;
 }
 
-/* Prediction of coefficients instead of values. */
-static int turn_prediction(work *w)
-{
-    const int f = cal_features(w->c), n = (int)w->n;
-    float *small = malloc((size_t)f * w->n * sizeof *small);
-
-    w->g->predict = malloc((size_t)f * w->n * sizeof *w->g->predict);
-    if (!small || !w->g->predict) {
-        free(small);
-        return no_memory();
-    }
-    for (size_t i = 0; i < (size_t)f * w->n; i++)
-        small[i] = (float)w->coefficients[i];
-    linear_product(small, (size_t)f, n, w->turn, n, 1, 0, w->g->predict);
-    free(small);
-    return RC_OK;
-}
-
-/* Leaves the first coefficients, those of a mean magnitude of `keep` steps; all
- * where they are predicted, since a prediction may say much where little is left
- * to be coded. */
+/* Leaves the first coefficients, those of a mean magnitude of `keep` steps. */
 static void cut(work *w, double keep)
 {
     const size_t n = w->n, rows = w->c->rows;
@@ -353,7 +333,7 @@ static void cut(work *w, double keep)
         if (sum / (double)rows >= keep)
             live = i + 1;
     }
-    live = w->g->predict ? n : live ? live : 1;
+    live = live ? live : 1;
     w->g->magnitude = all / (double)rows / (double)n;
     w->g->r = (int)live;
     for (size_t r = 0; r < rows; r++)
@@ -381,8 +361,6 @@ static int learn(work *w, double keep)
         rc = transform(w);
     if (!rc)
         rc = project(w);
-    if (!rc && c->predictors)
-        rc = turn_prediction(w);
     if (rc)
         return rc;
     cut(w, keep);
@@ -430,7 +408,6 @@ int cal_group_learn(const calibration *c, int first_layer, int layers,
     free(w.a);
     free(w.b);
     free(w.w);
-    free(w.coefficients);
     if (rc)
         cal_group_free(g);
     return rc;

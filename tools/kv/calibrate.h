@@ -42,7 +42,7 @@ typedef struct cal_group {
     float *mean;            /**< n */
     float *forward;         /**< r x n */
     float *inverse;         /**< r x n */
-    float *predict;         /**< features x r, or NULL */
+    float *predict;         /**< features x n, or NULL */
     uint8_t *cls;           /**< 1 or CAL_MATCHES rows of r */
     int8_t *rho;            /**< CAL_MATCHES x r, or NULL */
     double magnitude;       /**< mean of |z|, for messages */

@@ -108,7 +108,7 @@ static void put_group(job *j, int number, const cal_group *g)
         store_tensor(&j->out, name, "I8", 1, matches, r, g->rho);
     snprintf(name, sizeof name, "g.%d.predict", number);
     if (g->predict)
-        store_halves(&j->out, name, (size_t)cal_features(&j->c), r, g->predict);
+        store_halves(&j->out, name, (size_t)cal_features(&j->c), n, g->predict);
 }
 
 static void put_common(job *j, int groups, int join)
