@@ -112,7 +112,7 @@ static inline void kv_plan_group(check_tensors *list, const kv_plan *p, int g)
     kv_plan_put(list, check_name(name, "g.%d.forward", g), "F32", 4, un, un, m);
     kv_plan_put(list, check_name(name, "g.%d.inverse", g), "F32", 4, un, un, m);
     if (p->predictors)
-        kv_plan_put(list, check_name(name, "g.%d.predict", g), "F32", 4, rows,
+        kv_plan_put(list, check_name(name, "g.%d.words", g), "F32", 4, rows,
                     un, predict);
     kv_plan_classes(list, p, g, n);
     free(m);

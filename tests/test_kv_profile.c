@@ -59,7 +59,7 @@ static void put_group(check_tensors *list, int g, int n, int r)
     put_halves(list, check_name(name, "g.%d.inverse", g), ur, un);
     put_bytes(list, check_name(name, "g.%d.class", g), "U8", 8, ur, 64);
     put_bytes(list, check_name(name, "g.%d.rho", g), "I8", 8, ur, 256);
-    put_halves(list, check_name(name, "g.%d.predict", g), WORDS * HIDDEN + 1, un);
+    put_halves(list, check_name(name, "g.%d.words", g), WORDS * HIDDEN + 1, un);
 }
 
 /* Everything that a profile may have: two groups of two layers. */
@@ -153,7 +153,7 @@ static void check_group(const check_tensors *list, const tsri_kv_group *g,
     }
     for (size_t i = 0; i < (WORDS * HIDDEN + 1) * n; i++)
         assert_true(g->predict[i] ==
-                    half_at(list, check_name(name, "g.%d.predict", number), i));
+                    half_at(list, check_name(name, "g.%d.words", number), i));
     check_name(name, "g.%d.class", number);
     assert_memory_equal(g->cls, check_tensors_find(list, name)->data, 8 * ur);
     check_name(name, "g.%d.rho", number);
@@ -355,8 +355,8 @@ static void test_missing(void **state)
 {
     (void)state;
     static const char *const optional[] = {
-        "kv.bias", "kv.hadamard", "g.0.scale", "g.0.rho", "g.0.predict",
-        "g.1.scale", "g.1.rho", "g.1.predict"
+        "kv.bias", "kv.hadamard", "g.0.scale", "g.0.rho", "g.1.scale",
+        "g.1.rho"
     };
     check_tensors all = good_profile();
 
@@ -479,7 +479,7 @@ static void test_floats(void **state)
     (void)state;
     static const char *const halves[] = {
         "embedding", "g.0.mean", "g.0.scale", "g.0.forward", "g.0.inverse",
-        "g.0.predict", "g.1.mean", "g.1.predict"
+        "g.0.words", "g.1.mean", "g.1.words"
     };
     static const float steps[] = { 0, -1, 1e-31f, 1e31f, INFINITY, NAN };
     static const double wrong[] = { -1, .5, 1e300, INFINITY, -INFINITY, NAN };

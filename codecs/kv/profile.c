@@ -384,12 +384,12 @@ static tsr_error load_classes(loader *l, int g, tsri_kv_group *group)
 static tsr_error load_predict(loader *l, int g, tsri_kv_group *group)
 {
     const tsri_kv_profile *p = l->profile;
-    const name_text name = name_of(g, "predict");
+    const name_text name = name_of(g, "words");
     const uint64_t rows = (uint64_t)(p->predictors * p->hidden + 1);
     float *out = NULL;
     tsr_error error;
 
-    if (!p->predictors || !has(l, name.text))
+    if (!p->predictors)
         return TSR_OK;
     error = floats(l, name.text, 2, (uint64_t[]){ rows, (uint64_t)group->n },
                    &out);

@@ -106,7 +106,7 @@ static void put_group(job *j, int number, const cal_group *g)
     snprintf(name, sizeof name, "g.%d.rho", number);
     if (g->rho)
         store_tensor(&j->out, name, "I8", 1, matches, r, g->rho);
-    snprintf(name, sizeof name, "g.%d.predict", number);
+    snprintf(name, sizeof name, "g.%d.words", number);
     if (g->predict)
         store_halves(&j->out, name, (size_t)cal_features(&j->c), n, g->predict);
 }
