@@ -43,6 +43,20 @@ static void set_table(tsri_rows *rows, int c)
     }
 }
 
+/* Where the levels of a search begin, in its order. */
+static void set_bounds(tsri_rows *rows, int c, int depth)
+{
+    uint16_t *bound = rows->bound[depth - 2][c];
+
+    for (int step = 0; step < depth; step++)
+        for (int i = 0; i < 1 << step; i++) {
+            const int level = (2 * i + 1) << (depth - 1 - step);
+            *bound++ = rows->start[c][level <= rows->reach[c]
+                                          ? 2 * level - 1
+                                          : 2 * TSRI_ROWS_ESCAPE - 1];
+        }
+}
+
 static void set_refinement(tsri_rows *rows, int c, int kind)
 {
     const uint16_t *f = refine_freq[tsri_min(c, REFINE_TABLES - 1)][kind];
@@ -52,6 +66,8 @@ static void set_refinement(tsri_rows *rows, int c, int kind)
         rows->refine[c][kind][s] = f[s];
         rows->refine_brief[c][kind][s] = tsri_rans_brief(start, f[s], BITS);
         start += f[s];
+        if (s < 2)
+            rows->refine_bound[c][kind][s] = (uint16_t)start;
     }
 }
 
@@ -64,6 +80,8 @@ tsr_error tsri_rows_open(tsri_rows **out, tsr_context *ctx)
         return tsri_nomem(ctx);
     for (int c = 0; c < TSRI_ROWS_CLASSES; c++) {
         set_table(rows, c);
+        for (int depth = 2; depth <= 4; depth++)
+            set_bounds(rows, c, depth);
         for (int kind = 0; kind < TSRI_ROWS_REFINED; kind++)
             set_refinement(rows, c, kind);
     }
@@ -88,24 +106,18 @@ int tsri_rows_class(uint64_t sum, uint32_t n)
     return c;
 }
 
-/* What lane `lane` of a strip needs of class c. */
+/* What a lane of a strip needs of class c. */
 static void prepare_lane(const tsri_rows *rows, int c, int lane,
                          tsri_rows_strip *strip)
 {
-    const int at = tsri_rows_place(lane), steps = strip->depth;
+    const int at = tsri_rows_place(lane), top = tsri_rows_top(strip->depth);
+    const uint16_t *bound = rows->bound[strip->depth - 2][c];
 
-    for (int step = 0, k = 0; step < steps; step++)
-        for (int i = 0; i < 1 << step; i++, k++) {
-            const int level = (2 * i + 1) << (steps - 1 - step);
-            const int symbol = level <= rows->reach[c] ? 2 * level - 1
-                                                       : 2 * TSRI_ROWS_ESCAPE - 1;
-            strip->bound[k][at] = rows->start[c][symbol];
-        }
-    for (int kind = 0; kind < TSRI_ROWS_REFINED; kind++) {
-        const uint16_t *f = rows->refine[c][kind];
-        strip->refine[kind][0][at] = f[0];
-        strip->refine[kind][1][at] = (uint16_t)(f[0] + f[1]);
-    }
+    for (int k = 0; k < top; k++)
+        strip->bound[k][at] = bound[k];
+    for (int kind = 0; kind < TSRI_ROWS_REFINED; kind++)
+        for (int k = 0; k < 2; k++)
+            strip->refine[kind][k][at] = rows->refine_bound[c][kind][k];
     strip->cls[lane] = (uint8_t)c;
     strip->first[lane] = (uint16_t)(TSRI_ROWS_SYMBOLS * c);
     strip->low[lane] = rows->low[c];

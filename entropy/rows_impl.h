@@ -30,6 +30,9 @@ struct tsri_rows {
     uint64_t brief[TSRI_ROWS_CLASSES][TSRI_ROWS_SYMBOLS];   /**< records, see
                                              tsri_rans_brief() */
     uint64_t refine_brief[TSRI_ROWS_CLASSES][TSRI_ROWS_REFINED][4];
+    uint16_t bound[3][TSRI_ROWS_CLASSES][TSRI_ROWS_ESCAPE]; /**< of strips of
+                                             depth 2, 3, 4 */
+    uint16_t refine_bound[TSRI_ROWS_CLASSES][TSRI_ROWS_REFINED][2];
 };
 
 /*
