@@ -2,6 +2,7 @@
 /* KV objects and caches that are not: nothing crashes, nothing is written
  * outside, everything is said. */
 #include "tests/kv_attack.h"
+#include "tests/poor.h"
 
 static const tsr_kv_shape shape = { 1, 2, { 1, 1 }, { 8, 6 } };
 
@@ -341,6 +342,60 @@ static void test_other_coder(void **state)
     teardown(&f);
 }
 
+/* ---- memory ---- */
+
+/* Opening fails cleanly at every allocation. */
+static void open_poor(tsr_context *ctx, const tsr_kv_settings *s, kv_coder *k)
+{
+    const int held = poor_held;
+    tsr_error error = TSR_E_NOMEM;
+
+    *k = (kv_coder){ 0 };
+    for (int left = 0; error; left++) {
+        poor_left = left;
+        error = tsr_kv_open(&k->kv, ctx, s);
+        poor_left = POOR_MANY;
+        if (error) {
+            assert_int_equal(error, TSR_E_NOMEM);
+            assert_null(k->kv);
+            assert_int_equal(poor_held, held);
+        }
+    }
+    kv_coder_room(k, 70);
+}
+
+/* Coders that are open take no memory. */
+static void test_memory(void **state)
+{
+    tsr_context *ctx = poor_context("c", 2);
+    tsr_kv_settings s = settings_for(0);
+    const int held = poor_held;
+    uint8_t boost[70] = { 0, 3 };
+    kv_cache c;
+    kv_coder k;
+    size_t size;
+
+    (void)state;
+    kv_cache_open(&c, &shape, TSR_KV_BF16, KV_HND, 70);
+    kv_fill(&c, 4);
+    for (int i = 0; tsr_kv_method_at(i); i++) {
+        s.method = tsr_kv_method_at(i);
+        s.levels = i ? 1 : 3;
+        open_poor(ctx, &s, &k);
+        k.call.boost = boost;
+        poor_left = 0;
+        assert_int_equal(kv_encode(&k, &c), TSR_OK);
+        assert_int_equal(kv_decode(&k, NULL, &c), TSR_OK);
+        assert_int_equal(tsr_kv_reduce(ctx, k.object, k.size, 1, k.object,
+                                       k.size, &size), TSR_E_NOMEM);
+        poor_left = POOR_MANY;
+        kv_coder_close(&k);
+        assert_int_equal(poor_held, held);
+    }
+    kv_cache_close(&c);
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_too_far), cmocka_unit_test(test_constant),
         cmocka_unit_test(test_room), cmocka_unit_test(test_calls),
         cmocka_unit_test(test_settings), cmocka_unit_test(test_other_coder),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
