@@ -73,14 +73,16 @@ static tsr_error find_level(const walk *w, size_t tile, int level,
 
 /* ---- values ---- */
 
-static tsr_error get_segment(const walk *w, tsri_kv_segment *s, int level,
-                             const uint8_t *data, size_t size)
+static tsr_error get_segments(const walk *w, const tsri_rows_segment *s, int n,
+                              int level)
 {
     const tsri_rows *rows = w->work->kv->profile->rows;
-    const uint32_t seed = s->seed + 64 * (uint32_t)level;
+    const unsigned cpu = w->work->kv->ctx->cpu;
 
+    if (n == 2)
+        return tsri_rows_decode_pair(rows, cpu, s, level > 0, w->worker->rows);
     return (level ? tsri_rows_refine_decode : tsri_rows_decode)
-        (rows, w->work->kv->ctx->cpu, data, size, seed, &s->m, w->worker->rows);
+        (rows, cpu, s->data, s->size, s->crc, &s->m, w->worker->rows);
 }
 
 /* One level of a tile's rows into worker->q. */
@@ -89,6 +91,8 @@ static tsr_error get_level(const walk *w, size_t tile, int level, int rows)
     const int segments =
         rows ? tsri_ceil_div(w->coefs, w->work->head->span) : 0;
     const uint8_t *data, *next;
+    tsri_kv_segment s[2];
+    tsri_rows_segment part[2];
     size_t size, left;
 
     TSR_TRY(find_level(w, tile, level, &data, &size));
@@ -98,14 +102,17 @@ static tsr_error get_level(const walk *w, size_t tile, int level, int rows)
     left = size - sizeof(uint32_t) * (size_t)segments;
     for (int i = 0; i < segments; i++) {
         const size_t bytes = tsri_get32(data + sizeof(uint32_t) * (size_t)i);
-        tsri_kv_segment s;
+        const int k = i % 2;
         if (bytes > left)
             return TSR_E_CORRUPT;
         tsri_kv_segment_at(w->work, w->worker, w->g, tile, i, w->coefs, 0, rows,
-                           &s);
-        TSR_TRY(get_segment(w, &s, level, next, bytes));
+                           &s[k]);
+        part[k] = (tsri_rows_segment){
+            next, bytes, s[k].seed + 64 * (uint32_t)level, s[k].m };
         next += bytes;
         left -= bytes;
+        if (k == 1 || i == segments - 1)
+            TSR_TRY(get_segments(w, part, k + 1, level));
     }
     return left ? TSR_E_CORRUPT : TSR_OK;
 }
