@@ -104,8 +104,23 @@ def same(a, n, d):
     return None if open(d, "rb").read() == want else "the dump differs"
 
 
+def make_words(path, words, width):
+    """Statistics that hold an embedding alone: halves of -2 to 2."""
+    data = bytearray()
+    state = 1
+    for _ in range(int(words) * int(width)):
+        state = (state * 1103515245 + 12345) % 2**31
+        data += struct.pack("<e", state / 2**29 - 2)
+    head = json.dumps({"embedding": {
+        "dtype": "F16", "shape": [int(words), int(width)],
+        "data_offsets": [0, len(data)]}}).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head + data)
+
+
 def main(what, *rest):
-    verbs = {"arrays": make_arrays, "near": near, "part": part, "same": same}
+    verbs = {"arrays": make_arrays, "near": near, "part": part, "same": same,
+             "words": make_words}
     why = verbs[what](*rest)
     if why:
         print(why, file=sys.stderr)

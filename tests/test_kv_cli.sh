@@ -84,6 +84,22 @@ else
     check "unpacks with it" kv unpack -nostats -profile ./p.safetensors p.tkv \
         p-back.safetensors
     check "near" array near "$sample" p-back.safetensors 0.5
+    array words words.safetensors 8192 16 || exit 99
+    check "profile that words predict" kv profile -nostats -match -predict 2 \
+        -stats words.safetensors -o w.safetensors "$sample"
+    check "packs with it" kv pack -nostats -profile ./w.safetensors "$sample" \
+        w.tkv
+    check "unpacks with it" kv unpack -nostats -profile ./w.safetensors w.tkv \
+        w-back.safetensors
+    check "near" array near "$sample" w-back.safetensors 0.5
+    refuses "another profile" 3 p.tkv "" kv unpack -profile ./w.safetensors \
+        p.tkv q.safetensors
+    check "two layers together" kv profile -nostats -join 2 -o j.safetensors \
+        "$sample"
+    check "pack with it" kv pack -nostats -profile ./j.safetensors "$sample" \
+        j.tkv
+    refuses "three of eight" 1 "" "multiple" kv profile -join 3 \
+        -o k.safetensors "$sample"
 fi
 
 # --- refused ---------------------------------------------------------------
