@@ -128,6 +128,75 @@ static void test_cachegen_hostile(void **state)
     free(x);
 }
 
+static tsr_error load(tsr_context *quiet, const uint8_t *file, size_t size,
+                      tsri_cachegen_shape *shape, tsri_cachegen *s)
+{
+    static const char path[] = "./test_kv_cachegen.safetensors";
+    FILE *f = fopen(path, "wb");
+    tsr_model *model;
+
+    assert_non_null(f);
+    assert_int_equal(fwrite(file, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    tsr_error error = tsr_model_open(&model, quiet, path);
+    remove(path);
+    if (!error)
+        error = tsri_cachegen_load(quiet, model, shape, s);
+    tsr_model_unref(&model);
+    return error;
+}
+
+/* Files as written; with a digit, bracket or letter of the head changed. */
+static void test_cachegen_file(void **state)
+{
+    size_t n, size;
+    float *x = own_cache(&n), *y = malloc(n * sizeof *y);
+    check_rng r = { 6 };
+    tsri_cachegen_shape shape;
+    tsri_cachegen s, back;
+    tsr_context *quiet;
+    uint8_t *file;
+    int refused = 0;
+    (void)state;
+
+    assert_int_equal(tsr_context_open(&quiet, NULL), TSR_OK);
+    assert_int_equal(tsri_cachegen_encode(ctx, &own, x, &s), TSR_OK);
+    assert_int_equal(tsri_cachegen_decode(ctx, &own, &s, y), TSR_OK);
+    assert_int_equal(tsri_cachegen_save(ctx, &own, &s, &file, &size), TSR_OK);
+    assert_int_equal(load(ctx, file, size, &shape, &back), TSR_OK);
+    assert_memory_equal(&shape, &own, sizeof own);
+    assert_int_equal(back.size, s.size);
+    assert_memory_equal(back.bytes, s.bytes, s.size);
+    assert_int_equal(tsri_cachegen_decode(ctx, &shape, &back, x), TSR_OK);
+    assert_memory_equal(x, y, n * sizeof *x);
+    tsri_cachegen_free(&back, ctx);
+    for (int i = 0; i < 300; i++) {
+        uint8_t *byte = file + 8 + check_below(&r, (uint32_t)tsri_get64(file));
+        const uint8_t old = *byte;
+        *byte = (uint8_t)(i % 2 ? (uint32_t)'0' + check_below(&r, 10)
+                                : check_u32(&r));
+        const tsr_error error = load(quiet, file, size, &shape, &back);
+        refused += error != TSR_OK;
+        if (!error && shape.layers * shape.tokens * shape.channels <=
+                      own.layers * own.tokens * own.channels)
+            (void)!tsri_cachegen_decode(quiet, &shape, &back, x);
+        if (!error)
+            tsri_cachegen_free(&back, quiet);
+        *byte = old;
+    }
+    assert_true(refused > 150);
+    shape = own;
+    shape.dtype = TSR_KV_E4M3;
+    uint8_t *none;
+    assert_int_equal(tsri_cachegen_save(quiet, &shape, &s, &none, &size),
+                     TSR_E_UNSUPPORTED);
+    tsri_free(ctx, file);
+    tsri_cachegen_free(&s, ctx);
+    tsr_context_close(&quiet);
+    free(x);
+    free(y);
+}
+
 /* Symbols that only the first chunk has cost over 8 bits each when there are
  * many chunks; CacheGen's memory for a string is 256 bytes. */
 static void test_cachegen_room(void **state)
@@ -174,6 +243,7 @@ int main(void)
         cmocka_unit_test(test_cachegen_bins),
         cmocka_unit_test(test_cachegen_stream),
         cmocka_unit_test(test_cachegen_hostile),
+        cmocka_unit_test(test_cachegen_file),
         cmocka_unit_test(test_cachegen_room)
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

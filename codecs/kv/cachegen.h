@@ -87,6 +87,25 @@ tsr_error tsri_cachegen_decode(tsr_context *ctx,
                                const tsri_cachegen_shape *shape,
                                const tsri_cachegen *in, float *x);
 
+/**
+ * The arrays as a safetensors file: metadata cachegen.level; cdf I16; of each
+ * chunk i bytestream.{i} U8 and bytestream_lengths.{i} I32; max_tensors_key and
+ * max_tensors_value [L][T][1].
+ *
+ * file  out: `size` bytes, to be freed with tsri_free()
+ *
+ * Returns TSR_OK; TSR_E_UNSUPPORTED scales of 8 bits; TSR_E_NOMEM.
+ */
+tsr_error tsri_cachegen_save(tsr_context *ctx, const tsri_cachegen_shape *shape,
+                             const tsri_cachegen *stream, uint8_t **file,
+                             size_t *size);
+
+/** Reads such a file: arrays of the sizes that tsri_cachegen_decode() needs, to
+ *  be freed.  Returns TSR_OK; TSR_E_SHAPE what is missing or wrong, logged;
+ *  TSR_E_NOMEM. */
+tsr_error tsri_cachegen_load(tsr_context *ctx, const tsr_model *model,
+                             tsri_cachegen_shape *shape, tsri_cachegen *out);
+
 /** Bytes of all arrays: what CacheGen stores, less its pickle. */
 uint64_t tsri_cachegen_bytes(const tsri_cachegen_shape *shape,
                              const tsri_cachegen *stream);
