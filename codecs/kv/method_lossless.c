@@ -39,7 +39,8 @@ typedef struct split {
 
 static split split_of(layout l, int least, int octaves)
 {
-    return (split){ l, least, octaves, tsri_clamp(SYMBOL - octaves, 0, l.fraction) };
+    return (split){ l, least, octaves,
+                    tsri_clamp(SYMBOL - octaves, 0, l.fraction) };
 }
 
 static uint32_t element(const void *x, size_t i, int bytes)
