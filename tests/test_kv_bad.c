@@ -344,13 +344,18 @@ static void test_other_coder(void **state)
 
 /* ---- memory ---- */
 
-/* Opening fails cleanly at every allocation. */
-static void open_poor(tsr_context *ctx, const tsr_kv_settings *s, kv_coder *k)
+/* Opening fails cleanly at every allocation; false where the method does not
+ * take this shape. */
+static bool open_poor(tsr_context *ctx, const tsr_kv_settings *s, kv_coder *k)
 {
     const int held = poor_held;
-    tsr_error error = TSR_E_NOMEM;
+    tsr_error error = tsr_kv_open(&k->kv, ctx, s);
 
+    if (error)
+        return false;
+    tsr_kv_close(&k->kv);
     *k = (kv_coder){ 0 };
+    error = TSR_E_NOMEM;
     for (int left = 0; error; left++) {
         poor_left = left;
         error = tsr_kv_open(&k->kv, ctx, s);
@@ -362,6 +367,7 @@ static void open_poor(tsr_context *ctx, const tsr_kv_settings *s, kv_coder *k)
         }
     }
     kv_coder_room(k, 70);
+    return true;
 }
 
 /* Coders that are open take no memory. */
@@ -374,6 +380,7 @@ static void test_memory(void **state)
     kv_cache c;
     kv_coder k;
     size_t size;
+    int tried = 0;
 
     (void)state;
     kv_cache_open(&c, &shape, TSR_KV_BF16, KV_HND, 70);
@@ -381,7 +388,9 @@ static void test_memory(void **state)
     for (int i = 0; tsr_kv_method_at(i); i++) {
         s.method = tsr_kv_method_at(i);
         s.levels = i ? 1 : 3;
-        open_poor(ctx, &s, &k);
+        if (!open_poor(ctx, &s, &k))
+            continue;
+        tried++;
         k.call.boost = boost;
         poor_left = 0;
         assert_int_equal(kv_encode(&k, &c), TSR_OK);
@@ -392,6 +401,7 @@ static void test_memory(void **state)
         kv_coder_close(&k);
         assert_int_equal(poor_held, held);
     }
+    assert_true(tried > 2);
     kv_cache_close(&c);
     tsr_context_close(&ctx);
 }
