@@ -8,6 +8,7 @@ import sys
 
 from entropy_reader import decode, decode_matrix, read_bank, read_table, \
     shape_table
+from rows_reader import decode_rows
 from tess_reader import Corrupt
 
 FOLDER = sys.argv[1]
@@ -91,8 +92,28 @@ def check_matrix(name, *numbers):
     return take_matrix(read(name + ".bin"), name)
 
 
+def check_rows(name, tokens, crc, *classes):
+    """A segment of values, and one that refines them."""
+    tokens, n = int(tokens), len(classes)
+    right = struct.unpack("<%dh" % (2 * tokens * n), read(name + ".sym"))
+    right = [list(right[i:i + n]) for i in range(0, len(right), n)]
+    coarse, fine = right[:tokens], right[tokens:]
+    classes = list(map(int, classes))
+    bad = bytearray(read(name + ".bin"))
+    bad[len(bad) // 2] ^= 4
+    try:
+        decode_rows(bytes(bad), tokens, classes, int(crc))
+        return False
+    except Corrupt:
+        pass
+    return decode_rows(read(name + ".bin"), tokens, classes, int(crc)) == coarse \
+        and decode_rows(read(name + ".fine"), tokens, classes, int(crc) + 1,
+                        coarse) == fine
+
+
 CHECKS = {"table": check_table, "shape": check_shape, "flip": check_flip,
-          "symbols": check_symbols, "edge": check_edge, "matrix": check_matrix}
+          "symbols": check_symbols, "edge": check_edge, "matrix": check_matrix,
+          "rows": check_rows}
 
 
 def main():

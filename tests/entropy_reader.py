@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """A second decoder of docs/entropy.md, sections 1 to 3, 6 and 7, standard
-library only.  Sections 4 and 5 are in adaptive_reader.py.
+library only.  Sections 4 and 5 are in adaptive_reader.py, 8
+in rows_reader.py.
 
     entropy_reader.py decode FILE       prints the symbols of an array's stream
     entropy_reader.py table BITS FILE   prints the frequencies of a table

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <tessera/entropy.h>
 #include "entropy/plan.h"
+#include "entropy/rows.h"
 #include "entropy/shapes.h"
 #include "entropy/tables.h"
 
@@ -473,6 +474,64 @@ static void write_matrices(tsr_context *ctx)
     }
 }
 
+/* ---- rows ---- */
+
+/* Mostly about as large as the class has it, some anything. */
+static int16_t row_value(int cls)
+{
+    const int most = cls < 14 ? 2 : 3 << (cls - 14) / 4;
+    const int v = (int)below(below(9) ? (uint32_t)tsri_min(most, 10923) : 10923);
+
+    return (int16_t)(below(2) ? v : -v);
+}
+
+static void write_rows(tsr_context *ctx, const tsri_rows *rows, int number)
+{
+    static int16_t q[2 * TOKENS * CHANNELS];
+    static int8_t r[TOKENS * CHANNELS];
+    static uint8_t data[129 + 64 + 5 * TOKENS * CHANNELS];
+    const int tokens = 1 + (int)below(20), coefs = 1 + (int)below(CHANNELS);
+    const uint32_t crc = below(1u << 31);
+    uint8_t cls[CHANNELS];
+    char name[32];
+    tsri_rows_strip *strips = tsri_alloc(ctx, 2, sizeof *strips);
+    const tsri_rows_strip *sets[1] = { strips };
+    const tsri_rows_matrix m = { q, (size_t)coefs, tokens, coefs, sets, NULL };
+    void *scratch = tsri_alloc(ctx, 1, tsri_rows_scratch(tokens, coefs));
+
+    need(strips && scratch, "memory");
+    snprintf(name, sizeof name, "rows%d", number);
+    fprintf(list, "rows %s %d %u", name, tokens, (unsigned)crc);
+    for (int c = 0; c < coefs; c++) {
+        cls[c] = (uint8_t)below(number % 2 ? TSRI_ROWS_CLASSES : 20);
+        fprintf(list, " %d", cls[c]);
+    }
+    fprintf(list, "\n");
+    for (int i = 0; i < tokens * coefs; i++) {
+        q[i] = row_value(cls[i % coefs]);
+        r[i] = (int8_t)((int)below(3) - 1);
+        q[tokens * coefs + i] = (int16_t)(3 * q[i] + r[i]);
+    }
+    write_file(name, ".sym", q, 4 * (size_t)tokens * (size_t)coefs);
+    tsri_rows_prepare(rows, cls, coefs, strips);
+    write_file(name, ".bin", data, tsri_rows_encode(rows, ctx->cpu, &m, crc, data,
+                                                    scratch));
+    write_file(name, ".fine", data, tsri_rows_refine_encode(rows, ctx->cpu, &m, r,
+               (size_t)coefs, crc + 1, data, scratch));
+    tsri_free(ctx, scratch);
+    tsri_free(ctx, strips);
+}
+
+static void write_all_rows(tsr_context *ctx)
+{
+    tsri_rows *rows;
+
+    need(!tsri_rows_open(&rows, ctx), "rows");
+    for (int i = 0; i < 24; i++)
+        write_rows(ctx, rows, i);
+    tsri_rows_close(&rows, ctx);
+}
+
 int main(int argc, char **argv)
 {
     tsr_context *ctx;
@@ -487,6 +546,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof edges / sizeof *edges; i++)
         list_edge(ctx, &edges[i]);
     write_matrices(ctx);
+    write_all_rows(ctx);
     need(!fclose(list), "list");
     tsr_context_close(&ctx);
     return 0;

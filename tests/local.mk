@@ -118,7 +118,7 @@ tests_entropy_tool_LDADD = libtsrcore.la
 tests/test_entropy_python.log: tests/entropy_tool$(EXEEXT)
 check_SCRIPTS += tests/test_entropy_python.sh
 EXTRA_DIST += tests/test_entropy_python.sh tests/entropy_check.py \
-	tests/entropy_reader.py
+	tests/entropy_reader.py tests/rows_reader.py
 
 # What the published KV methods do to a real cache: make tests/kv_methods_speed
 EXTRA_PROGRAMS += tests/kv_methods_speed
