@@ -66,7 +66,7 @@ check "and back" kv unpack -nostats -layout TD latent.tkv latent.npy
 # --- methods ---------------------------------------------------------------
 check "bench of all methods" kv bench -step 1 -value_ratio 1 "$sample"
 cp "$work/check.out" bench.txt
-verdict "bench lists them" "$(for m in rows cachegen lossless; do
+verdict "bench lists them" "$(for m in rows cachegen kivi kvquant gear turboquant lossless; do
     grep -q "^$m" bench.txt || echo " no $m"; done)"
 check "lossless" sh -c "\"$tessera\" kv pack -nostats -method lossless \
     \"$sample\" x.tkv && \"$tessera\" kv unpack -nostats x.tkv x.safetensors && \

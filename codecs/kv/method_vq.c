@@ -59,7 +59,7 @@ static tsr_error settings(tsr_context *ctx, const tsr_kv_settings *s,
             tile.heads = s->shape.heads[tile.plane];
             tile.dim = s->shape.dim[tile.plane];
             if (!find_books(&tile, &b))
-                return tsri_fail(ctx, TSR_E_ARG, "vq needs a profile with "
+                return tsri_fail(ctx, TSR_E_MODEL, "vq needs a profile with "
                                  "codebooks vq.%d.%d for %d channels",
                                  tile.layer, tile.plane,
                                  tile.heads * tile.dim);
