@@ -70,6 +70,9 @@ class LM:
         self.embed = self.weights["embed_tokens.weight"]
         self.head = self.embed if c.get("tie_word_embeddings") else self.weights["lm_head.weight"]
 
+    def device_name(self):
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "the CPU"
+
     def fingerprint(self):
         """SHA-256 over name and float32 data of each tensor, in the order of the names"""
         h = hashlib.sha256()

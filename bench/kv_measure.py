@@ -113,28 +113,32 @@ class Runner:
     """Measures codecs on windows; a result that is in the store already is not measured again."""
 
     def __init__(self, lm, store):
-        self.lm, self.store, self.lm_id = lm, store, lm.fingerprint()
+        self.lm, self.store, self.lm_id, self.failed = lm, store, lm.fingerprint(), {}
 
     def key(self, codec, item):
-        text = "|".join((codec.identity, item.kind, hashlib.sha256(item.tokens.tobytes()).hexdigest(), self.lm_id,
-                         self.lm.device.type))
+        text = "|".join((codec.identity, item.kind, hashlib.sha256(item.tokens.tobytes()).hexdigest(), self.lm_id))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @torch.no_grad()
     def run(self, codecs, item, pool, say):
-        """codec name -> result"""
+        """codec name -> result; a codec whose program fails goes into `failed`, with what it said"""
+        codecs = [c for c in codecs if c.name not in self.failed]
         todo, same = [c for c in codecs if self.key(c, item) not in self.store], {}
         if todo:
             with tempfile.TemporaryDirectory() as folder:
                 item.prepare(self.lm, folder)
                 coded = [(c, pool.submit(c.code_file, item.made, folder) if c.external else None) for c in todo]
                 for codec, future in coded:
-                    cache, bits = future.result() if future else codec.code(item.made.cache)
+                    try:
+                        cache, bits = future.result() if future else codec.code(item.made.cache)
+                    except SystemExit as error:
+                        self.failed[codec.name] = str(error)
+                        continue
                     cache = [tuple(t.to(self.lm.device) for t in pair) for pair in cache]
                     seen = content(cache)
                     if seen not in same:
                         same[seen] = item.measure(self.lm, cache)
-                    row = {"bits": bits, "values": item.made.values, **same[seen]}
+                    row = {"bits": bits, "values": item.made.values, "device": self.lm.device_name(), **same[seen]}
                     self.store[self.key(codec, item)] = row
                     say(codec, item, row)
-        return {c.name: self.store[self.key(c, item)] for c in codecs}
+        return {c.name: self.store[self.key(c, item)] for c in codecs if c.name not in self.failed}

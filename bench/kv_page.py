@@ -164,6 +164,7 @@ def plot(path, lines, ours):
         ax.set_ylabel("KL(lossless || lossy), nats a token")
         ax.set_title(f"{RULERS[i]} tokens behind the cached context")
         ax.grid(True, which="both", alpha=0.25)
-    axes[0].legend(fontsize=8)
+    if families(lines):
+        axes[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
     return True

@@ -12,29 +12,31 @@ from machine import run
 
 
 class Point:
-    """'tessera kv pack' with options, and 'tessera kv unpack'.  Every byte of the packed file counts."""
+    """'tessera kv pack' with options, perhaps 'reduce', and 'unpack'.  Every byte of what is unpacked counts."""
     external = True
 
-    def __init__(self, tessera, program_id, family, name, pack, unpack):
+    def __init__(self, tessera, program_id, family, name, *options):
         self.tessera, self.family, self.name = tessera, family, name
-        self.pack, self.unpack = (shlex.split(os.path.expandvars(o)) for o in (pack, unpack))
+        self.pack, self.unpack, self.reduce = (shlex.split(os.path.expandvars(o)) for o in options)
         h = hashlib.sha256(program_id.encode())
-        for word in self.pack + self.unpack:
-            h.update(word.encode() + b"\0")
-            if os.path.isfile(word):
-                h.update(Path(word).read_bytes())
+        for word in self.pack + ["unpack"] + self.unpack + ["reduce"] + self.reduce:
+            h.update(Path(word).read_bytes() if os.path.isfile(word) else word.encode() + b"\0")
         self.identity = h.hexdigest()
 
+    def kv(self, verb, *rest):
+        run(self.tessera, "kv", verb, *rest, "-threads", "1")
+
     def code_file(self, context, folder):
-        name = self.identity[:16]
-        packed, back = Path(folder) / f"{name}.tkv", Path(folder) / f"{name}.safetensors"
-        run(self.tessera, "kv", "pack", context.path, packed, *self.pack)
-        run(self.tessera, "kv", "unpack", packed, back, *self.unpack)
-        size = packed.stat().st_size
-        cache = kv_lm.load_cache(back)
+        packed, less, back = (Path(folder) / (self.identity[:16] + end) for end in (".tkv", ".less.tkv", ".safetensors"))
+        self.kv("pack", context.path, packed, *self.pack)
+        if self.reduce:
+            self.kv("reduce", packed, less, *self.reduce)
+            less.replace(packed)
+        self.kv("unpack", packed, back, *self.unpack)
+        bits, cache = 8 * packed.stat().st_size, kv_lm.load_cache(back)
         packed.unlink()
         back.unlink()
-        return cache, 8 * size
+        return cache, bits
 
 
 def program_id(tessera):
@@ -48,15 +50,16 @@ def program_id(tessera):
 
 
 def read_points(path, tessera):
-    """Lines of: family | name | options of pack | options of unpack; $NAME is the environment's; # begins a remark."""
+    """Lines of: family | name | options of pack | of unpack | of reduce; the last two may be left out.  $NAME is the
+    environment's; # begins a remark."""
     out, program = [], program_id(tessera)
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = [p.strip() for p in line.split("|")]
-        if len(parts) not in (3, 4):
-            sys.exit(f"{path}:{number}: not 'family | name | options of pack | options of unpack'")
-        out.append(Point(tessera, program, *parts[:3], parts[3] if len(parts) == 4 else ""))
+        if not 3 <= len(parts) <= 5:
+            sys.exit(f"{path}:{number}: not 'family | name | options of pack | of unpack | of reduce'")
+        out.append(Point(tessera, program, *parts, *[""] * (5 - len(parts))))
     return out
 
 
