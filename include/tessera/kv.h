@@ -159,6 +159,10 @@ typedef struct tsr_kv_call {
  *            possible
  * size       out: its bytes
  *
+ * Without a profile, what was decoded with all levels gives the same bytes
+ * again, as long as the step is the same, is coarse against the number format,
+ * and not all tokens have boosts.
+ *
  * Returns TSR_OK; TSR_E_ARG the view is not one, or a value is not finite or
  * over 32767 steps; TSR_E_LIMIT room is too small.
  */

@@ -238,7 +238,9 @@ static void round_trip(fuzz_input *in)
     FUZZ_CHECK(a.size == b.size && !memcmp(a.object, b.object, a.size));
     FUZZ_CHECK(!tsr_kv_decode(a.kv, a.object, a.size, NULL, &view, &a.call));
     FUZZ_CHECK(!encode(&b, &view));
-    FUZZ_CHECK(a.size == b.size && !memcmp(a.object, b.object, a.size));
+    /* The same once more, unless all rows have boosts. */
+    FUZZ_CHECK((s.recent_boost && (size_t)(s.recent + s.sinks) >= n) ||
+               (a.size == b.size && !memcmp(a.object, b.object, a.size)));
     close_coder(&a);
     close_coder(&b);
     free(x);
