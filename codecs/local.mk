@@ -54,3 +54,18 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 	codecs/kv/kv_encode_rows.c codecs/kv/kv_head.c codecs/kv/kv_open.c \
 	codecs/kv/kv_probe.c codecs/kv/kv_scratch.c codecs/kv/kv_step.c \
 	codecs/kv/kv_units.c
+
+# KV objects on the GPU.
+pkginclude_HEADERS += include/tessera/kv_cuda.h
+noinst_HEADERS += codecs/kv/cuda/crc.cuh codecs/kv/cuda/kv.cuh \
+	codecs/kv/cuda/kv_kernels.h codecs/kv/cuda/rows.cuh
+if TSR_CUDA
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_cuda.c codecs/kv/cuda/kv_dec.cu \
+	codecs/kv/cuda/kv_enc.cu codecs/kv/cuda/kv_front.cu \
+	codecs/kv/cuda/kv_pack.cu
+cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \
+	codecs/kv/cuda/$(DEPDIR)/kv_enc.cu.d codecs/kv/cuda/$(DEPDIR)/kv_front.cu.d \
+	codecs/kv/cuda/$(DEPDIR)/kv_pack.cu.d
+else
+libtsrcore_la_SOURCES += codecs/kv/cuda/kv_nocuda.c
+endif

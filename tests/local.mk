@@ -101,6 +101,8 @@ check_PROGRAMS += tests/cuda_entropy
 tests_cuda_entropy_LDADD = libtsrcore.la
 check_PROGRAMS += tests/cuda_vq
 tests_cuda_vq_LDADD = libtsrcore.la
+check_PROGRAMS += tests/cuda_kv
+tests_cuda_kv_LDADD = libtsrcore.la
 
 # Models that learn, read by Python; and how fast (make tests/adaptive_speed).
 EXTRA_PROGRAMS += tests/adaptive_tool tests/adaptive_speed

@@ -28,13 +28,15 @@ typedef struct tsr_kv_cuda_item {
     size_t first_token;     /**< the object's token 0 is the view's token
                                  first_token */
     uint64_t pos0;          /**< encode */
-    uint8_t *data;          /**< the object, 16-byte aligned */
+    uint8_t *data;          /**< the object, 16-byte aligned, in memory that
+                                 ends at a multiple of 16, too */
     size_t size;            /**< encode: room; decode: bytes readable */
     uint64_t *bytes;        /**< encode, out: size of the object */
     int32_t *status;        /**< out: a tsr_error */
 } tsr_kv_cuda_item;
 
-/** Device scratch that a call with n items of `tokens` tokens needs. */
+/** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens
+ *  needs. */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_scratch_size(const tsr_kv_cuda *gpu, size_t tokens, size_t items,
                          size_t *bytes);

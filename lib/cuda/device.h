@@ -22,6 +22,9 @@ tsr_error tsri_cuda_open(tsri_cuda **gpu, tsr_context *ctx, int index);
 /** Waits for what is queued.  NULL is allowed. */
 void tsri_cuda_close(tsri_cuda **gpu);
 
+/** The stream, a cudaStream_t, for what is queued by other means. */
+void *tsri_cuda_stream(const tsri_cuda *gpu);
+
 /** The device's name; the handle's until it closes. */
 const char *tsri_cuda_name(const tsri_cuda *gpu);
 

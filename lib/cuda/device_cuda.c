@@ -79,6 +79,11 @@ void tsri_cuda_close(tsri_cuda **out)
     *out = NULL;
 }
 
+void *tsri_cuda_stream(const tsri_cuda *gpu)
+{
+    return gpu->stream;
+}
+
 const char *tsri_cuda_name(const tsri_cuda *gpu)
 {
     return gpu->name;

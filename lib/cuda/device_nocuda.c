@@ -15,6 +15,12 @@ void tsri_cuda_close(tsri_cuda **gpu)
     (void)gpu;
 }
 
+void *tsri_cuda_stream(const tsri_cuda *gpu)
+{
+    (void)gpu;
+    return NULL;
+}
+
 const char *tsri_cuda_name(const tsri_cuda *gpu)
 {
     (void)gpu;

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where things are: objects, planes, tiles, segments, elements of the cache; and
+ * its numbers as floats. */
+#ifndef TSR_CODECS_KV_CUDA_KV_CUH
+#define TSR_CODECS_KV_CUDA_KV_CUH
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_fp8.h>
+#include <tessera/error.h>
+#include <tessera/kv.h>
+#include "codecs/kv/cuda/kv_kernels.h"
+
+typedef tsri_kv_gpu_job job;
+typedef tsri_kv_gpu_object object;
+
+enum { WARP = 32 };
+enum : uint32_t { ALL = 0xffffffff };   /* lanes of a warp, as a mask */
+
+/* A segment: `span` channels of a plane in the rows of a tile. */
+struct place {
+    int object, layer, plane, tile, segment;
+    int channel, channels;      /* the first, and how many */
+    uint32_t row, rows;         /* the first as a token; rows may be 0 */
+
+    __device__ int group(const job &j) const { return layer * j.planes + plane; }
+    /* Where unit_at has the unit; number of the segment, in the order in which
+     * objects hold them. */
+    __device__ size_t unit(const job &j) const
+    {
+        return object * ((size_t)j.groups * j.tiles + 1) +
+            (size_t)group(j) * j.tiles + tile;
+    }
+    __device__ size_t number(const job &j) const
+    {
+        const size_t before = (size_t)layer * j.layer_segments +
+                              (plane ? j.segments[0] : 0);
+        return ((size_t)object * j.layers * j.layer_segments + before) *
+            j.tiles + (size_t)tile * j.segments[plane] + segment;
+    }
+    /* Of the first channel among those of all objects. */
+    __device__ size_t coefficient(const job &j) const
+    {
+        return ((size_t)object * j.layers + layer) * j.layer_channels +
+            (plane ? j.channels[0] : 0) + channel;
+    }
+    __device__ uint32_t seed(const job &j) const
+    {
+        return (uint32_t)segment + 256u * ((uint32_t)group(j) * j.tiles + tile);
+    }
+};
+
+static inline size_t count_segments(const job *j)
+{
+    return (size_t)j->objects * j->layers * j->layer_segments * j->tiles;
+}
+
+/* The n-th place that warps come to: heads that share tokens are neighbours. */
+static __device__ place find_place(const job &j, size_t n)
+{
+    place p;
+
+    const int s = (int)(n % j.layer_segments);
+    n /= j.layer_segments;
+    p.layer = (int)(n % j.layers);
+    n /= j.layers;
+    p.tile = (int)(n % j.tiles);
+    p.object = (int)(n / j.tiles);
+    p.plane = s >= j.segments[0];
+    p.segment = p.plane ? s - j.segments[0] : s;
+    p.channel = p.segment * j.span;
+    p.channels = min(j.span, j.channels[p.plane] - p.channel);
+    const uint32_t first = (uint32_t)p.tile * j.tile;
+    const uint32_t end = min(first + j.tile, (uint32_t)j.tokens);
+    p.row = max(first, j.object[p.object].sinks);
+    p.rows = p.row < end ? end - p.row : 0;
+    return p;
+}
+
+static __device__ bool has_rows(const job &j, const object &o)
+{
+    return o.sinks < (uint32_t)j.tokens;
+}
+
+/* Bytes of the head of a group. */
+static __device__ uint32_t sink_bytes(const job &j, const object &o, int plane)
+{
+    return o.sinks * j.heads[plane] * (1 + j.dim[plane]);
+}
+static __device__ uint32_t head_bytes(const job &j, const object &o, int plane)
+{
+    return sink_bytes(j, o, plane) + (has_rows(j, o) ? 3 * j.channels[plane] : 0);
+}
+
+/* Where the head of a group begins, in an object whose heads begin at
+ * `heads`. */
+static __device__ uint64_t head_at(const job &j, const object &o, uint64_t heads,
+                                   int layer, int plane)
+{
+    const uint64_t both = (uint64_t)head_bytes(j, o, 0) +
+                          (j.planes > 1 ? head_bytes(j, o, 1) : 0);
+    return heads + layer * both + (plane ? head_bytes(j, o, 0) : 0);
+}
+
+/* Bytes of a front whose sections are given, and where its directories are. */
+static __device__ uint64_t front_bytes(const job &j, uint32_t sections)
+{
+    return TSRI_KV_GPU_HEADER + (uint64_t)sections + 8ull * j.groups +
+        8ull * j.groups * j.tiles + 4;
+}
+
+/* Boost of a token. */
+static __device__ int boost_of(const job &j, const object &o,
+                               const uint8_t *data, uint32_t token)
+{
+    return o.boosts ? data[o.boosts + token / 2] >> token % 2 * 4 & 7 : 0;
+}
+
+/* 2^-boost * step and its inverse are exact. */
+static __device__ float scaled(float v, int exponent)
+{
+    return __fmul_rn(v, __int_as_float((127 + exponent) << 23));
+}
+
+/* ---- the cache ---- */
+
+/* Token t of the object, in a plane; heads and dims are to be added. */
+static __device__ uint8_t *find_token(const job &j, const tsri_kv_gpu_item &item,
+                                      int group, uint32_t t)
+{
+    const uint64_t token = item.first + t;
+    ptrdiff_t at;
+
+    if (item.blocks)
+        at = item.blocks[token / j.block_tokens] * j.block_stride +
+             (ptrdiff_t)(token % j.block_tokens) * j.token_stride;
+    else
+        at = (ptrdiff_t)token * j.token_stride;
+    return j.base[group] + at;
+}
+
+/* A token of the object after another. */
+struct token_walk {
+    uint8_t *at;
+    const uint8_t *base;
+    const int32_t *block;   /* NULL: not paged */
+    int in, tokens;         /* of the block */
+
+    __device__ token_walk(const job &j, int object, int group, uint32_t t)
+    {
+        const tsri_kv_gpu_item &item = j.items[object];
+        at = find_token(j, item, group, t);
+        base = j.base[group];
+        tokens = item.blocks ? j.block_tokens : INT32_MAX;
+        in = item.blocks ? (int)((item.first + t) % tokens) : 1 << 30;
+        block = item.blocks + (item.first + t) / tokens;
+    }
+    __device__ void next(const job &j)
+    {
+        at += j.token_stride;
+        if (++in == tokens) {
+            in = 0;
+            at = (uint8_t *)base + *++block * j.block_stride;
+        }
+    }
+    __device__ void back(const job &j)
+    {
+        at -= j.token_stride;
+        if (in-- == 0) {
+            in = tokens - 1;
+            at = (uint8_t *)base + *--block * j.block_stride +
+                 (ptrdiff_t)in * j.token_stride;
+        }
+    }
+};
+
+static __device__ int element_bytes(int dtype)
+{
+    return dtype == TSR_KV_F32 ? 4 : dtype <= TSR_KV_BF16 ? 2 : 1;
+}
+
+static __device__ float load_element(int dtype, const uint8_t *p)
+{
+    __half_raw h;
+
+    switch (dtype) {
+    case TSR_KV_BF16:
+        return __uint_as_float((uint32_t)*(const uint16_t *)p << 16);
+    case TSR_KV_F32:
+        return *(const float *)p;
+    case TSR_KV_F16:
+        h.x = *(const uint16_t *)p;
+        break;
+    case TSR_KV_E4M3:
+        h = __nv_cvt_fp8_to_halfraw(*p, __NV_E4M3);
+        break;
+    default:
+        h = __nv_cvt_fp8_to_halfraw(*p, __NV_E5M2);
+    }
+    return __half2float(h);
+}
+
+static __device__ void store_element(int dtype, uint8_t *p, float v)
+{
+    switch (dtype) {
+    case TSR_KV_BF16:
+        *(__nv_bfloat16 *)p = __float2bfloat16_rn(v);
+        break;
+    case TSR_KV_F32:
+        *(float *)p = v;
+        break;
+    case TSR_KV_F16:
+        *(__half *)p = __float2half_rn(v);
+        break;
+    case TSR_KV_E4M3:
+        *p = __nv_cvt_float_to_fp8(v, __NV_SATFINITE, __NV_E4M3);
+        break;
+    default:
+        *p = __nv_cvt_float_to_fp8(v, __NV_SATFINITE, __NV_E5M2);
+    }
+}
+
+static __device__ bool is_finite(float v)
+{
+    return (__float_as_uint(v) & 0x7fffffff) < 0x7f800000;
+}
+
+/* ---- rotation: each operation rounded by itself ---- */
+
+static __device__ float2 angle_of(const job &j, uint64_t position, int pair)
+{
+    const float2 h = j.high[position / 256 * j.pairs + pair];
+    const float2 l = j.low[position % 256 * j.pairs + pair];
+
+    return make_float2(
+        __fsub_rn(__fmul_rn(h.x, l.x), __fmul_rn(h.y, l.y)),
+        __fadd_rn(__fmul_rn(h.y, l.x), __fmul_rn(h.x, l.y)));
+}
+
+static __device__ void take_off(float &a, float &b, float2 cs)
+{
+    const float x = a, y = b;
+    a = __fadd_rn(__fmul_rn(x, cs.x), __fmul_rn(y, cs.y));
+    b = __fsub_rn(__fmul_rn(y, cs.x), __fmul_rn(x, cs.y));
+}
+
+static __device__ void put_back(float &a, float &b, float2 cs)
+{
+    const float x = a, y = b;
+    a = __fsub_rn(__fmul_rn(x, cs.x), __fmul_rn(y, cs.y));
+    b = __fadd_rn(__fmul_rn(y, cs.x), __fmul_rn(x, cs.y));
+}
+
+/* Pair that dim d of plane 0 is in, or -1; *other: the pair's other dim. */
+static __device__ int pair_of(const job &j, int plane, int d, int *other)
+{
+    const int i = d - j.offset;
+
+    if (!j.layout || plane || i < 0 || i >= 2 * j.pairs)
+        return -1;
+    if (j.layout == 2) {
+        *other = (i ^ 1) + j.offset;
+        return i / 2;
+    }
+    *other = i < j.pairs ? d + j.pairs : d - j.pairs;
+    return i % j.pairs;
+}
+
+/* Element (token, channel) with its rotation taken off; finite says no where
+ * the value is not. */
+static __device__ float load_value(const job &j, const tsri_kv_gpu_item &item,
+                                   const place &p, uint32_t t, int channel,
+                                   bool &finite)
+{
+    const int dim = j.dim[p.plane], size = element_bytes(j.dtype);
+    const int head = channel / dim, d = channel % dim;
+    const uint8_t *at = find_token(j, item, p.group(j), t) +
+                        head * j.head_stride;
+    float v = load_element(j.dtype, at + d * size);
+    int other = 0;
+    const int pair = pair_of(j, p.plane, d, &other);
+
+    finite &= is_finite(v);
+    if (pair >= 0) {
+        float w = load_element(j.dtype, at + other * size);
+        const float2 cs =
+            j.angles[((size_t)p.object * j.tokens + t) * j.pairs + pair];
+        if (d < other)
+            take_off(v, w, cs);
+        else
+            take_off(w, v, cs);
+    }
+    return v;
+}
+#endif

@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What comes before segments: arguments from the host, angles, fronts that are
+ * checked. */
+#include "codecs/kv/cuda/crc.cuh"
+#include "codecs/kv/cuda/kv.cuh"
+
+enum { THREADS = 256 };
+
+/* Fields of the header. */
+enum {
+    AT_VERSION = 4, AT_FLAGS = 6, AT_DTYPE = 7, AT_POS0 = 24, AT_STEP = 32,
+    AT_SINKS = 41, AT_ID_BITS = 42, AT_SIZE = 56, AT_SECTIONS = 152,
+    HAS_IDS = 1, HAS_BOOSTS = 2,
+    MOST_SINKS = 64
+};
+
+static __device__ uint32_t get32(const uint8_t *p)
+{
+    return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* ---- arguments ---- */
+
+struct arguments {
+    uint8_t bytes[TSRI_KV_GPU_ARGUMENTS];
+};
+
+static __global__ void carry(uint8_t *to, arguments a, uint32_t n)
+{
+    for (uint32_t i = threadIdx.x; i < n; i += blockDim.x)
+        to[i] = a.bytes[i];
+}
+
+extern "C" cudaError_t tsri_kv_gpu_carry(void *to, const void *from, size_t n,
+                                         cudaStream_t stream)
+{
+    arguments a;
+
+    while (n) {
+        const size_t part = n < sizeof a ? n : sizeof a;
+        memcpy(a.bytes, from, part);
+        carry<<<1, THREADS, 0, stream>>>((uint8_t *)to, a, (uint32_t)part);
+        from = (const uint8_t *)from + part;
+        to = (uint8_t *)to + part;
+        n -= part;
+    }
+    return cudaGetLastError();
+}
+
+/* ---- angles ---- */
+
+static __global__ __launch_bounds__(THREADS) void angles(job j)
+{
+    const size_t n = (size_t)j.objects * j.tokens * j.pairs;
+
+    for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < n;
+         i += (size_t)gridDim.x * THREADS) {
+        const size_t row = i / j.pairs;
+        const object &o = j.object[row / j.tokens];
+        if (o.good)
+            j.angles[i] = angle_of(j, o.pos0 + row % j.tokens, (int)(i % j.pairs));
+    }
+}
+
+static cudaError_t launch_angles(const job *j, cudaStream_t stream)
+{
+    const size_t n = (size_t)j->objects * j->tokens * j->pairs;
+    const size_t grid = (n + THREADS - 1) / THREADS;
+
+    if (n)
+        angles<<<(unsigned)(grid < 4096 ? grid : 4096), THREADS, 0, stream>>>(*j);
+    return cudaGetLastError();
+}
+
+/* Are the positions in the tables? */
+static __device__ bool has_angles(const job &j, uint64_t pos0)
+{
+    return !j.layout || pos0 + j.tokens <= j.positions;
+}
+
+/* ---- encoder ---- */
+
+/* A thread block starts an object. */
+static __global__ __launch_bounds__(THREADS) void begin(job j)
+{
+    const tsri_kv_gpu_item &item = j.items[blockIdx.x];
+    object &o = j.object[blockIdx.x];
+    const size_t channels = (size_t)j.layers * j.layer_channels;
+
+    for (size_t i = threadIdx.x; i < channels; i += THREADS)
+        j.sum[blockIdx.x * channels + i] = 0;
+    if (threadIdx.x)
+        return;
+    o = { 0, 0, 0, { j.step[0], j.step[1] }, item.pos0, item.sinks, 0, 0 };
+    o.boosts = j.sections ? TSRI_KV_GPU_HEADER : 0;
+    o.heads = front_bytes(j, j.sections);
+    o.units = head_at(j, o, o.heads, j.layers, 0);
+    const int32_t error = !has_angles(j, o.pos0) ? TSR_E_UNSUPPORTED :
+                          o.units > item.size ? TSR_E_LIMIT : TSR_OK;
+    o.good = !error;
+    *item.status = error;
+    *item.bytes = 0;
+}
+
+extern "C" cudaError_t tsri_kv_gpu_begin(const job *j, cudaStream_t stream)
+{
+    begin<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
+    return launch_angles(j, stream);
+}
+
+/* ---- decoder: the front ---- */
+
+/* Bytes of the header that another object of the same coder may have else. */
+static __device__ bool may_differ(int i)
+{
+    return i == AT_FLAGS || i == AT_DTYPE || i / 4 == AT_POS0 / 4 ||
+        i / 8 == AT_STEP / 8 || i == AT_SINKS || i == AT_ID_BITS ||
+        i / 8 == AT_SIZE / 8 || i / 4 == AT_SECTIONS / 4;
+}
+
+static __device__ bool step_fits(uint32_t bits)
+{
+    const float step = __uint_as_float(bits);
+    return step > 1e-30f && step < 1e30f && !(bits & 0xff);
+}
+
+/* By one thread: the header's fields into o. */
+static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item,
+                                      object &o)
+{
+    const uint8_t *p = item.data;
+
+    o = { 0, 0, 0, { 0, 0 }, 0, 0, 0, 0 };
+    for (int i = 0; i < AT_VERSION; i++)
+        if (item.size < AT_VERSION || p[i] != j.header[i])
+            return TSR_E_FORMAT;
+    if (item.size < TSRI_KV_GPU_HEADER)
+        return TSR_E_TRUNCATED;
+    if (p[AT_VERSION] != 1)
+        return p[AT_VERSION] ? TSR_E_VERSION : TSR_E_CORRUPT;
+    for (int i = 0; i < TSRI_KV_GPU_HEADER; i++)
+        if (!may_differ(i) && p[i] != j.header[i])
+            return TSR_E_MODEL;
+    const uint32_t flags = p[AT_FLAGS], sections = get32(p + AT_SECTIONS);
+    const uint32_t ids =
+        flags & HAS_IDS ? (uint32_t)(((uint64_t)j.tokens * p[AT_ID_BITS] + 7) / 8)
+                        : 0;
+    const uint32_t boosts = flags & HAS_BOOSTS ? (j.tokens + 1u) / 2 : 0;
+    o.step[0] = __uint_as_float(get32(p + AT_STEP));
+    o.step[1] = __uint_as_float(get32(p + AT_STEP + 4));
+    o.pos0 = get32(p + AT_POS0);
+    o.sinks = p[AT_SINKS];
+    o.size = get32(p + AT_SIZE) | (uint64_t)get32(p + AT_SIZE + 4) << 32;
+    o.boosts = boosts ? TSRI_KV_GPU_HEADER + ids : 0;
+    o.heads = front_bytes(j, sections);
+    if (flags & ~(HAS_IDS | HAS_BOOSTS) || p[AT_DTYPE] < 1 || p[AT_DTYPE] > 5 ||
+        o.pos0 > 1u << 31 || o.sinks > MOST_SINKS ||
+        o.sinks > (uint32_t)j.tokens || sections != ids + boosts ||
+        (flags & HAS_IDS ? p[AT_ID_BITS] < 1 || p[AT_ID_BITS] > 31
+                         : p[AT_ID_BITS]) ||
+        !step_fits(get32(p + AT_STEP)) || !step_fits(get32(p + AT_STEP + 4)))
+        return TSR_E_CORRUPT;
+    if (item.size < o.heads)
+        return TSR_E_TRUNCATED;
+    o.units = head_at(j, o, o.heads, j.layers, 0);
+    return has_angles(j, o.pos0) ? TSR_OK : TSR_E_UNSUPPORTED;
+}
+
+/* Sum of the values of the threads before this one; *all: of all. */
+static __device__ uint64_t sum_before(uint64_t value, uint64_t *all)
+{
+    __shared__ uint64_t warp_sum[THREADS / WARP];
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    uint64_t sum = value, before = 0;
+
+    for (unsigned by = 1; by < WARP; by *= 2) {
+        const uint64_t other = __shfl_up_sync(ALL, sum, by);
+        sum += lane >= by ? other : 0;
+    }
+    if (lane == WARP - 1)
+        warp_sum[warp] = sum;
+    __syncthreads();
+    *all = 0;
+    for (unsigned i = 0; i < THREADS / WARP; i++) {
+        before += i < warp ? warp_sum[i] : 0;
+        *all += warp_sum[i];
+    }
+    __syncthreads();
+    return before + sum - value;
+}
+
+/* Are all heads as long as they must be, all boosts in their limits? */
+static __device__ bool parts_fit(const job &j, const object &o, const uint8_t *p,
+                                 const uint8_t *directory)
+{
+    bool good = true;
+
+    for (int g = threadIdx.x; g < j.groups; g += THREADS)
+        good &= get32(directory + 8 * g) == head_bytes(j, o, g % j.planes);
+    for (int i = threadIdx.x; o.boosts && i < (j.tokens + 1) / 2; i += THREADS)
+        good &= !(p[o.boosts + i] & 0x88);
+    return __syncthreads_and(good);
+}
+
+/* Where units begin; false where their sizes do not add up to the object's. */
+static __device__ bool find_units(const job &j, const object &o,
+                                  const uint8_t *sizes)
+{
+    const size_t units = (size_t)j.groups * j.tiles;
+    uint64_t *at = j.unit_at + blockIdx.x * (units + 1), end = o.units, all;
+
+    for (size_t first = 0; first < units; first += THREADS) {
+        const size_t i = first + threadIdx.x;
+        const uint32_t size = i < units ? get32(sizes + 8 * i) : 0;
+        const uint64_t before = sum_before(size, &all);
+        if (i < units)
+            at[i] = end + before;
+        end += all;
+    }
+    if (!threadIdx.x)
+        at[units] = end;
+    return end == o.size;
+}
+
+/* A thread block looks at the front of an object. */
+static __global__ __launch_bounds__(THREADS) void read_front(job j)
+{
+    __shared__ object o;
+    __shared__ int32_t error;
+    const tsri_kv_gpu_item &item = j.items[blockIdx.x];
+
+    if (!threadIdx.x)
+        error = read_header(j, item, o);
+    __syncthreads();
+    if (!error) {
+        const uint8_t *end = item.data + o.heads - 4;
+        const uint8_t *sizes = end - 8ull * j.groups * j.tiles;
+        const uint8_t *directory = sizes - 8 * j.groups;
+        const uint32_t crc = crc_block(j.crc, item.data, (uint32_t)o.heads - 4);
+        const bool fit = parts_fit(j, o, item.data, directory);
+        const bool sum = find_units(j, o, sizes);
+        if (!threadIdx.x)
+            error = crc != get32(end) ? TSR_E_CHECKSUM :
+                    !fit || !sum ? TSR_E_CORRUPT :
+                    o.size > item.size ? TSR_E_TRUNCATED : TSR_OK;
+    }
+    if (!threadIdx.x) {
+        o.good = !error;
+        j.object[blockIdx.x] = o;
+        *item.status = error;
+    }
+}
+
+/* ---- decoder: checksums ---- */
+
+/* A thread block has a head or a unit. */
+static __global__ __launch_bounds__(THREADS) void check(job j)
+{
+    const size_t units = (size_t)j.groups * j.tiles, each = units + j.groups;
+    const size_t i = blockIdx.x / each, n = blockIdx.x % each;
+    const object &o = j.object[i];
+    const uint8_t *data = j.items[i].data;
+    const uint64_t *at = j.unit_at + i * (units + 1);
+    uint64_t from, size;
+
+    if (!o.good)
+        return;
+    if (n < (size_t)j.groups) {
+        const int layer = (int)n / j.planes, plane = (int)n % j.planes;
+        from = head_at(j, o, o.heads, layer, plane);
+        size = head_bytes(j, o, plane);
+    } else {
+        from = at[n - j.groups];
+        size = at[n - j.groups + 1] - from;
+    }
+    const uint32_t crc = crc_block(j.crc, data + from, (uint32_t)size);
+    if (!threadIdx.x && crc != get32(data + o.heads - 4 - 8 * each + 8 * n + 4))
+        atomicCAS(j.items[i].status, TSR_OK, TSR_E_CHECKSUM);
+}
+
+extern "C" cudaError_t tsri_kv_gpu_read(const job *j, cudaStream_t stream)
+{
+    const size_t parts = (size_t)j->objects * j->groups * (j->tiles + 1);
+
+    if (parts > INT32_MAX)
+        return cudaErrorInvalidValue;
+    read_front<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
+    check<<<(unsigned)parts, THREADS, 0, stream>>>(*j);
+    return launch_angles(j, stream);
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the kernels of the KV codec offer to C: launchers on device pointers,
+ * nothing that waits.  docs/kv-format.md is the format. */
+#ifndef TSR_CODECS_KV_CUDA_KV_KERNELS_H
+#define TSR_CODECS_KV_CUDA_KV_KERNELS_H
+#include <cuda_runtime_api.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    TSRI_KV_GPU_HEADER = 160,
+    TSRI_KV_GPU_ARGUMENTS = 3584    /* bytes that one launch carries over */
+};
+
+/** Constants of CRC-32C, see crc.cuh; x^n modulo its polynomial. */
+typedef struct tsri_kv_gpu_crc {
+    uint32_t step[4][256];  /**< byte k of a word, times x^1024 */
+    uint32_t lane[32];      /**< x^(32 * (32 - lane)) */
+    uint32_t power[32];     /**< x^(8 * 2^i) */
+} tsri_kv_gpu_crc;
+
+/** What an encoder needs of a symbol of frequency f, two words: mul; and f << 20
+ *  | bias << 6 | inc << 5 | shift, as in entropy/bank_impl.h. */
+typedef struct tsri_kv_gpu_code {
+    uint32_t mul, rest;
+} tsri_kv_gpu_code;
+
+enum { TSRI_KV_GPU_STRIDE = 37 };   /* entries of a table: symbols that are
+                                       frequent in two tables should not be in
+                                       the same bank of shared memory */
+
+/** Tables of rows.  Classes whose frequencies are equal share one. */
+typedef struct tsri_kv_gpu_tables {
+    int tables;
+    const uint8_t *slot;    /**< tables x 4096: a slot's symbol */
+    const uint32_t *entry;  /**< tables x STRIDE: (4096 - f) << 16 | start */
+    const tsri_kv_gpu_code *code;   /**< tables x STRIDE */
+    const uint8_t *table;   /**< of each of 64 classes */
+    const uint8_t *low;     /**< of each of 64 classes: raw low bits */
+    const uint8_t *reach;   /**< of each of 64 classes: greater magnitudes are
+                                 escapes */
+    const uint32_t *border; /**< 64: least mean magnitude of each class, in
+                                 2^-16 */
+} tsri_kv_gpu_tables;
+
+/** An object of a call. */
+typedef struct tsri_kv_gpu_item {
+    const int32_t *blocks;
+    uint64_t first;         /**< its token 0 is this one of the view */
+    uint8_t *data;
+    uint64_t size;          /**< room, or bytes readable */
+    uint64_t *bytes;
+    int32_t *status;
+    uint32_t pos0, sinks;   /**< encoder */
+} tsri_kv_gpu_item;
+
+/** What is known of an object while a call runs. */
+typedef struct tsri_kv_gpu_object {
+    uint64_t heads, units;  /**< where the first of each begins */
+    uint64_t size;
+    float step[2];          /**< of the planes */
+    uint32_t pos0, sinks;
+    uint32_t boosts;        /**< where they are, or 0: there are none */
+    int32_t good;           /**< is anything to be done? */
+} tsri_kv_gpu_object;
+
+/** A call: what its objects share. */
+typedef struct tsri_kv_gpu_job {
+    /* the coder */
+    int layers, planes, groups;     /* groups = layers * planes */
+    int dim[2], heads[2], channels[2];
+    int segments[2];                /* of a unit of a plane */
+    int layer_segments, layer_channels; /* of all planes of a layer */
+    int span, tile;
+    int strips, head_strips;        /* of a segment, 4 or 8, all of whole heads
+                                       of 2 or 4; strips 0: any other shape */
+    int sms;
+    int layout, offset, pairs;      /* of the rotation; layout 0: none */
+    const float2 *low, *high;       /* [256][pairs], [positions / 256][pairs] */
+    uint64_t positions;
+    const uint8_t *header;          /* as expected, or to be written */
+    const tsri_kv_gpu_crc *crc;
+    tsri_kv_gpu_tables tables;
+    /* the call */
+    int objects, tokens, tiles;
+    uint32_t sections;              /* encoder: bytes of the front sections */
+    int recent, recent_boost;       /* encoder */
+    float step[2], inverse[2], quarter[2];  /* encoder: 1 / step, 4 / step */
+    const tsri_kv_gpu_item *items;
+    uint8_t *const *base;           /* groups */
+    int dtype, block_tokens;
+    ptrdiff_t token_stride, head_stride, block_stride;
+    /* scratch */
+    tsri_kv_gpu_object *object;     /* [objects] */
+    float2 *angles;                 /* [objects][tokens][pairs] */
+    int16_t *values;                /* [objects][layers][plane][tokens]
+                                       [channels of the plane]; strips 0 */
+    uint64_t *unit_at;              /* [objects]([groups][tiles] and one) */
+    int16_t *centre;                /* encoder: [objects][layers]
+                                       [layer_channels] */
+    uint8_t *cls;
+    unsigned long long *sum;
+    uint32_t *sums;                 /* encoder: [segments][2][32]: sums of
+                                       lanes, greatest magnitudes */
+    uint32_t *segment_size;         /* encoder: [segments] */
+    uint8_t *slots;
+    size_t slot;                    /* bytes of a slot */
+} tsri_kv_gpu_job;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Carries n bytes from the host to the device, in order with the stream and
+ *  done with `from` on return. */
+cudaError_t tsri_kv_gpu_carry(void *to, const void *from, size_t n,
+                              cudaStream_t stream);
+
+/** Decoder: fronts are checked and CRCs; angles, offsets; then the values. */
+cudaError_t tsri_kv_gpu_read(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_decode(const tsri_kv_gpu_job *job, cudaStream_t stream);
+
+/** Encoder: what objects are before it is known what is in them; centres,
+ *  classes and segments into slots; objects. */
+cudaError_t tsri_kv_gpu_begin(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_encode(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_write(const tsri_kv_gpu_job *job, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments to objects: sizes, places, heads, units, checksums, fronts. */
+#include "codecs/kv/cuda/crc.cuh"
+#include "codecs/kv/cuda/kv.cuh"
+
+enum {
+    THREADS = 256, WARPS = THREADS / WARP,
+    AT_POS0 = 24, AT_SINKS = 41, AT_SIZE = 56
+};
+
+static __device__ void put32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> 8 * i);
+}
+
+/* Where the directory has a part: the groups' heads, then all units. */
+static __device__ uint8_t *find_entry(const job &j, int object, size_t n)
+{
+    return j.items[object].data + TSRI_KV_GPU_HEADER + j.sections + 8 * n;
+}
+
+/* The n-th unit of an object. */
+static __device__ place find_unit(const job &j, int object, size_t n)
+{
+    const int group = (int)(n / j.tiles);
+    place p = {};
+
+    p.object = object;
+    p.layer = group / j.planes;
+    p.plane = group % j.planes;
+    p.tile = (int)(n % j.tiles);
+    const uint32_t first = (uint32_t)p.tile * j.tile;
+    const uint32_t end = min(first + j.tile, (uint32_t)j.tokens);
+    p.row = max(first, j.object[object].sinks);
+    p.rows = p.row < end ? end - p.row : 0;
+    return p;
+}
+
+/* ---- places ---- */
+
+static __device__ uint64_t unit_bytes(const job &j, const place &p)
+{
+    const int n = j.segments[p.plane];
+    const uint32_t *size = j.segment_size + p.number(j);
+    uint64_t bytes = 4ull * n;
+
+    if (!p.rows)
+        return 0;
+    for (int i = 0; i < n; i++)
+        bytes += size[i];
+    return bytes;
+}
+
+/* Sum of the values of the threads before this one; *all: of all. */
+static __device__ uint64_t sum_before(uint64_t value, uint64_t *all)
+{
+    __shared__ uint64_t warp_sum[WARPS];
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    uint64_t sum = value, before = 0;
+
+    for (unsigned by = 1; by < WARP; by *= 2) {
+        const uint64_t other = __shfl_up_sync(ALL, sum, by);
+        sum += lane >= by ? other : 0;
+    }
+    if (lane == WARP - 1)
+        warp_sum[warp] = sum;
+    __syncthreads();
+    *all = 0;
+    for (unsigned i = 0; i < WARPS; i++) {
+        before += i < warp ? warp_sum[i] : 0;
+        *all += warp_sum[i];
+    }
+    __syncthreads();
+    return before + sum - value;
+}
+
+/* A thread block has an object: where its units begin, and does it fit? */
+static __global__ __launch_bounds__(THREADS) void arrange(job j)
+{
+    const int i = blockIdx.x;
+    const size_t units = (size_t)j.groups * j.tiles;
+    uint64_t *at = j.unit_at + i * (units + 1), end = j.object[i].units, all;
+
+    if (!j.object[i].good)
+        return;
+    for (size_t first = 0; first < units; first += THREADS) {
+        const size_t n = first + threadIdx.x;
+        const uint64_t size = n < units ? unit_bytes(j, find_unit(j, i, n)) : 0;
+        const uint64_t before = sum_before(size, &all);
+        if (n < units)
+            at[n] = end + before;
+        end += all;
+    }
+    __syncthreads();
+    if (threadIdx.x)
+        return;
+    at[units] = j.object[i].size = end;
+    if (end > j.items[i].size) {
+        *j.items[i].status = TSR_E_LIMIT;
+        j.object[i].good = 0;
+    }
+}
+
+/* ---- heads ---- */
+
+/* The least e with most < 127.5 * 2^e, -126 at least. */
+static __device__ int sink_exponent(float most)
+{
+    int e;
+
+    if (!(most > 0))
+        return -126;
+    frexpf(most, &e);
+    e = max(e - 7, -126);
+    return most < ldexpf(127.5f, e) ? e : e + 1;
+}
+
+/* A warp codes a head of a sink; false where a value is not finite. */
+static __device__ bool put_sink(const job &j, const place &p, uint32_t t, int head,
+                                uint8_t *out)
+{
+    const int dim = j.dim[p.plane], lane = threadIdx.x % WARP;
+    bool finite = true;
+    float most = 0;
+
+    for (int d = lane; d < dim; d += WARP)
+        most = fmaxf(most, fabsf(load_value(j, j.items[p.object], p, t,
+                                            head * dim + d, finite)));
+    for (int by = WARP / 2; by; by /= 2)
+        most = fmaxf(most, __shfl_xor_sync(ALL, most, by));
+    const int e = sink_exponent(most);
+    const float scale = ldexpf(1, -e);
+    if (!lane)
+        out[0] = (uint8_t)e;
+    for (int d = lane; d < dim; d += WARP) {
+        const float v = load_value(j, j.items[p.object], p, t, head * dim + d,
+                                   finite);
+        const int q = __float2int_rn(__fmul_rn(v, scale));
+        out[1 + d] = (uint8_t)max(min(q, 127), -127);
+    }
+    return finite;
+}
+
+/* A thread block writes the head of a group. */
+static __global__ __launch_bounds__(THREADS) void put_heads(job j)
+{
+    const int i = blockIdx.x / j.groups, g = blockIdx.x % j.groups;
+    const object &o = j.object[i];
+    place p = {};
+
+    if (!o.good)
+        return;
+    p.object = i;
+    p.layer = g / j.planes;
+    p.plane = g % j.planes;
+    const int heads = j.heads[p.plane], channels = j.channels[p.plane];
+    uint8_t *head = j.items[i].data + head_at(j, o, o.heads, p.layer, p.plane);
+    for (uint32_t n = threadIdx.x / WARP; n < o.sinks * heads; n += WARPS)
+        if (!put_sink(j, p, n / heads, n % heads, head + n * (1 + j.dim[p.plane])))
+            atomicCAS(j.items[i].status, TSR_OK, TSR_E_ARG);
+    uint8_t *cls = head + sink_bytes(j, o, p.plane);
+    for (int c = threadIdx.x; has_rows(j, o) && c < channels; c += THREADS) {
+        const size_t at = p.coefficient(j) + c;
+        cls[c] = j.cls[at];
+        cls[channels + 2 * c] = (uint8_t)j.centre[at];
+        cls[channels + 2 * c + 1] = (uint8_t)((uint16_t)j.centre[at] >> 8);
+    }
+    __syncthreads();
+    const uint32_t crc = crc_block(j.crc, head, head_bytes(j, o, p.plane));
+    if (!threadIdx.x) {
+        put32(find_entry(j, i, g), head_bytes(j, o, p.plane));
+        put32(find_entry(j, i, g) + 4, crc);
+    }
+}
+
+/* ---- units ---- */
+
+/* A warp moves n bytes.  Words of four bytes are written whole; each is made of
+ * two of the source, which has room after its end. */
+static __device__ void move(uint8_t *to, const uint8_t *from, uint32_t n)
+{
+    const uint32_t lane = threadIdx.x % WARP;
+    const uint32_t head = min(n, (uint32_t)-(uintptr_t)to & 3);
+    const uint32_t words = (n - head) / 4, tail = head + 4 * words;
+
+    if (lane < head)
+        to[lane] = from[lane];
+    if (lane < n - tail)
+        to[tail + lane] = from[tail + lane];
+    from += head;
+    to += head;
+    const uint32_t *p = (const uint32_t *)((uintptr_t)from & ~(uintptr_t)3);
+    const uint32_t shift = 8 * ((uint32_t)(uintptr_t)from & 3);
+#pragma unroll 4
+    for (uint32_t i = lane; i < words; i += WARP)
+        ((uint32_t *)to)[i] = __funnelshift_r(p[i], p[i + 1], shift);
+}
+
+/* A thread block has a unit. */
+static __global__ __launch_bounds__(THREADS) void put_units(job j)
+{
+    const size_t units = (size_t)j.groups * j.tiles;
+    const int i = (int)(blockIdx.x / units);
+    const size_t n = blockIdx.x % units;
+    const uint64_t *at = j.unit_at + i * (units + 1) + n;
+
+    if (!j.object[i].good)
+        return;
+    const place p = find_unit(j, i, n);
+    const uint32_t size = (uint32_t)(at[1] - at[0]);
+    uint8_t *to = j.items[i].data + at[0];
+    const int segments = p.rows ? j.segments[p.plane] : 0;
+    const uint32_t *sizes = j.segment_size + p.number(j);
+    uint32_t offset = 4 * segments;
+    for (int s = 0; s < segments; s++) {
+        if (s % WARPS == threadIdx.x / WARP) {
+            if (threadIdx.x % WARP == 0)
+                put32(to + 4 * s, sizes[s]);
+            move(to + offset, j.slots + (p.number(j) + s + 1) * j.slot - sizes[s],
+                 sizes[s]);
+        }
+        offset += sizes[s];
+    }
+    __syncthreads();
+    const uint32_t crc = crc_block(j.crc, to, size);
+    if (!threadIdx.x) {
+        put32(find_entry(j, i, j.groups + n), size);
+        put32(find_entry(j, i, j.groups + n) + 4, crc);
+    }
+}
+
+/* ---- fronts ---- */
+
+/* A thread block finishes an object. */
+static __global__ __launch_bounds__(THREADS) void put_front(job j)
+{
+    const tsri_kv_gpu_item &item = j.items[blockIdx.x];
+    const object &o = j.object[blockIdx.x];
+    uint8_t *p = item.data;
+
+    if (!o.good || *item.status)
+        return;
+    for (int i = threadIdx.x; i < TSRI_KV_GPU_HEADER; i += THREADS)
+        p[i] = j.header[i];
+    for (uint32_t i = threadIdx.x; i < j.sections; i += THREADS) {
+        const uint32_t plain = j.tokens - min(j.recent, j.tokens);
+        p[TSRI_KV_GPU_HEADER + i] = (uint8_t)(
+            (2 * i >= plain ? j.recent_boost : 0) |
+            (2 * i + 1 >= plain && 2 * i + 1 < (uint32_t)j.tokens
+             ? j.recent_boost << 4 : 0));
+    }
+    __syncthreads();
+    if (!threadIdx.x) {
+        put32(p + AT_POS0, o.pos0);
+        p[AT_SINKS] = (uint8_t)o.sinks;
+        put32(p + AT_SIZE, (uint32_t)o.size);
+        put32(p + AT_SIZE + 4, (uint32_t)(o.size >> 32));
+    }
+    __syncthreads();
+    const uint32_t crc = crc_block(j.crc, p, (uint32_t)o.heads - 4);
+    if (!threadIdx.x) {
+        put32(p + o.heads - 4, crc);
+        *item.bytes = o.size;
+    }
+}
+
+extern "C" cudaError_t tsri_kv_gpu_write(const job *j, cudaStream_t stream)
+{
+    const size_t units = (size_t)j->objects * j->groups * j->tiles;
+
+    if (units > INT32_MAX)
+        return cudaErrorInvalidValue;
+    arrange<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
+    put_heads<<<(unsigned)(j->objects * j->groups), THREADS, 0, stream>>>(*j);
+    if (units)
+        put_units<<<(unsigned)units, THREADS, 0, stream>>>(*j);
+    put_front<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
+    return cudaGetLastError();
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Segments of rows (docs/entropy.md, "Rows"), a warp each: lane = coefficient of
+ * a strip. */
+#ifndef TSR_CODECS_KV_CUDA_ROWS_CUH
+#define TSR_CODECS_KV_CUDA_ROWS_CUH
+#include "codecs/kv/cuda/kv.cuh"
+
+enum {
+    LOW_STATE = 1 << 16,    /* states are in [2^16, 2^32) */
+    BITS = 12,              /* of the tables */
+    SLOTS = 1 << BITS,
+    STRIDE = TSRI_KV_GPU_STRIDE,
+    ESCAPE_LEVEL = 15,
+    ESCAPE_SYMBOL = 29,     /* and the one above */
+    BOOST_CLASSES = 4,
+    ESCAPE_BITS = 3,        /* of a run */
+    ESCAPE_RUNS = 5,        /* at most */
+    MOST_CLASS = 63,
+    SEGMENT_HEAD = 1 + 4 * WARP
+};
+enum : uint32_t { FACTOR = 0x9E35 };    /* of the sums of lanes; a lane has its
+                                           sum before it is multiplied */
+
+/* Lanes before this one, as a mask. */
+static __device__ uint32_t lanes_before()
+{
+    return (1u << threadIdx.x % WARP) - 1;
+}
+
+static __device__ int class_of(int cls, int boost)
+{
+    return min(cls + BOOST_CLASSES * boost, (int)MOST_CLASS);
+}
+
+/* How a coefficient is coded. */
+struct coding {
+    int table, low, reach;
+};
+
+static __device__ coding coding_of(const tsri_kv_gpu_tables &tables, int cls)
+{
+    return { tables.table[cls], tables.low[cls], tables.reach[cls] };
+}
+
+/* Value of a symbol that is no escape. */
+static __device__ int level_of(uint32_t symbol)
+{
+    return (int)(symbol >> 1) ^ -(int)(symbol & 1);
+}
+
+/* ---- decoder ---- */
+
+enum {
+    MOST = 4 * 2 * WARP,        /* bytes of words that four runs can take */
+    RING = 2 * MOST
+};
+
+/* Shared memory: slots of all tables, their entries, a table of 32 floats and a
+ * ring of words for each warp. */
+struct rows_memory {
+    uint32_t entries, floats, ring;     /* offsets */
+
+    __host__ __device__ rows_memory(int tables, int warp)
+    {
+        entries = (uint32_t)tables * SLOTS;
+        const uint32_t end = entries + (uint32_t)tables * STRIDE * 4;
+        floats = (end + RING - 1) / RING * RING + (uint32_t)warp * (RING + 128);
+        ring = floats + 128;
+    }
+};
+
+struct decoder {
+    uint8_t *shared;
+    uint32_t ring;          /* offset of RING bytes, aligned to 4 */
+    uint32_t x, sum;
+    uint32_t pos, size;     /* bytes of words: used, and all */
+    uint32_t filled;        /* bytes of words that came into the ring */
+    uint32_t ahead;         /* the next four bytes of this lane */
+    const uint32_t *next;   /* after them; aligned, the words are shifted */
+    uint32_t shift;
+    int32_t left;           /* bytes of the segment from `next` on */
+    bool bad;
+
+    /* Touches nothing but whole words of memory that hold a byte of the
+     * segment. */
+    __device__ void load()
+    {
+        const uint32_t low = left > 0 ? __ldg(next) : 0;
+        const uint32_t high = left > 4 ? __ldg(next + 1) : 0;
+        ahead = __funnelshift_r(low, high, shift);
+        next += WARP;
+        left -= 4 * WARP;
+    }
+
+    /* The segment at p; where it is not one, nothing of it is read. */
+    __device__ void open(const uint8_t *p, uint32_t bytes, uint32_t seed)
+    {
+        const int lane = threadIdx.x % WARP;
+
+        bad = bytes < SEGMENT_HEAD || bytes % 2 == 0 || *p != 3;
+        x = LOW_STATE;
+        sum = pos = size = filled = 0;
+        left = 0;
+        if (!bad) {
+            const uint8_t *s = p + 1 + 4 * lane;
+            x = s[0] | s[1] << 8 | s[2] << 16 | (uint32_t)s[3] << 24;
+            bad = x < LOW_STATE;
+            size = bytes - SEGMENT_HEAD;
+        }
+        const uint32_t odd = (uint32_t)(uintptr_t)(p + SEGMENT_HEAD) & 3;
+        next = (const uint32_t *)(p + SEGMENT_HEAD - odd) + lane;
+        shift = 8 * odd;
+        left = size ? (int32_t)(size + odd) - 4 * lane : 0;
+        load();
+    }
+
+    /* Brings the words of four runs; zeros beyond the end. */
+    __device__ void fill()
+    {
+        while (filled - pos < MOST) {
+            *(uint32_t *)(shared + ring + filled % RING +
+                          4 * (threadIdx.x % WARP)) = ahead;
+            filled += 4 * WARP;
+            load();
+            __syncwarp();
+        }
+    }
+
+    /* Lanes whose state has become less than 2^16 take a word, in order. */
+    __device__ void take_words(uint32_t before)
+    {
+        const bool takes = x < LOW_STATE;
+        const uint32_t mask = __ballot_sync(ALL, takes);
+        const uint32_t at = (pos + 2 * __popc(mask & before)) % RING;
+        const uint32_t word = *(const uint16_t *)(shared + ring + at);
+
+        x = takes ? x << 16 | word : x;
+        pos += 2 * __popc(mask);
+    }
+
+    /* A symbol of each lane. */
+    template <bool WHOLE>
+    __device__ uint32_t take(uint32_t slots, uint32_t entries, uint32_t before,
+                             bool active)
+    {
+        const uint32_t s = shared[slots | (x & (SLOTS - 1))];
+        const uint32_t e = *(const uint32_t *)(shared + entries + 4 * s);
+        /* f * (x >> 12) + slot - start, where e >> 16 is 4096 - f */
+        const uint32_t y = x - ((e >> 16) * ((x >> BITS) - 65536) + e);
+
+        x = WHOLE || active ? y : x;
+        sum = WHOLE || active ? sum * FACTOR + s : sum;
+        take_words(before);
+        return s;
+    }
+
+    /* A symbol of a table of 2^bits equal ones; bits 0: nothing but the sum
+     * changes. */
+    __device__ uint32_t take_uniform(int bits, uint32_t before, bool active)
+    {
+        const uint32_t slot = x & (SLOTS - 1);
+        const uint32_t s = slot >> (BITS - bits);
+
+        if (active) {
+            x = (x >> BITS << (BITS - bits)) + (slot & ((SLOTS >> bits) - 1));
+            sum = sum * FACTOR + s;
+        }
+        take_words(before);
+        return s;
+    }
+
+    /* What escapes add to magnitudes.  Rare, so nothing of it is to be in the
+     * registers of the loops around it. */
+    __device__ int take_escapes(bool open, uint32_t before, bool active);
+
+    /* The value of symbol s, already taken, and all that belongs to it. */
+    __device__ int take_rest(uint32_t s, const coding &k, bool any_low,
+                             uint32_t before, bool active)
+    {
+        int hi = level_of(s), tail = 0;
+
+        if (any_low) {
+            fill();
+            tail = (int)take_uniform(k.low, before, active);
+        }
+        const bool open = active && s >= ESCAPE_SYMBOL;
+        if (__any_sync(ALL, open)) {
+            const int a = k.reach + 1 + take_escapes(open, before, active);
+            hi = !open ? hi : s & 1 ? -a : a;
+        }
+        const int value = hi * (1 << k.low) + tail - (1 << k.low >> 1);
+        bad |= active && abs(value) > 32767;
+        return value;
+    }
+
+    /* Was the segment sound? */
+    __device__ bool close(uint32_t seed) const
+    {
+        const uint32_t end = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
+        return __all_sync(ALL, !bad && x == end && pos == size);
+    }
+};
+
+static __noinline__ __device__ int escapes_of(decoder &d, bool open,
+                                              uint32_t before, bool active)
+{
+    uint32_t more = 0;
+
+    for (int at = 0; __any_sync(ALL, open); at += ESCAPE_BITS) {
+        if (at == ESCAPE_BITS * ESCAPE_RUNS) {
+            d.bad = true;
+            break;
+        }
+        d.fill();
+        const uint32_t s = d.take_uniform(open ? ESCAPE_BITS + 1 : 0, before,
+                                          active);
+        if (open)
+            more += (s & 7) << at;
+        open &= s > 7;
+    }
+    d.fill();
+    return (int)more;
+}
+
+inline __device__ int decoder::take_escapes(bool open, uint32_t before,
+                                            bool active)
+{
+    decoder copy = *this;
+    const int more = escapes_of(copy, open, before, active);
+
+    *this = copy;
+    return more;
+}
+
+/* The tables of all classes, by a thread block. */
+static __device__ void load_tables(uint8_t *shared,
+                                   const tsri_kv_gpu_tables &tables)
+{
+    const uint32_t slots = (uint32_t)tables.tables * SLOTS;
+    const uint32_t entries = (uint32_t)tables.tables * STRIDE;
+
+    for (uint32_t i = threadIdx.x; i < slots / 16; i += blockDim.x)
+        ((uint4 *)shared)[i] = __ldg((const uint4 *)tables.slot + i);
+    for (uint32_t i = threadIdx.x; i < entries; i += blockDim.x)
+        ((uint32_t *)(shared + slots))[i] = __ldg(tables.entry + i);
+    __syncthreads();
+}
+
+/* ---- encoder ---- */
+
+/* Words go down from the end of a slot. */
+struct writer {
+    uint16_t *slot;
+    uint32_t first;     /* word */
+    uint32_t x;
+
+    __device__ void give_words(bool gives, uint32_t before)
+    {
+        const uint32_t mask = __ballot_sync(ALL, gives);
+
+        first -= __popc(mask);
+        if (gives) {
+            slot[first + __popc(mask & before)] = (uint16_t)x;
+            x >>= 16;
+        }
+    }
+
+    /* A symbol of each lane. */
+    template <bool WHOLE>
+    __device__ void put(uint2 code, uint32_t before, bool active)
+    {
+        const uint32_t f = code.y >> 20;
+
+        give_words((WHOLE || active) && x >> 20 >= f, before);
+        const uint32_t q = __umulhi(x + (code.y >> 5 & 1), code.x) >>
+                           (code.y & 31);
+        const uint32_t y = x + (q << BITS) - q * f + (code.y >> 6 & 0x1fff);
+        x = WHOLE || active ? y : x;
+    }
+
+    /* A symbol of a table of 2^bits equal ones. */
+    __device__ void put_uniform(uint32_t s, int bits, uint32_t before, bool active)
+    {
+        const int rest = BITS - bits;
+
+        active &= bits > 0;
+        give_words(active && x >> (20 + rest) >= 1, before);
+        if (active)
+            x = (x >> rest << BITS) + (x & ((1u << rest) - 1)) + (s << rest);
+    }
+};
+
+/* A value as its symbols. */
+struct symbols {
+    uint32_t first, low;
+    int escape;         /* what is over the reach; negative: none */
+
+    __device__ symbols(int q, const coding &k)
+    {
+        const int shifted = q + (1 << k.low >> 1), hi = shifted >> k.low;
+
+        escape = abs(hi) - k.reach - 1;
+        first = 2 * (escape < 0 ? abs(hi) : (int)ESCAPE_LEVEL) - (hi < 0);
+        low = shifted & ((1 << k.low) - 1);
+    }
+    __device__ bool open(int at) const
+    {
+        return escape >= 0 && (!at || escape >> at);
+    }
+    __device__ uint32_t part(int at) const
+    {
+        const int rest = escape >> at;
+        return open(at) ? (rest & 7) | (rest > 7) << ESCAPE_BITS : 0;
+    }
+};
+
+/* A lane's sum with a strip's symbols. */
+static __device__ uint32_t add_symbols(uint32_t sum, const symbols &s,
+                                       bool any_low, bool active)
+{
+    uint32_t next = sum * FACTOR + s.first;
+
+    if (any_low)
+        next = next * FACTOR + s.low;
+    for (int at = 0; __any_sync(ALL, active && s.open(at)); at += ESCAPE_BITS)
+        next = next * FACTOR + s.part(at);
+    return active ? next : sum;
+}
+
+/* All runs of a strip, last first. */
+static __device__ void put_symbols(writer &w, const symbols &s, uint2 code, int low,
+                                   bool any_low, uint32_t before, bool active)
+{
+    int end = 0;
+
+    while (__any_sync(ALL, active && s.open(end)))
+        end += ESCAPE_BITS;
+    while (end) {
+        end -= ESCAPE_BITS;
+        w.put_uniform(s.part(end), s.open(end) ? ESCAPE_BITS + 1 : 0, before,
+                      active);
+    }
+    if (any_low)
+        w.put_uniform(s.low, low, before, active);
+    w.put<false>(code, before, active);
+}
+#endif
