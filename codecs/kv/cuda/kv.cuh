@@ -199,6 +199,14 @@ static __device__ float load_element(int dtype, const uint8_t *p)
     return __half2float(h);
 }
 
+static __device__ float half_value(bool bf16, uint16_t v)
+{
+    __half_raw h;
+
+    h.x = v;
+    return bf16 ? __uint_as_float((uint32_t)v << 16) : __half2float(h);
+}
+
 static __device__ void store_element(int dtype, uint8_t *p, float v)
 {
     switch (dtype) {

@@ -33,27 +33,15 @@ static uint32_t times_x(uint32_t v, int n)
     return v;
 }
 
-static uint32_t product(uint32_t a, uint32_t b)
-{
-    uint32_t r = 0;
-
-    for (; a; a <<= 1, b = times_x(b, 1))
-        r ^= a >> 31 ? b : 0;
-    return r;
-}
-
 static void fill_crc(tsri_kv_gpu_crc *crc)
 {
-    const uint32_t one = (uint32_t)1 << 31;
+    uint32_t power = (uint32_t)1 << 31;     /* x^0 */
 
     for (int k = 0; k < 4; k++)
         for (uint32_t byte = 0; byte < 256; byte++)
-            crc->step[k][byte] = times_x(byte << 8 * k, 1024);
-    for (int i = 0; i < 32; i++)
-        crc->lane[i] = times_x(one, 32 * (32 - i));
-    crc->power[0] = times_x(one, 8);
-    for (int i = 1; i < 32; i++)
-        crc->power[i] = product(crc->power[i - 1], crc->power[i - 1]);
+            crc->step[k][byte] = times_x(byte << 8 * k, 32 * TSRI_KV_GPU_CRC);
+    for (int i = TSRI_KV_GPU_CRC; i-- > 0;)
+        crc->thread[i] = power = times_x(power, 32);
 }
 
 /* ---- tables of rows ---- */
@@ -88,7 +76,7 @@ static void fill_table(tables *t, const tsri_rows *rows, int c)
         const uint32_t f = rows->freq[c][s], start = rows->start[c][s];
         if (!f)
             continue;
-        t->entry[n][s] = (SLOTS - f) << 16 | start;
+        t->entry[n][s] = (f - SLOTS) << 16 | start;
         t->code[n][s] = unfold(rows->brief[c][s]);
         memset(t->slot[n] + start, s, f);
     }
@@ -286,9 +274,10 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
 
     if (!tsri_mul(segments, tiles, &all) || !tsri_mul(channels, tokens, &all))
         return 0;
-    j->items = (void *)(scratch + take(&r, n, sizeof *j->items));
-    j->base = (void *)(scratch + take(&r, groups, sizeof *j->base));
-    j->header = scratch + take(&r, 1, TSRI_KV_GPU_HEADER);
+    j->header = scratch + take(&r, 1, TSRI_KV_GPU_HEADER +
+                               groups * sizeof *j->base + n * sizeof *j->items);
+    j->base = (void *)(j->header + TSRI_KV_GPU_HEADER);
+    j->items = (void *)(j->base + groups);
     j->object = (void *)(scratch + take(&r, n, sizeof *j->object));
     j->angles = (void *)(scratch + take(&r, n * tokens, (size_t)j->pairs *
                                         sizeof *j->angles));
@@ -303,8 +292,9 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
     j->centre = (void *)(scratch + take(&r, channels, sizeof *j->centre));
     j->cls = scratch + take(&r, channels, 1);
     j->sum = (void *)(scratch + take(&r, channels, sizeof *j->sum));
-    j->sums = (void *)(scratch + take(&r, segments * tiles,
-                                      2 * TSRI_ROWS_LANES * sizeof *j->sums));
+    j->packed = (void *)(scratch + take(&r, segments * tiles * (size_t)j->span,
+                                        (size_t)tsri_min(j->tile, j->tokens)));
+    j->wide = scratch + take(&r, segments * tiles, 1);
     j->segment_size = (void *)(scratch + take(&r, segments * tiles,
                                               sizeof *j->segment_size));
     j->slots = scratch + take(&r, segments * tiles + 1, j->slot);
@@ -449,31 +439,58 @@ static uint32_t sinks_of(const tsr_kv_cuda *g, uint64_t pos0, size_t tokens)
     return (uint32_t)(here < tokens ? here : tokens);
 }
 
-/* The caller's arrays, and the header, to scratch. */
+/* What of the call the host has goes to the beginning of scratch: header, planes,
+ * items. */
+enum { PART = TSRI_KV_GPU_ARGUMENTS / 64 * 64 };
+
+typedef struct parcel {
+    _Alignas(16) uint8_t part[PART];
+    size_t used;
+    uint8_t *to;
+    cudaStream_t stream;
+    cudaError_t error;
+} parcel;
+
+static void send(parcel *p)
+{
+    if (!p->error && p->used)
+        p->error = tsri_kv_gpu_carry(p->to, p->part, p->used, p->stream);
+    p->to += p->used;
+    p->used = 0;
+}
+
+static void pack(parcel *p, const void *from, size_t size)
+{
+    for (size_t done = 0; done < size; ) {
+        const size_t rest = sizeof p->part - p->used;
+        const size_t n = size - done < rest ? size - done : rest;
+        memcpy(p->part + p->used, (const uint8_t *)from + done, n);
+        p->used += n;
+        done += n;
+        if (p->used == sizeof p->part)
+            send(p);
+    }
+}
+
 static tsr_error carry(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
                        const tsr_kv_cuda_item *items, cudaStream_t stream)
 {
+    parcel p = { .to = (uint8_t *)j->header, .stream = stream };
     uint8_t header[TSRI_KV_HEADER];
-    cudaError_t error;
 
     write_header(g, j, header);
-    error = tsri_kv_gpu_carry((void *)j->header, header, sizeof header, stream);
-    if (!error)
-        error = tsri_kv_gpu_carry((void *)j->base, items->view.base,
-                                  (size_t)j->groups * sizeof *j->base, stream);
-    for (int i = 0; !error && i < j->objects; ) {
-        tsri_kv_gpu_item some[TSRI_KV_GPU_ARGUMENTS / sizeof(tsri_kv_gpu_item)];
-        const int most = (int)(sizeof some / sizeof *some), first = i;
-        for (; i < j->objects && i - first < most; i++)
-            some[i - first] = (tsri_kv_gpu_item){
-                items[i].view.blocks, items[i].first_token, items[i].data,
-                items[i].size, items[i].bytes, items[i].status,
-                (uint32_t)items[i].pos0,
-                sinks_of(g, items[i].pos0, (size_t)j->tokens) };
-        error = tsri_kv_gpu_carry((void *)(j->items + first), some,
-                                  (size_t)(i - first) * sizeof *some, stream);
+    pack(&p, header, sizeof header);
+    pack(&p, items->view.base, (size_t)j->groups * sizeof *j->base);
+    for (int i = 0; i < j->objects; i++) {
+        const tsri_kv_gpu_item item = {
+            items[i].view.blocks, items[i].first_token, items[i].data,
+            items[i].size, items[i].bytes, items[i].status,
+            (uint32_t)items[i].pos0,
+            sinks_of(g, items[i].pos0, (size_t)j->tokens) };
+        pack(&p, &item, sizeof item);
     }
-    return tsri_cuda_check(g->gpu, error, "arguments");
+    send(&p);
+    return tsri_cuda_check(g->gpu, p.error, "arguments");
 }
 
 static tsr_error start(tsr_kv_cuda *g, tsri_kv_gpu_job *j,

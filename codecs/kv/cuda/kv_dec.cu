@@ -57,84 +57,149 @@ static __device__ bool read_channel(const job &j, const place &p, int channel,
 
 /* ---- heads whole, in registers ---- */
 
-/* How a lane's coefficients are coded. */
+/* How a lane's coefficients are coded; four bits a strip where it is not an
+ * array. */
 template <int STRIPS>
 struct strips {
-    int cls[STRIPS];
     uint32_t slots[STRIPS], entries[STRIPS];
     float m[STRIPS];
-    bool any_low;
+    uint32_t low, reach;
+    uint32_t any_low;           /* a bit a strip */
 
-    __device__ void set(const job &j, const rows_memory &memory, int boost)
+    __device__ coding of(int s) const
     {
-        bool low = false;
+        return { 0, (int)(low >> 4 * s & 15), (int)(reach >> 4 * s & 15) };
+    }
+
+    /* Takes classes and centres from the head; false where they are none. */
+    __device__ bool set(const job &j, const place &p, const rows_memory &memory,
+                        int boost)
+    {
+        bool good = true;
+
+        low = reach = any_low = 0;
 #pragma unroll
         for (int s = 0; s < STRIPS; s++) {
-            const int c = class_of(cls[s], boost);
-            const coding k = coding_of(j.tables, c);
-            slots[s] = k.table * SLOTS;
+            int cls;
+            good &= read_channel(j, p, p.channel + s * WARP + threadIdx.x % WARP,
+                                 &cls, &m[s]);
+            const coding k = coding_of(j.tables, class_of(cls, boost));
+            slots[s] = memory.slots + k.table * SLOTS;
             entries[s] = memory.entries + k.table * STRIDE * 4;
-            low |= k.low != 0;
+            low |= (uint32_t)k.low << 4 * s;
+            reach |= (uint32_t)k.reach << 4 * s;
+            any_low |= __any_sync(ALL, k.low) ? 1u << s : 0;
         }
-        any_low = __any_sync(ALL, low);
+        return good;
     }
 };
 
 /* What the symbols without raw bits stand for, before centres. */
-static __device__ void set_floats(uint8_t *shared, const rows_memory &memory,
-                                  float step)
+static __device__ void set_floats(uint32_t ring, float step)
 {
     const int lane = threadIdx.x % WARP;
 
     __syncwarp();
-    *(float *)(shared + memory.floats + 4 * lane) =
-        __fmul_rn((float)level_of(lane), step);
+    store_shared32(ring + FLOATS + 4 * lane,
+                   __float_as_uint(__fmul_rn((float)level_of(lane), step)));
     __syncwarp();
 }
 
-/* A token's values: the strips one after another. */
-template <int STRIPS, bool LOW>
-static __device__ void take_token(decoder &d, const job &j,
-                                  const rows_memory &memory,
-                                  const strips<STRIPS> &k, int boost, float step,
+/* A token's values, the strips one after another, if there are no escapes;
+ * returns false where there are some, and then nothing was taken. */
+template <int STRIPS>
+static __device__ bool take_plain(decoder &d, const strips<STRIPS> &k, float step,
                                   uint32_t before, float v[STRIPS])
+{
+    const uint32_t x = d.x, sum = d.sum, pos = d.pos;
+    uint32_t most = 0;
+
+#pragma unroll
+    for (int s = 0; s < STRIPS; s++) {
+        const uint32_t y = d.take<true>(k.slots[s], k.entries[s], before, true);
+        most = max(most, y);
+        if (k.any_low >> s & 1) {
+            const int low = k.of(s).low;
+            const int tail = (int)d.take_uniform(low, before, true);
+            v[s] = __fmul_rn((float)value_of(level_of(y), tail, low), step);
+        } else {
+            v[s] = __uint_as_float(load_shared32(d.ring + 4 * y + FLOATS));
+        }
+        v[s] = __fadd_rn(v[s], k.m[s]);
+    }
+    if (!__any_sync(ALL, most >= ESCAPE_SYMBOL))
+        return true;
+    d.x = x;
+    d.sum = sum;
+    d.pos = pos;
+    return false;
+}
+
+/* The same without raw bits. */
+template <int STRIPS>
+static __device__ bool take_symbols(decoder &d, const strips<STRIPS> &k,
+                                    uint32_t before, float v[STRIPS])
+{
+    const uint32_t x = d.x, sum = d.sum, pos = d.pos;
+    uint32_t most = 0;
+
+#pragma unroll
+    for (int s = 0; s < STRIPS; s++) {
+        const uint32_t y = d.take<true>(k.slots[s], k.entries[s], before, true);
+        most = max(most, y);
+        v[s] = __fadd_rn(__uint_as_float(load_shared32(d.ring + 4 * y + FLOATS)),
+                         k.m[s]);
+    }
+    if (!__any_sync(ALL, most >= ESCAPE_SYMBOL))
+        return true;
+    d.x = x;
+    d.sum = sum;
+    d.pos = pos;
+    return false;
+}
+
+/* The same with everything there may be. */
+template <int STRIPS>
+static __device__ void take_values(decoder &d, const strips<STRIPS> &k,
+                                   float step, uint32_t before, float v[STRIPS])
 {
 #pragma unroll
     for (int s = 0; s < STRIPS; s++) {
-        if (s % 4 == 0 || LOW)
+        const uint32_t y = d.take<true>(k.slots[s], k.entries[s], before, true);
+        const int q = d.take_rest(y, k.of(s), k.any_low >> s & 1, before, true);
+        v[s] = __fadd_rn(__fmul_rn((float)q, step), k.m[s]);
+        if (s % 4 == 3)
             d.fill();
-        const uint32_t symbol = d.take<true>(k.slots[s], k.entries[s], before,
-                                             true);
-        const bool escape = __any_sync(ALL, symbol >= ESCAPE_SYMBOL);
-        if (LOW || escape) {
-            const coding c = coding_of(j.tables, class_of(k.cls[s], boost));
-            const int q = d.take_rest(symbol, c, LOW && __any_sync(ALL, c.low),
-                                      before, true);
-            v[s] = __fmul_rn((float)q, step);
-        } else {
-            v[s] = *(const float *)(d.shared + memory.floats + 4 * symbol);
-        }
-        v[s] = __fadd_rn(v[s], k.m[s]);
     }
 }
 
 /* A token's values turned back; the dims of a pair are in the same lane, HEAD /
  * 2 strips from each other. */
 template <int STRIPS, int HEAD>
-static __device__ void turn_back(float v[STRIPS], const float2 *cs)
+static __device__ void turn_back(float v[STRIPS], const float2 cs[HEAD / 2])
 {
-    float2 a[HEAD / 2];
-
-#pragma unroll
-    for (int s = 0; s < HEAD / 2; s++)
-        a[s] = cs[s * WARP];
 #pragma unroll
     for (int s = 0; s < STRIPS; s++)
         if (s % HEAD < HEAD / 2)
-            put_back(v[s], v[s + HEAD / 2], a[s % (HEAD / 2)]);
+            put_back(v[s], v[s + HEAD / 2], cs[s % (HEAD / 2)]);
 }
 
-/* Segments are whole heads of HEAD strips. */
+template <int STRIPS, int HEAD>
+static __device__ void store_token(uint8_t *to, ptrdiff_t head_stride, bool bf16,
+                                   const float v[STRIPS])
+{
+#pragma unroll
+    for (int s = 0; s < STRIPS; s++) {
+        if (s && s % HEAD == 0)
+            to += head_stride;
+        __stwb((uint16_t *)(to + s % HEAD * 2 * WARP),
+               bf16 ? __bfloat16_as_ushort(__float2bfloat16_rn(v[s]))
+                    : __half_as_ushort(__float2half_rn(v[s])));
+    }
+}
+
+/* Segments are whole heads of HEAD strips.  Tokens come in runs that are
+ * neighbours in memory; one by one, where they have boosts. */
 template <int STRIPS, int HEAD>
 static __device__ void decode_heads(const job &j, const place &p, decoder &d,
                                     const rows_memory &memory)
@@ -144,52 +209,48 @@ static __device__ void decode_heads(const job &j, const place &p, decoder &d,
     const uint32_t before = lanes_before(), end = p.row + p.rows;
     const uint32_t boosts = j.object[p.object].boosts;
     const float whole = j.object[p.object].step[p.plane];
-    const uint8_t *data = j.items[p.object].data;
     const ptrdiff_t first = (ptrdiff_t)(p.channel / WARP / HEAD) * j.head_stride +
                             2 * lane;
-    const ptrdiff_t head_stride = j.head_stride;
     const float2 *cs = j.angles +
         ((size_t)p.object * j.tokens + p.row) * j.pairs + lane;
-    token_walk walk(j, p.object, p.group(j), p.row);
     strips<STRIPS> k;
     float step = whole;
     int boost = 0;
 
-#pragma unroll
-    for (int s = 0; s < STRIPS; s++)
-        d.bad |= !read_channel(j, p, p.channel + s * WARP + lane, &k.cls[s],
-                               &k.m[s]);
-    k.set(j, memory, 0);
-    set_floats(d.shared, memory, step);
-    for (uint32_t t = p.row; t < end; t++) {
-        float v[STRIPS];
-        const int wanted = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
-        if (wanted != boost) {
-            boost = wanted;
-            step = scaled(whole, -boost);
-            k.set(j, memory, boost);
-            set_floats(d.shared, memory, step);
+    d.bad |= !k.set(j, p, memory, 0);
+    set_floats(d.ring, step);
+    for (uint32_t t = p.row; t < end; ) {
+        const tsri_kv_gpu_item &item = j.items[p.object];
+        uint8_t *to = find_token(j, item, p.group(j), t) + first;
+        uint32_t run = item.blocks ? j.block_tokens -
+                       (uint32_t)((item.first + t) % j.block_tokens) : end - t;
+        run = min(run, end - t);
+        if (boosts) {
+            const int wanted = item.data[boosts + t / 2] >> t % 2 * 4 & 7;
+            run = 1;
+            if (wanted != boost) {
+                boost = wanted;
+                step = scaled(whole, -boost);
+                k.set(j, p, memory, boost);
+                set_floats(d.ring, step);
+            }
         }
-        if (k.any_low)
-            take_token<STRIPS, true>(d, j, memory, k, boost, step, before, v);
-        else
-            take_token<STRIPS, false>(d, j, memory, k, boost, step, before, v);
-        if (turned)
-            turn_back<STRIPS, HEAD>(v, cs);
-        uint8_t *to = walk.at + first;
+        t += run;
+#pragma unroll 1
+        for (; run; run--, to += j.token_stride, cs += j.pairs) {
+            float2 angle[HEAD / 2];
+            float v[STRIPS];
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++) {
-            if (s && s % HEAD == 0)
-                to += head_stride;
-            const int at = s % HEAD * 2 * WARP;
-            if (bf16)
-                *(__nv_bfloat16 *)(to + at) = __float2bfloat16_rn(v[s]);
-            else
-                *(__half *)(to + at) = __float2half_rn(v[s]);
+            for (int s = 0; turned && s < HEAD / 2; s++)
+                angle[s] = __ldg(cs + s * WARP);
+            d.fill();
+            if (!(k.any_low ? take_plain<STRIPS>(d, k, step, before, v)
+                            : take_symbols<STRIPS>(d, k, before, v)))
+                take_values<STRIPS>(d, k, step, before, v);
+            if (turned)
+                turn_back<STRIPS, HEAD>(v, angle);
+            store_token<STRIPS, HEAD>(to, j.head_stride, bf16, v);
         }
-        cs += j.pairs;
-        if (t + 1 < end)
-            walk.next(j);
     }
 }
 
@@ -220,8 +281,9 @@ static __device__ void decode_values(const job &j, const place &p, decoder &d,
                 d.bad |= !read_channel(j, p, p.channel + c + lane, &cls, &m);
             const coding k = coding_of(j.tables, class_of(cls, boost));
             d.fill();
-            const uint32_t s = d.take<false>(k.table * SLOTS, memory.entries +
-                                             k.table * STRIDE * 4, before, active);
+            const uint32_t s = d.take<false>(memory.slots + k.table * SLOTS,
+                                             memory.entries + k.table * STRIDE * 4,
+                                             before, active);
             const int v = d.take_rest(s, k, __any_sync(ALL, active && k.low),
                                       before, active);
             if (active)
@@ -318,12 +380,13 @@ template <int STRIPS, int HEAD>
 static __global__ __launch_bounds__(WARPS * WARP, 1)
 void decode(job j, size_t segments)
 {
-    extern __shared__ __align__(1024) uint8_t shared[];
+    extern __shared__ uint8_t shared[];
     const int warp = threadIdx.x / WARP;
-    const rows_memory memory(j.tables.tables, warp);
+    const rows_memory memory((uint32_t)__cvta_generic_to_shared(shared),
+                             j.tables.tables, warp);
     const size_t end = segments * (blockIdx.x + 1) / gridDim.x;
 
-    load_tables(shared, j.tables);
+    load_tables(j.tables, memory);
     for (size_t n = segments * blockIdx.x / gridDim.x + warp; n < end; n += WARPS) {
         const place p = find_place(j, n);
         const uint8_t *data;
@@ -335,7 +398,6 @@ void decode(job j, size_t segments)
             spoil(j, p.object, TSR_E_CORRUPT);
             continue;
         }
-        d.shared = shared;
         d.ring = memory.ring;
         d.open(data, size, p.seed(j));
         if constexpr (STRIPS > 0)
@@ -351,7 +413,7 @@ template <int STRIPS, int HEAD>
 static cudaError_t launch(const job *j, cudaStream_t stream)
 {
     const size_t segments = count_segments(j);
-    const size_t bytes = rows_memory(j->tables.tables, WARPS).floats;
+    const size_t bytes = rows_memory(1, j->tables.tables, WARPS).ring;
     const size_t grid = (segments + WARPS - 1) / WARPS;
     const cudaError_t error = cudaFuncSetAttribute(
         (const void *)decode<STRIPS, HEAD>,

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The cache to segments.  Three times over the cache: a sample of it gives the
- * centres; all of it the classes, and the sums that lanes start from; all of it
- * again, last token first, the words. */
+/* The cache to segments.  A sample of the cache gives the centres; all of it, the
+ * classes and, where they are small, the values, a byte each.  These are read
+ * twice: for the sums that lanes start from, and, last token first, for the
+ * words. */
 #include "codecs/kv/cuda/rows.cuh"
 
 enum {
     WARPS = 8, THREADS = WARPS * WARP,
+    RESIDENT = 4,           /* thread blocks of a multiprocessor, wanted */
     SAMPLES = 32,           /* of a channel, for its centre */
-    MOST_VALUE = 32767
+    MOST_VALUE = 32767,
+    MOST_BYTE = 127
 };
+
+/* Added to a small number it rounds it to the nearest integer, ties to even. */
+static const float ROUNDER = 12582912;
 
 static __device__ void refuse(const job &j, int object)
 {
@@ -23,7 +29,7 @@ static __device__ int boost_at(const job &j, uint32_t t)
 /* v is not over MOST_VALUE by half: rounded to nearest even. */
 static __device__ int round_value(float v)
 {
-    return __float_as_int(__fadd_rn(v, 12582912.f)) - 0x4B400000;
+    return __float_as_int(__fadd_rn(v, ROUNDER)) - 0x4B400000;
 }
 
 static __device__ bool is_value(float v)
@@ -47,6 +53,19 @@ static __device__ void sort(float v[SAMPLES])
                     v[i] = i & size ? b : a;
                     v[i + by] = i & size ? a : b;
                 }
+}
+
+static __device__ int16_t centre_at(const job &j, int plane, float v[SAMPLES])
+{
+    sort(v);
+    const float m = __fmul_rn(v[SAMPLES / 2 - 1], j.quarter[plane]);
+    return (int16_t)round_value(fminf(fmaxf(m, -MOST_VALUE - 1), MOST_VALUE));
+}
+
+/* Token of the i-th sample. */
+static __device__ uint32_t sample_token(const job &j, uint32_t sinks, uint32_t i)
+{
+    return sinks + (uint32_t)((uint64_t)i * (j.tokens - sinks) / SAMPLES);
 }
 
 static __device__ int strips_of(int channels)
@@ -73,16 +92,58 @@ static __global__ __launch_bounds__(THREADS) void centres(job j)
     if (p.object >= j.objects || p.channel >= j.channels[p.plane] ||
         !j.object[p.object].good || !has_rows(j, j.object[p.object]))
         return;
-    const uint32_t sinks = j.object[p.object].sinks, rows = j.tokens - sinks;
 #pragma unroll
     for (uint32_t i = 0; i < SAMPLES; i++)
         v[i] = load_value(j, j.items[p.object], p,
-                          sinks + (uint32_t)((uint64_t)i * rows / SAMPLES),
-                          p.channel, finite);
-    sort(v);
-    float m = __fmul_rn(v[SAMPLES / 2 - 1], j.quarter[p.plane]);
-    m = fminf(fmaxf(m, -MOST_VALUE - 1), MOST_VALUE);
-    j.centre[p.coefficient(j)] = (int16_t)round_value(m);
+                          sample_token(j, j.object[p.object].sinks, i), p.channel,
+                          finite);
+    j.centre[p.coefficient(j)] = centre_at(j, p.plane, v);
+}
+
+/* Heads of 2 or 4 strips of 16-bit numbers: a warp has the dims i and i +
+ * dim / 2 of 32 pairs.  Each lane finds the place of a sample. */
+template <int HEAD>
+static __global__ __launch_bounds__(THREADS) void centres_of_heads(job j)
+{
+    enum { PARTS = HEAD / 2 };
+    const int lane = threadIdx.x % WARP, first = j.heads[0] * PARTS;
+    const int all = first + (j.planes > 1 ? j.heads[1] * PARTS : 0);
+    size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    const int part = (int)(n % all);
+    const bool bf16 = j.dtype == TSR_KV_BF16;
+    float a[SAMPLES], b[SAMPLES];
+    place p = {};
+
+    n /= all;
+    p.plane = part >= first;
+    p.layer = (int)(n % j.layers);
+    p.object = (int)(n / j.layers);
+    if (p.object >= j.objects || !j.object[p.object].good ||
+        !has_rows(j, j.object[p.object]))
+        return;
+    const int head = (p.plane ? part - first : part) / PARTS, i0 = part % PARTS;
+    const uint32_t sinks = j.object[p.object].sinks;
+    const unsigned long long at = (unsigned long long)(
+        find_token(j, j.items[p.object], p.group(j), sample_token(j, sinks, lane)) +
+        head * j.head_stride + i0 * 2 * WARP);
+#pragma unroll
+    for (int i = 0; i < SAMPLES; i++) {
+        const uint16_t *x = (const uint16_t *)__shfl_sync(ALL, at, i) + lane;
+        a[i] = half_value(bf16, __ldg(x));
+        b[i] = half_value(bf16, __ldg(x + PARTS * WARP));
+    }
+    if (j.layout && !p.plane) {
+        const float2 *cs = j.angles + (size_t)p.object * j.tokens * j.pairs +
+                           i0 * WARP + lane;
+#pragma unroll
+        for (int i = 0; i < SAMPLES; i++)
+            take_off(a[i], b[i], __ldg(cs + (size_t)sample_token(j, sinks, i) *
+                                       j.pairs));
+    }
+    p.channel = (head * HEAD + i0) * WARP + lane;
+    int16_t *to = j.centre + p.coefficient(j);
+    to[0] = centre_at(j, p.plane, a);
+    to[PARTS * WARP] = centre_at(j, p.plane, b);
 }
 
 /* ---- values of segments ---- */
@@ -137,11 +198,8 @@ struct source {
     __device__ void values(bool bf16, float inverse, float v[STRIPS]) const
     {
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++) {
-            __half_raw h;
-            h.x = (uint16_t)raw[s];
-            v[s] = bf16 ? __uint_as_float(raw[s] << 16) : __half2float(h);
-        }
+        for (int s = 0; s < STRIPS; s++)
+            v[s] = half_value(bf16, (uint16_t)raw[s]);
 #pragma unroll
         for (int s = 0; turned && s < STRIPS; s++)
             if (s % HEAD < HEAD / 2)
@@ -173,95 +231,7 @@ static __device__ float any_value(const job &j, const place &p, uint32_t t, int 
     return finite ? v : INFINITY;
 }
 
-/* ---- first pass: magnitudes, and sums of lanes ---- */
-
-/* What a lane has seen. */
-struct account {
-    uint32_t sum;       /* of its symbols, as if no class had raw bits and there
-                           were no escapes */
-    bool good;
-
-    /* Adds a strip's value; returns its magnitude. */
-    __device__ uint32_t add(float v)
-    {
-        good &= is_value(v);
-        const int q = round_value(v);
-        sum = sum * FACTOR + (uint32_t)(q << 1 ^ q >> 31);
-        return (uint32_t)abs(q);
-    }
-};
-
-static __device__ uint32_t *sums_of(const job &j, const place &p)
-{
-    return j.sums + p.number(j) * 2 * WARP + threadIdx.x % WARP;
-}
-
-/* The greatest magnitudes of the strips, four bits each, are of use only where
- * all tokens have the same boost. */
-template <int STRIPS, int HEAD>
-static __device__ void measure_heads(const job &j, const place &p, account &a)
-{
-    const bool bf16 = j.dtype == TSR_KV_BF16;
-    const uint32_t end = p.row + p.rows;
-    source<STRIPS, HEAD> in(j, p, p.row);
-    uint32_t magnitude[STRIPS] = {}, most[STRIPS] = {}, packed = 0;
-
-    in.fetch(j);
-    for (uint32_t t = p.row; t < end; t++) {
-        const source<STRIPS, HEAD> now = in;
-        const int boost = boost_at(j, t);
-        float v[STRIPS];
-        if (t + 1 < end) {
-            in.next(j);
-            in.fetch(j);
-        }
-        now.values(bf16, scaled(j.inverse[p.plane], boost), v);
-#pragma unroll
-        for (int s = 0; s < STRIPS; s++) {
-            const uint32_t m = a.add(v[s]);
-            most[s] = max(most[s], m);
-            magnitude[s] += m >> boost;
-        }
-    }
-#pragma unroll
-    for (int s = 0; s < STRIPS; s++) {
-        packed |= min(most[s], 15u) << 4 * s;
-        atomicAdd(&j.sum[p.coefficient(j) + s * WARP + threadIdx.x % WARP],
-                  (unsigned long long)magnitude[s]);
-    }
-    sums_of(j, p)[0] = a.sum;
-    sums_of(j, p)[WARP] = packed;
-}
-
-static __device__ void measure_any(const job &j, const place &p, account &a)
-{
-    for (uint32_t t = p.row; t < p.row + p.rows; t++)
-        for (int c = threadIdx.x % WARP; c < p.channels; c += WARP)
-            atomicAdd(&j.sum[p.coefficient(j) + c], (unsigned long long)
-                      (a.add(any_value(j, p, t, c)) >> boost_at(j, t)));
-}
-
-/* A warp has a segment. */
-template <int STRIPS, int HEAD>
-static __global__ __launch_bounds__(THREADS) void measure(job j, size_t segments)
-{
-    const size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-
-    if (n >= segments)
-        return;
-    const place p = find_place(j, n);
-    account a = { 0, true };
-    if (!j.object[p.object].good || !p.rows)
-        return;
-    if constexpr (STRIPS > 0)
-        measure_heads<STRIPS, HEAD>(j, p, a);
-    else
-        measure_any(j, p, a);
-    if (!a.good)
-        refuse(j, p.object);
-}
-
-/* ---- classes ---- */
+/* ---- first pass: magnitudes; values ---- */
 
 /* The class of a sum over n values, as tsri_rows_class(). */
 static __device__ int find_class(const uint32_t *border, uint64_t sum, uint32_t n)
@@ -275,19 +245,178 @@ static __device__ int find_class(const uint32_t *border, uint64_t sum, uint32_t 
     return c;
 }
 
+/* Takes a coefficient's sum over the rows of a tile. */
+static __device__ void add_magnitudes(const job &j, const place &p, int c,
+                                      uint32_t magnitude)
+{
+    const size_t at = p.coefficient(j) + c;
+
+    if (j.tiles == 1)
+        j.cls[at] = (uint8_t)find_class(j.tables.border, magnitude, p.rows);
+    else
+        atomicAdd(&j.sum[at], (unsigned long long)magnitude);
+}
+
 static __global__ __launch_bounds__(THREADS) void classes(job j)
 {
     const size_t each = (size_t)j.layers * j.layer_channels;
     const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
 
-    if (i >= each * j.objects)
-        return;
-    object &o = j.object[i / each];
-    if (*j.items[i / each].status)
-        o.good = 0;
-    else if (has_rows(j, o))
+    if (i < each * j.objects && has_rows(j, j.object[i / each]))
         j.cls[i] = (uint8_t)find_class(j.tables.border, j.sum[i],
-                                       j.tokens - o.sinks);
+                                       j.tokens - j.object[i / each].sinks);
+}
+
+/* 255 for each byte that is negative, else 0. */
+static __device__ uint32_t signs_of_bytes(uint32_t w)
+{
+    uint32_t signs;
+    asm("prmt.b32 %0, %1, 0, 0xba98;" : "=r"(signs) : "r"(w));
+    return signs;
+}
+
+/* Values as bytes: four strips of a lane to a word, each magnitude doubled and
+ * its sign in the lowest bit, as symbols are. */
+static __device__ uint32_t pack_values(const float v[4])
+{
+    uint32_t b[4];
+
+#pragma unroll
+    for (int s = 0; s < 4; s++)     /* the low byte of a sum is the value's */
+        b[s] = __float_as_uint(__fadd_rn(v[s], ROUNDER));
+    const uint32_t w = __byte_perm(__byte_perm(b[0], b[1], 0x0040),
+                                   __byte_perm(b[2], b[3], 0x0040), 0x5410);
+    return (w << 1 & 0xfefefefe) ^ signs_of_bytes(w);
+}
+
+template <int STRIPS>
+static __device__ uint32_t *packed_of(const job &j, const place &p)
+{
+    return j.packed + (p.number(j) * min(j.tile, j.tokens) * WARP +
+                       threadIdx.x % WARP) * (STRIPS / 4);
+}
+
+/* Values of a segment to bytes, and their magnitudes; false where they are too
+ * large for that. */
+template <int STRIPS, int HEAD>
+static __device__ bool measure_bytes(const job &j, const place &p,
+                                     float magnitude[STRIPS])
+{
+    const bool bf16 = j.dtype == TSR_KV_BF16;
+    const float inverse = j.inverse[p.plane];
+    uint32_t *out = packed_of<STRIPS>(j, p);
+    source<STRIPS, HEAD> in(j, p, p.row);
+    bool small = true;
+
+#pragma unroll
+    for (int s = 0; s < STRIPS; s++)
+        magnitude[s] = 0;
+    in.fetch(j);
+    for (uint32_t i = 1; i <= p.rows; i++, out += WARP * STRIPS / 4) {
+        const source<STRIPS, HEAD> now = in;
+        float v[STRIPS];
+        if (i < p.rows) {
+            in.next(j);
+            in.fetch(j);
+        }
+        now.values(bf16, inverse, v);
+#pragma unroll
+        for (int s = 0; s < STRIPS; s++) {
+            const float r = __fsub_rn(__fadd_rn(v[s], ROUNDER), ROUNDER);
+            small &= fabsf(v[s]) < MOST_BYTE + .5f;
+            magnitude[s] = __fadd_rn(magnitude[s], fabsf(r));
+        }
+#pragma unroll
+        for (int s = 0; s < STRIPS / 4; s++)
+            out[s] = pack_values(v + 4 * s);
+    }
+    return __all_sync(ALL, small);
+}
+
+/* Magnitudes of any size, and boosts; false where a value cannot be coded. */
+template <int STRIPS, int HEAD>
+static __device__ bool measure_wide(const job &j, const place &p,
+                                    uint32_t magnitude[STRIPS])
+{
+    const bool bf16 = j.dtype == TSR_KV_BF16;
+    source<STRIPS, HEAD> in(j, p, p.row);
+    bool good = true;
+
+#pragma unroll
+    for (int s = 0; s < STRIPS; s++)
+        magnitude[s] = 0;
+    for (uint32_t t = p.row; t < p.row + p.rows; t++) {
+        const int boost = boost_at(j, t);
+        float v[STRIPS];
+        in.fetch(j);
+        in.values(bf16, scaled(j.inverse[p.plane], boost), v);
+#pragma unroll
+        for (int s = 0; s < STRIPS; s++) {
+            good &= is_value(v[s]);
+            magnitude[s] += (uint32_t)abs(round_value(v[s])) >> boost;
+        }
+        if (t + 1 < p.row + p.rows)
+            in.next(j);
+    }
+    return __all_sync(ALL, good);
+}
+
+template <int STRIPS, int HEAD>
+static __device__ void measure_heads(const job &j, const place &p)
+{
+    const int lane = threadIdx.x % WARP;
+    uint32_t whole[STRIPS];
+    float magnitude[STRIPS];
+    bool bytes = !boost_at(j, p.row + p.rows - 1);
+
+    if (bytes)
+        bytes = measure_bytes<STRIPS, HEAD>(j, p, magnitude);
+    if (bytes) {
+#pragma unroll
+        for (int s = 0; s < STRIPS; s++)
+            whole[s] = (uint32_t)magnitude[s];
+    } else if (!measure_wide<STRIPS, HEAD>(j, p, whole)) {
+        refuse(j, p.object);
+    }
+#pragma unroll
+    for (int s = 0; s < STRIPS; s++)
+        add_magnitudes(j, p, s * WARP + lane, whole[s]);
+    if (!lane)
+        j.wide[p.number(j)] = !bytes;
+}
+
+static __device__ void measure_any(const job &j, const place &p)
+{
+    bool good = true;
+
+    for (int c = threadIdx.x % WARP; c < p.channels; c += WARP) {
+        uint32_t magnitude = 0;
+        for (uint32_t t = p.row; t < p.row + p.rows; t++) {
+            const float v = any_value(j, p, t, c);
+            good &= is_value(v);
+            magnitude += (uint32_t)abs(round_value(v)) >> boost_at(j, t);
+        }
+        add_magnitudes(j, p, c, magnitude);
+    }
+    if (!good)
+        refuse(j, p.object);
+}
+
+/* A warp has a segment. */
+template <int STRIPS, int HEAD>
+static __global__ __launch_bounds__(THREADS) void measure(job j, size_t segments)
+{
+    const size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+
+    if (n >= segments)
+        return;
+    const place p = find_place(j, n);
+    if (!j.object[p.object].good || !p.rows)
+        return;
+    if constexpr (STRIPS > 0)
+        measure_heads<STRIPS, HEAD>(j, p);
+    else
+        measure_any(j, p);
 }
 
 /* ---- second pass ---- */
@@ -300,101 +429,209 @@ static __device__ coding find_coding(const job &j, const place &p, int c, int bo
 template <int STRIPS>
 struct codings {
     coding k[STRIPS];
-    bool any_low[STRIPS], low;
+    uint32_t bound[STRIPS / 4];     /* a byte a strip: what makes 128 of the
+                                       least magnitude that may be an escape */
+    uint32_t any_low;               /* a bit a strip */
 
     __device__ void set(const job &j, const place &p, int boost)
     {
-        low = false;
+        any_low = 0;
 #pragma unroll
         for (int s = 0; s < STRIPS; s++) {
             k[s] = find_coding(j, p, s * WARP + threadIdx.x % WARP, boost);
-            any_low[s] = __any_sync(ALL, k[s].low);
-            low |= any_low[s];
+            any_low |= __any_sync(ALL, k[s].low) ? 1u << s : 0;
+            if (s % 4 == 0)
+                bound[s / 4] = 0;
+            bound[s / 4] |= (uint32_t)max(129 - first_escape(k[s]), 0) << s % 4 * 8;
         }
     }
-    /* Are there escapes, where strips have these greatest magnitudes? */
-    __device__ bool escapes(uint32_t most) const
+    /* Are there surely no escapes?  (A byte has twice the magnitude, or 1
+     * less.) */
+    __device__ bool plain(const uint32_t w[STRIPS / 4]) const
     {
-        bool any = false;
+        uint32_t over = 0;
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++)
-            any |= (int)(most >> 4 * s & 15) > k[s].reach;
-        return __any_sync(ALL, any);
+        for (int i = 0; i < STRIPS / 4; i++)
+            over |= (w[i] >> 1 & 0x7f7f7f7f) + bound[i];
+        return __all_sync(ALL, !(over & 0x80808080));
     }
 };
 
-/* The lanes' sums of a segment that has raw bits or escapes. */
-template <int STRIPS, int HEAD>
-static __device__ uint32_t sum_heads(const job &j, const place &p)
+static __device__ uint32_t byte_of(const uint32_t *w, int s)
 {
-    const bool bf16 = j.dtype == TSR_KV_BF16;
-    const uint32_t end = p.row + p.rows;
-    source<STRIPS, HEAD> in(j, p, p.row);
-    codings<STRIPS> k;
-    uint32_t sum = 0;
-    int boost = -1;
+    return w[s / 4] >> s % 4 * 8 & 255;
+}
 
-    for (uint32_t t = p.row; t < end; t++) {
-        float v[STRIPS];
-        if (boost_at(j, t) != boost)
-            k.set(j, p, boost = boost_at(j, t));
-        in.fetch(j);
-        in.values(bf16, scaled(j.inverse[p.plane], boost), v);
+/* A lane's sum with a token's symbols, bytes without escapes and raw bits. */
+template <int STRIPS>
+static __device__ uint32_t add_bytes(uint32_t sum, const uint32_t w[STRIPS / 4])
+{
+    enum : uint32_t {
+        K2 = FACTOR * FACTOR & 0xffff, K3 = K2 * FACTOR & 0xffff,
+        K4 = K3 * FACTOR & 0xffff,
+        LOWS = (K3 & 255) | (K2 & 255) << 8 | (FACTOR & 255) << 16 | 1u << 24,
+        HIGHS = K3 >> 8 | K2 >> 8 << 8 | FACTOR >> 8 << 16
+    };
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++)
-            sum = add_symbols(sum, symbols(round_value(v[s]), k.k[s]),
-                              k.any_low[s], true);
-        if (t + 1 < end)
-            in.next(j);
+    for (int i = 0; i < STRIPS / 4; i++)
+        sum = __dp4a(w[i], (uint32_t)LOWS, sum * K4) +
+              (__dp4a(w[i], (uint32_t)HIGHS, 0u) << 8);
+    return sum;
+}
+
+/* The words of a segment's tokens one after another, forward or back; loaded
+ * some tokens ahead. */
+template <int STRIPS>
+struct byte_walk {
+    enum { WORDS = STRIPS / 4, AHEAD = 4 };
+    const uint32_t *at;
+    ptrdiff_t step;
+    uint32_t left;          /* not yet loaded */
+    uint32_t next[AHEAD][WORDS];
+
+    __device__ byte_walk(const uint32_t *begin, uint32_t tokens, bool back)
+        : step(back ? -WARP * WORDS : WARP * WORDS), left(tokens)
+    {
+        at = back ? begin + (ptrdiff_t)(tokens - 1) * WARP * WORDS : begin;
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++)
+            load(next[i]);
+    }
+    __device__ void load(uint32_t w[WORDS])
+    {
+#pragma unroll
+        for (int i = 0; i < WORDS; i++)
+            w[i] = left ? __ldcs(at + i) : 0;
+        at += step;
+        left -= left != 0;
+    }
+    __device__ void take(uint32_t w[WORDS])
+    {
+#pragma unroll
+        for (int i = 0; i < WORDS; i++) {
+            w[i] = next[0][i];
+#pragma unroll
+            for (int k = 0; k + 1 < AHEAD; k++)
+                next[k][i] = next[k + 1][i];
+        }
+        load(next[AHEAD - 1]);
+    }
+};
+
+/* A lane's sum with all symbols of a segment. */
+template <int STRIPS>
+static __device__ uint32_t sum_bytes(const uint32_t *in, uint32_t rows,
+                                     const codings<STRIPS> &k)
+{
+    byte_walk<STRIPS> walk(in, rows, false);
+    uint32_t sum = 0;
+
+#pragma unroll 1
+    for (; rows; rows--) {
+        uint32_t w[STRIPS / 4];
+        walk.take(w);
+        const bool plain = k.plain(w);
+        if (plain && !k.any_low) {
+            sum = add_bytes<STRIPS>(sum, w);
+            continue;
+        }
+#pragma unroll
+        for (int s = 0; s < STRIPS; s++) {
+            const symbols y(level_of(byte_of(w, s)), k.k[s]);
+            if (!plain) {
+                sum = add_symbols(sum, y, k.any_low >> s & 1, true);
+                continue;
+            }
+            sum = sum * FACTOR + y.first;
+            if (k.any_low >> s & 1)
+                sum = sum * FACTOR + y.low;
+        }
     }
     return sum;
 }
 
-template <int STRIPS, int HEAD>
-static __device__ void code_heads(const job &j, const place &p, writer &w,
+template <int STRIPS>
+static __device__ void code_bytes(const job &j, const place &p, writer &w,
                                   const uint2 *code, uint32_t seed)
+{
+    const uint32_t before = lanes_before();
+    const uint32_t *in = packed_of<STRIPS>(j, p);
+    codings<STRIPS> k;
+
+    k.set(j, p, 0);
+    const uint32_t sum = sum_bytes<STRIPS>(in, p.rows, k);
+    w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
+    byte_walk<STRIPS> walk(in, p.rows, true);
+#pragma unroll 1
+    for (uint32_t i = p.rows; i; i--) {
+        uint32_t v[STRIPS / 4];
+        walk.take(v);
+        if (k.plain(v)) {
+#pragma unroll
+            for (int s = STRIPS; s-- > 0;) {
+                uint32_t first = byte_of(v, s);
+                if (k.any_low >> s & 1) {
+                    const symbols y(level_of(first), k.k[s]);
+                    w.put_uniform(y.low, k.k[s].low, before, true);
+                    first = y.first;
+                }
+                w.put<true>(code[k.k[s].table * STRIDE + first], before, true);
+            }
+            continue;
+        }
+#pragma unroll
+        for (int s = STRIPS; s-- > 0;) {
+            const symbols y(level_of(byte_of(v, s)), k.k[s]);
+            put_symbols(w, y, code[k.k[s].table * STRIDE + y.first], k.k[s].low,
+                        k.any_low >> s & 1, before, true);
+        }
+    }
+}
+
+/* Values that are no bytes are made again, once for the sums and once for the
+ * words. */
+template <int STRIPS, int HEAD>
+static __device__ void code_wide(const job &j, const place &p, writer &w,
+                                 const uint2 *code, uint32_t seed)
 {
     const bool bf16 = j.dtype == TSR_KV_BF16;
     const uint32_t before = lanes_before();
     codings<STRIPS> k;
-    int boost = boost_at(j, p.row + p.rows - 1);
+    uint32_t sum = 0;
+    int boost = -1;
 
-    k.set(j, p, boost);
-    const bool rest = k.low || k.escapes(sums_of(j, p)[WARP]) ||
-                      boost_at(j, p.row) != boost;
-    const uint32_t sum = rest ? sum_heads<STRIPS, HEAD>(j, p) : sums_of(j, p)[0];
-    source<STRIPS, HEAD> in(j, p, p.row + p.rows - 1);
-    w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
-    in.fetch(j);
-    for (uint32_t t = p.row + p.rows; t-- > p.row;) {
-        const source<STRIPS, HEAD> now = in;
-        float v[STRIPS];
-        if (boost_at(j, t) != boost)
-            k.set(j, p, boost = boost_at(j, t));
-        if (t > p.row) {
-            in.back(j);
+#pragma unroll 1
+    for (int back = 0; back < 2; back++) {
+        source<STRIPS, HEAD> in(j, p, back ? p.row + p.rows - 1 : p.row);
+        w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
+#pragma unroll 1
+        for (uint32_t i = 0; i < p.rows; i++) {
+            const uint32_t t = back ? p.row + p.rows - 1 - i : p.row + i;
+            float v[STRIPS];
+            if (boost_at(j, t) != boost)
+                k.set(j, p, boost = boost_at(j, t));
             in.fetch(j);
-        }
-        now.values(bf16, scaled(j.inverse[p.plane], boost), v);
-        if (rest) {
+            in.values(bf16, scaled(j.inverse[p.plane], boost), v);
+            if (i + 1 < p.rows)
+                back ? in.back(j) : in.next(j);
+            if (!back) {
+#pragma unroll
+                for (int s = 0; s < STRIPS; s++)
+                    sum = add_symbols(sum, symbols(round_value(v[s]), k.k[s]),
+                                      k.any_low >> s & 1, true);
+                continue;
+            }
 #pragma unroll
             for (int s = STRIPS; s-- > 0;) {
                 const symbols y(round_value(v[s]), k.k[s]);
                 put_symbols(w, y, code[k.k[s].table * STRIDE + y.first], k.k[s].low,
-                            k.any_low[s], before, true);
-            }
-        } else {
-#pragma unroll
-            for (int s = STRIPS; s-- > 0;) {
-                const int q = round_value(v[s]);
-                w.put<true>(code[k.k[s].table * STRIDE + (q << 1 ^ q >> 31)], before,
-                            true);
+                            k.any_low >> s & 1, before, true);
             }
         }
     }
 }
 
-/* A strip of any shape. */
+/* Strips of any shape. */
 static __device__ void code_any(const job &j, const place &p, writer &w,
                                 const uint2 *code, uint32_t seed)
 {
@@ -415,8 +652,8 @@ static __device__ void code_any(const job &j, const place &p, writer &w,
                 const symbols y(active ? round_value(any_value(j, p, t, c)) : 0, k);
                 const bool low = __any_sync(ALL, k.low);
                 if (back)
-                    put_symbols(w, y, code[k.table * STRIDE + y.first], k.low, low, before,
-                                active);
+                    put_symbols(w, y, code[k.table * STRIDE + y.first], k.low, low,
+                                before, active);
                 else
                     sum = add_symbols(sum, y, low, active);
             }
@@ -437,7 +674,8 @@ static __device__ uint32_t finish(const writer &w, size_t slot)
 }
 
 template <int STRIPS, int HEAD>
-static __global__ __launch_bounds__(THREADS) void code(job j, size_t segments)
+static __global__ __launch_bounds__(THREADS, RESIDENT)
+void code(job j, size_t segments)
 {
     extern __shared__ __align__(16) uint2 records[];
     const size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
@@ -448,14 +686,18 @@ static __global__ __launch_bounds__(THREADS) void code(job j, size_t segments)
     if (n >= segments)
         return;
     const place p = find_place(j, n);
-    if (!j.object[p.object].good || !p.rows)
+    if (!j.object[p.object].good || *j.items[p.object].status || !p.rows)
         return;
     writer w = { (uint16_t *)(j.slots + p.number(j) * j.slot),
                  (uint32_t)(j.slot / 2), 0 };
-    if constexpr (STRIPS > 0)
-        code_heads<STRIPS, HEAD>(j, p, w, records, p.seed(j));
-    else
+    if constexpr (STRIPS > 0) {
+        if (j.wide[p.number(j)])
+            code_wide<STRIPS, HEAD>(j, p, w, records, p.seed(j));
+        else
+            code_bytes<STRIPS>(j, p, w, records, p.seed(j));
+    } else {
         code_any(j, p, w, records, p.seed(j));
+    }
     const uint32_t size = finish(w, j.slot);
     if (threadIdx.x % WARP == 0)
         j.segment_size[p.number(j)] = size;
@@ -477,7 +719,8 @@ static cudaError_t launch(const job *j, cudaStream_t stream)
     const size_t bytes = (size_t)j->tables.tables * STRIDE * sizeof(uint2);
 
     measure<STRIPS, HEAD><<<grid, THREADS, 0, stream>>>(*j, segments);
-    classes<<<blocks_of(channels, THREADS), THREADS, 0, stream>>>(*j);
+    if (j->tiles > 1)
+        classes<<<blocks_of(channels, THREADS), THREADS, 0, stream>>>(*j);
     code<STRIPS, HEAD><<<grid, THREADS, bytes, stream>>>(*j, segments);
     return cudaGetLastError();
 }
@@ -492,7 +735,12 @@ extern "C" cudaError_t tsri_kv_gpu_encode(const job *j, cudaStream_t stream)
         return cudaErrorInvalidValue;
     if (!j->tokens)
         return cudaSuccess;
-    centres<<<blocks_of(strips, WARPS), THREADS, 0, stream>>>(*j);
+    if (!j->strips)
+        centres<<<blocks_of(strips, WARPS), THREADS, 0, stream>>>(*j);
+    else if (j->head_strips == 4)
+        centres_of_heads<4><<<blocks_of(strips / 2, WARPS), THREADS, 0, stream>>>(*j);
+    else
+        centres_of_heads<2><<<blocks_of(strips / 2, WARPS), THREADS, 0, stream>>>(*j);
     switch (j->strips) {
     case 8:
         return j->head_strips == 4 ? launch<8, 4>(j, stream)

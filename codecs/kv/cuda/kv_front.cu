@@ -4,7 +4,7 @@
 #include "codecs/kv/cuda/crc.cuh"
 #include "codecs/kv/cuda/kv.cuh"
 
-enum { THREADS = 256 };
+enum { THREADS = TSRI_KV_GPU_CRC };
 
 /* Fields of the header. */
 enum {
@@ -22,27 +22,28 @@ static __device__ uint32_t get32(const uint8_t *p)
 /* ---- arguments ---- */
 
 struct arguments {
-    uint8_t bytes[TSRI_KV_GPU_ARGUMENTS];
+    uint4 part[TSRI_KV_GPU_ARGUMENTS / sizeof(uint4)];
 };
 
-static __global__ void carry(uint8_t *to, arguments a, uint32_t n)
+static __global__ void carry(uint4 *to, arguments a, uint32_t n)
 {
-    for (uint32_t i = threadIdx.x; i < n; i += blockDim.x)
-        to[i] = a.bytes[i];
+    if (threadIdx.x < n)
+        to[threadIdx.x] = a.part[threadIdx.x];
 }
 
 extern "C" cudaError_t tsri_kv_gpu_carry(void *to, const void *from, size_t n,
                                          cudaStream_t stream)
 {
-    arguments a;
+    arguments a = {};
 
     while (n) {
-        const size_t part = n < sizeof a ? n : sizeof a;
-        memcpy(a.bytes, from, part);
-        carry<<<1, THREADS, 0, stream>>>((uint8_t *)to, a, (uint32_t)part);
-        from = (const uint8_t *)from + part;
-        to = (uint8_t *)to + part;
-        n -= part;
+        const size_t bytes = n < sizeof a ? n : sizeof a;
+        memcpy(a.part, from, bytes);
+        carry<<<1, THREADS, 0, stream>>>((uint4 *)to, a,
+                                         (uint32_t)((bytes + 15) / 16));
+        from = (const uint8_t *)from + bytes;
+        to = (uint8_t *)to + bytes;
+        n -= bytes;
     }
     return cudaGetLastError();
 }
@@ -80,31 +81,34 @@ static __device__ bool has_angles(const job &j, uint64_t pos0)
 
 /* ---- encoder ---- */
 
-/* A thread block starts an object. */
 static __global__ __launch_bounds__(THREADS) void begin(job j)
 {
-    const tsri_kv_gpu_item &item = j.items[blockIdx.x];
-    object &o = j.object[blockIdx.x];
-    const size_t channels = (size_t)j.layers * j.layer_channels;
+    const size_t channels = (size_t)j.objects * j.layers * j.layer_channels;
+    const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
 
-    for (size_t i = threadIdx.x; i < channels; i += THREADS)
-        j.sum[blockIdx.x * channels + i] = 0;
-    if (threadIdx.x)
+    if (j.tiles > 1 && i < channels)
+        j.sum[i] = 0;
+    if (i >= j.objects)
         return;
-    o = { 0, 0, 0, { j.step[0], j.step[1] }, item.pos0, item.sinks, 0, 0 };
+    const tsri_kv_gpu_item &item = j.items[i];
+    object o = { 0, 0, 0, { j.step[0], j.step[1] }, item.pos0, item.sinks, 0, 0 };
     o.boosts = j.sections ? TSRI_KV_GPU_HEADER : 0;
     o.heads = front_bytes(j, j.sections);
     o.units = head_at(j, o, o.heads, j.layers, 0);
     const int32_t error = !has_angles(j, o.pos0) ? TSR_E_UNSUPPORTED :
                           o.units > item.size ? TSR_E_LIMIT : TSR_OK;
     o.good = !error;
+    j.object[i] = o;
     *item.status = error;
     *item.bytes = 0;
 }
 
 extern "C" cudaError_t tsri_kv_gpu_begin(const job *j, cudaStream_t stream)
 {
-    begin<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
+    const size_t n = j->tiles > 1 ? (size_t)j->objects * j->layers *
+                                    j->layer_channels : j->objects;
+
+    begin<<<(unsigned)((n + THREADS - 1) / THREADS), THREADS, 0, stream>>>(*j);
     return launch_angles(j, stream);
 }
 
@@ -124,9 +128,19 @@ static __device__ bool step_fits(uint32_t bits)
     return step > 1e-30f && step < 1e30f && !(bits & 0xff);
 }
 
+/* Are the others the coder's? */
+static __device__ bool same_header(const job &j, const tsri_kv_gpu_item &item)
+{
+    const int i = threadIdx.x;
+    const bool compared = i < TSRI_KV_GPU_HEADER && !may_differ(i) &&
+                          (uint64_t)i < item.size;
+
+    return __syncthreads_and(!compared || item.data[i] == j.header[i]);
+}
+
 /* By one thread: the header's fields into o. */
 static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item,
-                                      object &o)
+                                      bool same, object &o)
 {
     const uint8_t *p = item.data;
 
@@ -138,9 +152,8 @@ static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item
         return TSR_E_TRUNCATED;
     if (p[AT_VERSION] != 1)
         return p[AT_VERSION] ? TSR_E_VERSION : TSR_E_CORRUPT;
-    for (int i = 0; i < TSRI_KV_GPU_HEADER; i++)
-        if (!may_differ(i) && p[i] != j.header[i])
-            return TSR_E_MODEL;
+    if (!same)
+        return TSR_E_MODEL;
     const uint32_t flags = p[AT_FLAGS], sections = get32(p + AT_SECTIONS);
     const uint32_t ids =
         flags & HAS_IDS ? (uint32_t)(((uint64_t)j.tokens * p[AT_ID_BITS] + 7) / 8)
@@ -228,9 +241,10 @@ static __global__ __launch_bounds__(THREADS) void read_front(job j)
     __shared__ object o;
     __shared__ int32_t error;
     const tsri_kv_gpu_item &item = j.items[blockIdx.x];
+    const bool same = same_header(j, item);
 
     if (!threadIdx.x)
-        error = read_header(j, item, o);
+        error = read_header(j, item, same, o);
     __syncthreads();
     if (!error) {
         const uint8_t *end = item.data + o.heads - 4;

@@ -9,14 +9,14 @@
 
 enum {
     TSRI_KV_GPU_HEADER = 160,
-    TSRI_KV_GPU_ARGUMENTS = 3584    /* bytes that one launch carries over */
+    TSRI_KV_GPU_ARGUMENTS = 3584,   /* bytes that one launch carries over */
+    TSRI_KV_GPU_CRC = 256           /* threads of a block that makes a CRC */
 };
 
 /** Constants of CRC-32C, see crc.cuh; x^n modulo its polynomial. */
 typedef struct tsri_kv_gpu_crc {
-    uint32_t step[4][256];  /**< byte k of a word, times x^1024 */
-    uint32_t lane[32];      /**< x^(32 * (32 - lane)) */
-    uint32_t power[32];     /**< x^(8 * 2^i) */
+    uint32_t step[4][256];  /**< byte k of a word, times x^(32 * threads) */
+    uint32_t thread[TSRI_KV_GPU_CRC];   /**< x^(32 * (threads - i)) */
 } tsri_kv_gpu_crc;
 
 /** What an encoder needs of a symbol of frequency f, two words: mul; and f << 20
@@ -33,7 +33,7 @@ enum { TSRI_KV_GPU_STRIDE = 37 };   /* entries of a table: symbols that are
 typedef struct tsri_kv_gpu_tables {
     int tables;
     const uint8_t *slot;    /**< tables x 4096: a slot's symbol */
-    const uint32_t *entry;  /**< tables x STRIDE: (4096 - f) << 16 | start */
+    const uint32_t *entry;  /**< tables x STRIDE: (f - 4096) << 16 | start */
     const tsri_kv_gpu_code *code;   /**< tables x STRIDE */
     const uint8_t *table;   /**< of each of 64 classes */
     const uint8_t *low;     /**< of each of 64 classes: raw low bits */
@@ -100,8 +100,10 @@ typedef struct tsri_kv_gpu_job {
                                        [layer_channels] */
     uint8_t *cls;
     unsigned long long *sum;
-    uint32_t *sums;                 /* encoder: [segments][2][32]: sums of
-                                       lanes, greatest magnitudes */
+    uint32_t *packed;               /* encoder: values as bytes, [segments]
+                                       [rows][32 lanes][strips]; or, where they
+                                       do not fit, wide of the segment is 1 */
+    uint8_t *wide;                  /* encoder: [segments] */
     uint32_t *segment_size;         /* encoder: [segments] */
     uint8_t *slots;
     size_t slot;                    /* bytes of a slot */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A build without CUDA: no coder ever opens, so nothing else is reached. */
 #include <tessera/kv_cuda.h>
+#include "codecs/kv/kv_internal.h"
 
 static const tsr_error none = TSR_E_UNSUPPORTED;
 
 tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv, int device)
 {
-    (void)kv, (void)device;
     *gpu = NULL;
-    return none;
+    return tsri_fail(kv->ctx, none, "KV on CUDA: device %d: this build has no "
+                     "CUDA", device);
 }
 
 void tsr_kv_cuda_close(tsr_kv_cuda **gpu)

@@ -4,7 +4,7 @@
 #include "codecs/kv/cuda/kv.cuh"
 
 enum {
-    THREADS = 256, WARPS = THREADS / WARP,
+    THREADS = TSRI_KV_GPU_CRC, WARPS = THREADS / WARP,
     AT_POS0 = 24, AT_SINKS = 41, AT_SIZE = 56
 };
 
@@ -82,8 +82,10 @@ static __global__ __launch_bounds__(THREADS) void arrange(job j)
     const size_t units = (size_t)j.groups * j.tiles;
     uint64_t *at = j.unit_at + i * (units + 1), end = j.object[i].units, all;
 
-    if (!j.object[i].good)
+    if (!j.object[i].good || *j.items[i].status) {
+        j.object[i].good = 0;
         return;
+    }
     for (size_t first = 0; first < units; first += THREADS) {
         const size_t n = first + threadIdx.x;
         const uint64_t size = n < units ? unit_bytes(j, find_unit(j, i, n)) : 0;
@@ -194,7 +196,8 @@ static __device__ void move(uint8_t *to, const uint8_t *from, uint32_t n)
     const uint32_t shift = 8 * ((uint32_t)(uintptr_t)from & 3);
 #pragma unroll 4
     for (uint32_t i = lane; i < words; i += WARP)
-        ((uint32_t *)to)[i] = __funnelshift_r(p[i], p[i + 1], shift);
+        ((uint32_t *)to)[i] = __funnelshift_r(__ldcs(p + i), __ldcs(p + i + 1),
+                                              shift);
 }
 
 /* A thread block has a unit. */

@@ -48,30 +48,65 @@ static __device__ int level_of(uint32_t symbol)
     return (int)(symbol >> 1) ^ -(int)(symbol & 1);
 }
 
+/* The same with raw bits. */
+static __device__ int value_of(int hi, int tail, int low)
+{
+    return (hi << low) + tail - (1 << low >> 1);
+}
+
 /* ---- decoder ---- */
 
 enum {
-    MOST = 4 * 2 * WARP,        /* bytes of words that four runs can take */
-    RING = 2 * MOST
+    MOST = 8 * 2 * WARP,        /* bytes of words that eight runs can take */
+    RING = 2 * MOST,
+    FLOATS = RING,              /* where a warp has a table of 32 floats */
+    WARP_BYTES = 2 * RING       /* of shared memory */
 };
 
-/* Shared memory: slots of all tables, their entries, a table of 32 floats and a
- * ring of words for each warp. */
-struct rows_memory {
-    uint32_t entries, floats, ring;     /* offsets */
+/* Shared memory, by addresses of 32 bits. */
+static __device__ uint32_t load_shared8(uint32_t at)
+{
+    uint32_t v;
+    asm("ld.shared.u8 %0, [%1];" : "=r"(v) : "r"(at));
+    return v;
+}
 
-    __host__ __device__ rows_memory(int tables, int warp)
+static __device__ uint32_t load_shared32(uint32_t at)
+{
+    uint32_t v;
+    asm("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at));
+    return v;
+}
+
+/* In order with stores. */
+static __device__ uint32_t load_shared16(uint32_t at)
+{
+    uint32_t v;
+    asm volatile("ld.shared.u16 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
+    return v;
+}
+
+static __device__ void store_shared32(uint32_t at, uint32_t v)
+{
+    asm volatile("st.shared.u32 [%0], %1;" : : "r"(at), "r"(v) : "memory");
+}
+
+/* Slots of all tables, their entries, and for each warp a ring of words and a
+ * table of floats. */
+struct rows_memory {
+    uint32_t slots, entries, ring;  /* addresses */
+
+    __host__ __device__ rows_memory(uint32_t begin, int tables, int warp)
     {
-        entries = (uint32_t)tables * SLOTS;
+        slots = (begin + SLOTS - 1) / SLOTS * SLOTS;
+        entries = slots + (uint32_t)tables * SLOTS;
         const uint32_t end = entries + (uint32_t)tables * STRIDE * 4;
-        floats = (end + RING - 1) / RING * RING + (uint32_t)warp * (RING + 128);
-        ring = floats + 128;
+        ring = (end + RING - 1) / RING * RING + (uint32_t)warp * WARP_BYTES;
     }
 };
 
 struct decoder {
-    uint8_t *shared;
-    uint32_t ring;          /* offset of RING bytes, aligned to 4 */
+    uint32_t ring;          /* address of RING bytes, aligned to RING */
     uint32_t x, sum;
     uint32_t pos, size;     /* bytes of words: used, and all */
     uint32_t filled;        /* bytes of words that came into the ring */
@@ -79,7 +114,7 @@ struct decoder {
     const uint32_t *next;   /* after them; aligned, the words are shifted */
     uint32_t shift;
     int32_t left;           /* bytes of the segment from `next` on */
-    bool bad;
+    uint32_t bad;
 
     /* Touches nothing but whole words of memory that hold a byte of the
      * segment. */
@@ -114,12 +149,12 @@ struct decoder {
         load();
     }
 
-    /* Brings the words of four runs; zeros beyond the end. */
+    /* Brings the words of eight runs; zeros beyond the end. */
     __device__ void fill()
     {
+#pragma unroll 1
         while (filled - pos < MOST) {
-            *(uint32_t *)(shared + ring + filled % RING +
-                          4 * (threadIdx.x % WARP)) = ahead;
+            store_shared32(ring + filled % RING + 4 * (threadIdx.x % WARP), ahead);
             filled += 4 * WARP;
             load();
             __syncwarp();
@@ -132,7 +167,7 @@ struct decoder {
         const bool takes = x < LOW_STATE;
         const uint32_t mask = __ballot_sync(ALL, takes);
         const uint32_t at = (pos + 2 * __popc(mask & before)) % RING;
-        const uint32_t word = *(const uint16_t *)(shared + ring + at);
+        const uint32_t word = load_shared16(ring | at);
 
         x = takes ? x << 16 | word : x;
         pos += 2 * __popc(mask);
@@ -143,10 +178,10 @@ struct decoder {
     __device__ uint32_t take(uint32_t slots, uint32_t entries, uint32_t before,
                              bool active)
     {
-        const uint32_t s = shared[slots | (x & (SLOTS - 1))];
-        const uint32_t e = *(const uint32_t *)(shared + entries + 4 * s);
-        /* f * (x >> 12) + slot - start, where e >> 16 is 4096 - f */
-        const uint32_t y = x - ((e >> 16) * ((x >> BITS) - 65536) + e);
+        const uint32_t s = load_shared8(slots | (x & (SLOTS - 1)));
+        const uint32_t e = load_shared32(entries + 4 * s);
+        /* f * (x >> 12) + slot - start: e is f - 4096 over start */
+        const uint32_t y = ((int32_t)e >> 16) * ((x >> BITS) + 65536) + (x - e);
 
         x = WHOLE || active ? y : x;
         sum = WHOLE || active ? sum * FACTOR + s : sum;
@@ -169,28 +204,44 @@ struct decoder {
         return s;
     }
 
-    /* What escapes add to magnitudes.  Rare, so nothing of it is to be in the
-     * registers of the loops around it. */
-    __device__ int take_escapes(bool open, uint32_t before, bool active);
+    /* What escapes add to magnitudes. */
+    __device__ uint32_t take_escapes(bool open, uint32_t before, bool active)
+    {
+        uint32_t more = 0;
 
-    /* The value of symbol s, already taken, and all that belongs to it. */
+#pragma unroll 1
+        for (int at = 0; __any_sync(ALL, open); at += ESCAPE_BITS) {
+            if (at == ESCAPE_BITS * ESCAPE_RUNS) {
+                bad = 1;
+                break;
+            }
+            fill();
+            const uint32_t s = take_uniform(open ? ESCAPE_BITS + 1 : 0, before,
+                                            active);
+            if (open)
+                more += (s & 7) << at;
+            open &= s > 7;
+        }
+        fill();
+        return more;
+    }
+
+    /* The value of symbol s, already taken, and all that belongs to it.  The
+     * words of two runs were there before s. */
     __device__ int take_rest(uint32_t s, const coding &k, bool any_low,
                              uint32_t before, bool active)
     {
         int hi = level_of(s), tail = 0;
 
-        if (any_low) {
-            fill();
+        if (any_low)
             tail = (int)take_uniform(k.low, before, active);
-        }
         const bool open = active && s >= ESCAPE_SYMBOL;
         if (__any_sync(ALL, open)) {
-            const int a = k.reach + 1 + take_escapes(open, before, active);
+            const int a = k.reach + 1 + (int)take_escapes(open, before, active);
             hi = !open ? hi : s & 1 ? -a : a;
+            bad |= abs(value_of(hi, tail, k.low)) > 32767;
         }
-        const int value = hi * (1 << k.low) + tail - (1 << k.low >> 1);
-        bad |= active && abs(value) > 32767;
-        return value;
+        return value_of(hi, tail, k.low);
     }
 
     /* Was the segment sound? */
@@ -201,48 +252,18 @@ struct decoder {
     }
 };
 
-static __noinline__ __device__ int escapes_of(decoder &d, bool open,
-                                              uint32_t before, bool active)
-{
-    uint32_t more = 0;
-
-    for (int at = 0; __any_sync(ALL, open); at += ESCAPE_BITS) {
-        if (at == ESCAPE_BITS * ESCAPE_RUNS) {
-            d.bad = true;
-            break;
-        }
-        d.fill();
-        const uint32_t s = d.take_uniform(open ? ESCAPE_BITS + 1 : 0, before,
-                                          active);
-        if (open)
-            more += (s & 7) << at;
-        open &= s > 7;
-    }
-    d.fill();
-    return (int)more;
-}
-
-inline __device__ int decoder::take_escapes(bool open, uint32_t before,
-                                            bool active)
-{
-    decoder copy = *this;
-    const int more = escapes_of(copy, open, before, active);
-
-    *this = copy;
-    return more;
-}
-
 /* The tables of all classes, by a thread block. */
-static __device__ void load_tables(uint8_t *shared,
-                                   const tsri_kv_gpu_tables &tables)
+static __device__ void load_tables(const tsri_kv_gpu_tables &tables,
+                                   const rows_memory &memory)
 {
-    const uint32_t slots = (uint32_t)tables.tables * SLOTS;
+    const uint32_t slots = (uint32_t)tables.tables * SLOTS / 4;
     const uint32_t entries = (uint32_t)tables.tables * STRIDE;
 
-    for (uint32_t i = threadIdx.x; i < slots / 16; i += blockDim.x)
-        ((uint4 *)shared)[i] = __ldg((const uint4 *)tables.slot + i);
+    for (uint32_t i = threadIdx.x; i < slots; i += blockDim.x)
+        store_shared32(memory.slots + 4 * i,
+                       __ldg((const uint32_t *)tables.slot + i));
     for (uint32_t i = threadIdx.x; i < entries; i += blockDim.x)
-        ((uint32_t *)(shared + slots))[i] = __ldg(tables.entry + i);
+        store_shared32(memory.entries + 4 * i, __ldg(tables.entry + i));
     __syncthreads();
 }
 
@@ -272,8 +293,8 @@ struct writer {
         const uint32_t f = code.y >> 20;
 
         give_words((WHOLE || active) && x >> 20 >= f, before);
-        const uint32_t q = __umulhi(x + (code.y >> 5 & 1), code.x) >>
-                           (code.y & 31);
+        const uint32_t q = __funnelshift_r(
+            __umulhi(x + (code.y >> 5 & 1), code.x), 0, code.y);
         const uint32_t y = x + (q << BITS) - q * f + (code.y >> 6 & 0x1fff);
         x = WHOLE || active ? y : x;
     }
@@ -313,6 +334,12 @@ struct symbols {
         return open(at) ? (rest & 7) | (rest > 7) << ESCAPE_BITS : 0;
     }
 };
+
+/* Magnitudes below this are no escapes. */
+static __device__ int first_escape(const coding &k)
+{
+    return k.low ? (k.reach << k.low) + (1 << k.low >> 1) : k.reach + 1;
+}
 
 /* A lane's sum with a strip's symbols. */
 static __device__ uint32_t add_symbols(uint32_t sum, const symbols &s,

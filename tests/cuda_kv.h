@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* KV caches on the host and on a CUDA device, for the tests and the benchmark of
+ * the device's coder. */
+#ifndef TSR_TESTS_CUDA_KV_H
+#define TSR_TESTS_CUDA_KV_H
+#include <stdbool.h>
+#include <tessera/kv_cuda.h>
+#include "lib/cuda/device.h"
+
+typedef enum placing { THD, HTD, NHD, HND } placing;
+
+typedef struct test_case {
+    tsr_kv_shape shape;
+    int layout, offset, dims;   /* of the rotation */
+    tsr_kv_dtype dtype;
+    placing how;
+    int objects, tokens, tile, sinks, recent, boost;
+    uint64_t pos0;
+    double step;
+} test_case;
+
+enum { BLOCK = 16 };            /* tokens of a block */
+
+#define SHAPE(l, p, h, d) { l, p, { h, h }, { d, d } }
+
+typedef struct problem {
+    const test_case *t;
+    tsr_context *ctx;
+    tsri_cuda *gpu;
+    tsr_kv *kv;
+    tsr_kv_cuda *coder;
+    int planes, channels[2], blocks;
+    size_t element, all;        /* bytes; tokens of all objects */
+    uint8_t **cache;            /* planes: [token][channel] */
+    int32_t *block;             /* of the cache */
+    uint8_t **object;           /* made on the CPU */
+    size_t *size, bound;
+    /* on the device: */
+    size_t plane_bytes[2];
+    uint8_t *pool;              /* all planes */
+    void **base;
+    int32_t *device_block;
+    uint8_t *data;              /* bound each */
+    uint64_t *bytes;
+    int32_t *status;
+    void *scratch;
+    size_t scratch_size;
+    tsr_kv_cuda_item *item;
+} problem;
+
+/** What became of the objects. */
+typedef struct outcome {
+    uint8_t *data;
+    uint64_t *bytes;
+    int32_t *status;
+} outcome;
+
+/** Ends the program. */
+void die(const char *format, ...);
+void must(tsr_error error, const char *what);
+uint32_t below(uint32_t n);
+float normal(void);
+void *room(size_t size);
+tsr_kv_view device_view(const problem *p);
+tsr_kv_view host_view(const problem *p, uint8_t *const *cache, void **base,
+                      int object);
+tsr_kv_call host_call(const problem *p, int object);
+void open_coder(problem *p);
+void make_cache(problem *p);
+void encode_on_cpu(problem *p);
+void open_device(problem *p);
+void close_problem(problem *p);
+size_t place(const problem *p, int plane, size_t t, int channel);
+void spread(const problem *p, uint8_t *const *cache, int plane, uint8_t poison,
+            uint8_t *out);
+void upload_cache(const problem *p, uint8_t *const *cache);
+outcome get_outcome(const problem *p);
+void free_outcome(outcome *o);
+outcome encode_on_gpu(const problem *p);
+void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
+                   uint8_t poison, int32_t *status);
+uint8_t **make_planes(const problem *p);
+void free_planes(const problem *p, uint8_t **cache);
+
+/** Prints speeds. */
+int bench(tsr_context *ctx, tsri_cuda *gpu);
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How fast objects are made and read on a CUDA device. */
+#include "config.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "codecs/kv/move.h"
+#include "tests/cuda_kv.h"
+
+/* ---- speed ---- */
+
+enum { PASSES = 15 };
+
+typedef struct stopwatch {
+    tsri_cuda *gpu;
+    tsri_cuda_mark *begin, *end;
+    float ms[PASSES];
+} stopwatch;
+
+static int compare(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double gbs(stopwatch *w, double bytes)
+{
+    qsort(w->ms, PASSES, sizeof *w->ms, compare);
+    return bytes / w->ms[PASSES / 2] * 1e-6;
+}
+
+typedef void (*work)(problem *p, void *copy);
+
+static void do_encode(problem *p, void *copy)
+{
+    (void)copy;
+    must(tsr_kv_cuda_encode(p->coder, p->item, (size_t)p->t->objects,
+                            (size_t)p->t->tokens, p->scratch, p->scratch_size,
+                            tsri_cuda_stream(p->gpu)), "encode");
+}
+
+static void do_decode(problem *p, void *copy)
+{
+    (void)copy;
+    must(tsr_kv_cuda_decode(p->coder, p->item, (size_t)p->t->objects,
+                            (size_t)p->t->tokens, p->scratch, p->scratch_size,
+                            tsri_cuda_stream(p->gpu)), "decode");
+}
+
+static void do_copy(problem *p, void *copy)
+{
+    must(tsri_cuda_copy(p->gpu, copy, p->pool,
+                        (size_t)p->planes * p->plane_bytes[0]), "copy");
+}
+
+/* Median of PASSES, after two that do not count. */
+static double measure(problem *p, stopwatch *w, work f, void *copy)
+{
+    for (int i = -2; i < PASSES; i++) {
+        must(tsri_cuda_mark_set(w->gpu, w->begin), "mark");
+        f(p, copy);
+        must(tsri_cuda_mark_set(w->gpu, w->end), "mark");
+        must(tsri_cuda_mark_between(w->gpu, w->begin, w->end,
+                                    &w->ms[i < 0 ? 0 : i]), "time");
+    }
+    return gbs(w, (double)p->planes * (double)p->plane_bytes[0]);
+}
+
+/* Dims i and i + 64 of heads of 128 turned as a model does. */
+static void turn_plane(const problem *p, float *x, uint64_t pos)
+{
+    for (int h = 0; h < p->t->shape.heads[0]; h++, x += 128)
+        for (int i = 0; i < 64; i++) {
+            const double a = (double)pos * pow(5e5, -i / 64.);
+            const float c = (float)cos(a), s = (float)sin(a), y = x[i];
+            x[i] = y * c - x[i + 64] * s;
+            x[i + 64] = x[i + 64] * c + y * s;
+        }
+}
+
+/* A plane of one object as models have them: channels with means and spreads of
+ * their own, keys turned. */
+static void model_plane(const problem *p, int plane, uint8_t *out)
+{
+    const int n = p->channels[0], tokens = p->t->tokens;
+    float *x = room((size_t)n * 12), *scale = x + n, *mean = x + 2 * n;
+
+    for (int c = 0; c < n; c++) {
+        scale[c] = expf(.5f * normal()) * (below(50) ? 1 : 6);
+        mean[c] = (plane & 1 ? .2f : 2) * scale[c] * normal();
+    }
+    for (int t = 0; t < tokens; t++) {
+        for (int c = 0; c < n; c++)
+            x[c] = mean[c] + scale[c] * normal();
+        if (!(plane & 1))
+            turn_plane(p, x, p->t->pos0 + (uint64_t)t);
+        tsri_kv_to_dtype(p->t->dtype, 0, x, (size_t)n,
+                         out + (size_t)t * (size_t)n * p->element);
+    }
+    free(x);
+}
+
+/* All objects have the same cache, each in blocks of its own. */
+static void fill_device(problem *p)
+{
+    const size_t bytes = p->plane_bytes[0] / (size_t)p->t->objects;
+    uint8_t *image = room(bytes);
+
+    for (int i = 0; i < p->planes; i++) {
+        model_plane(p, i, image);
+        for (int k = 0; k < p->t->objects; k++)
+            must(tsri_cuda_upload(p->gpu, (uint8_t *)p->base[i] +
+                                  (size_t)k * bytes, image, bytes), "upload");
+        must(tsri_cuda_sync(p->gpu), "sync");
+    }
+    free(image);
+}
+
+static void prepare(problem *p)
+{
+    p->element = 2;
+    p->all = (size_t)p->t->objects * (size_t)p->t->tokens;
+    p->planes = p->t->shape.layers * p->t->shape.planes;
+    p->blocks = (int)(p->all / BLOCK);
+    p->block = room((size_t)p->blocks * sizeof *p->block);
+    for (int i = 0; i < p->blocks; i++)     /* not in order */
+        p->block[i] = i / 16 * 16 + i * 7 % 16;
+    p->channels[0] = p->t->shape.heads[0] * p->t->shape.dim[0];
+    p->plane_bytes[0] = p->all * (size_t)p->channels[0] * p->element;
+    p->cache = make_planes(&(problem){ .planes = p->planes });
+    p->object = room((size_t)p->t->objects * sizeof *p->object);
+    memset(p->object, 0, (size_t)p->t->objects * sizeof *p->object);
+    p->size = room(1);
+}
+
+/* Greatest error of the first plane, in steps. */
+static double worst_error(const problem *p, const uint8_t *before)
+{
+    const size_t n = p->plane_bytes[0] / 2;
+    uint8_t *after = room(p->plane_bytes[0]);
+    double worst = 0;
+
+    must(tsri_cuda_download(p->gpu, after, p->base[1], 2 * n), "download");
+    must(tsri_cuda_sync(p->gpu), "sync");
+    for (size_t i = 0; i < n; i += 17) {
+        float a, b;
+        tsri_kv_from_dtype(p->t->dtype, 0, before + 2 * i, 1, &a);
+        tsri_kv_from_dtype(p->t->dtype, 0, after + 2 * i, 1, &b);
+        worst = fmax(worst, fabs((double)a - b) - fabs((double)a) / 256);
+    }
+    free(after);
+    return worst / (p->t->step * 1.25);
+}
+
+static void time_case(tsr_context *ctx, tsri_cuda *gpu, int objects, double step)
+{
+    const test_case t = { SHAPE(32, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD,
+                          objects, 256, 256, 4, 0, 0, 4096, step };
+    problem p = { .t = &t, .ctx = ctx, .gpu = gpu };
+    stopwatch w = { .gpu = gpu };
+    double bytes = 0;
+    bool good = true;
+
+    prepare(&p);
+    open_coder(&p);
+    open_device(&p);
+    for (int i = 0; i < objects; i++)
+        p.item[i].pos0 = t.pos0;
+    fill_device(&p);
+    must(tsri_cuda_mark_open(gpu, &w.begin), "mark");
+    must(tsri_cuda_mark_open(gpu, &w.end), "mark");
+    uint8_t *before = room(p.plane_bytes[0]);
+    must(tsri_cuda_download(gpu, before, p.base[1], p.plane_bytes[0]), "download");
+    const double copy = measure(&p, &w, do_copy, p.scratch);
+    const double enc = measure(&p, &w, do_encode, NULL);
+    outcome o = get_outcome(&p);
+    for (int i = 0; i < objects; i++) {
+        bytes += (double)o.bytes[i];
+        good &= !o.status[i];
+        p.item[i].size = o.bytes[i];
+    }
+    const double dec = measure(&p, &w, do_decode, NULL);
+    free_outcome(&o);
+    o = get_outcome(&p);
+    for (int i = 0; i < objects; i++)
+        good &= !o.status[i];
+    free_outcome(&o);
+    printf("%6d %8.3f %7.3f %7.0f %7.0f %7.0f   %.3f%s\n", 256 * objects, step,
+           16 * bytes / ((double)p.planes * (double)p.plane_bytes[0]), enc, dec,
+           copy, worst_error(&p, before), good ? "" : "  FAILED");
+    free(before);
+    tsri_cuda_mark_close(gpu, &w.begin);
+    tsri_cuda_mark_close(gpu, &w.end);
+    close_problem(&p);
+}
+
+int bench(tsr_context *ctx, tsri_cuda *gpu)
+{
+    static const double steps[] = { 4, 2, 1, .5, .25, .0625 };
+
+    printf("%s: GB/s of bf16 cache, 32 x 2 x 8 x 128, objects of 256 tokens, "
+           "paged, median of %d\n%6s %8s %7s %7s %7s %7s   %s\n",
+           tsri_cuda_name(gpu), PASSES, "tokens", "step", "bits", "encode",
+           "decode", "copy", "worst error in steps");
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
+        time_case(ctx, gpu, 8, steps[i]);
+    time_case(ctx, gpu, 32, 2);
+    return 0;
+}
