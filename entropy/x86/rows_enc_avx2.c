@@ -218,7 +218,8 @@ plan(coder *at, const bool refine)
                 *escapes = plan_values(&c, strip, q, LANES, place, false);
             }
             q += LANES;
-            r += refine ? LANES : 0;
+            if (refine)
+                r += LANES;
             place += LANES;
             escapes++;
             strip++;
