@@ -97,13 +97,13 @@ def recall_table(codecs, results):
 
 def page(o, head, lines, split, repetitive, recall):
     text = ["<!-- SPDX-License-Identifier: BSD-2-Clause -->", "# Quality of compressed key/value caches", "", *head, "",
-            f"The first {o.context} tokens of a window are cached and go through the codec; the {RULERS[0]} that follow",
-            "are read with that one lossy cache in one pass and scored.  Bits a value count every byte of the packed",
-            "file, or every bit that a peer would store; what is offline and one a model (profiles, bases, tables) is",
-            "not counted.  KL: mean over tokens of KL(lossless || lossy) in nats; top-1: share of tokens whose most",
-            "probable next token is the lossless one; change: of perplexity; se: standard error over windows.  The",
-            f"columns of {RULERS[1]} tokens are of those next to the cached context, where a model needs the cache most:",
-            "the harder ruler.  Peers are bench/kv_peers.py; ours are the program's `kv pack` and `kv unpack`.",
+            f"The first {o.context} tokens of a window are cached and go through the codec; the {RULERS[0]} that",
+            "follow are read with that one lossy cache in one pass and scored.  Bits a value count every byte of the",
+            "packed file, or every bit that a peer would store; what is offline and one a model (profiles, bases, tables)",
+            "is not counted.  KL: mean over tokens of KL(lossless || lossy) in nats; top-1: share of tokens whose most",
+            "probable next token is the lossless one; change: of perplexity; se: standard error over windows.  Columns of",
+            f"{RULERS[1]} tokens are of those next to the cached context, where a model needs the cache most: the harder",
+            "ruler.  Peers are bench/kv_peers.py; ours are the program's `kv pack` and `kv unpack`.",
             "", "## Points", "", points_table(lines), "",
             "## Bits a value needed", "",
             "Between points bits are linear in log KL; `<` and `>`: outside the points measured.", "",
@@ -114,11 +114,10 @@ def page(o, head, lines, split, repetitive, recall):
         codecs, results = recall
         text += ["", "## Recall", "",
                  f"{len(BACK)} strings of {STRING} random words each (one token a word) replace text of each window's",
-                 "context, beginning the given number of tokens before its end.  Then, each by itself behind the cache, a",
-                 f"string's first {PROMPT} tokens are given; counted is how often each of the other {STRING - PROMPT} is "
-                 "the model's",
-                 "first choice (given the right ones before it).  A model that had not seen the string would get none.",
-                 "",
+                 "context, beginning the given number of tokens before its end.  Then, each by itself behind the cache,",
+                 f"a string's first {PROMPT} tokens are given; counted is how often each of the other {STRING - PROMPT}",
+                 "is the model's first choice (given the right ones before it).  A model that had not seen the string",
+                 "would get none.", "",
                  recall_table(codecs, results)]
     return "\n".join(text) + "\n"
 

@@ -12,14 +12,17 @@ from machine import run
 
 
 class Point:
-    """'tessera kv pack' with options, perhaps 'reduce', and 'unpack'.  Every byte of what is unpacked counts."""
+    """'tessera kv pack' and 'unpack' with options.  Every byte of what is unpacked counts: where unpack has -level N,
+    'reduce' takes the levels above out of the file first."""
     external = True
 
     def __init__(self, tessera, program_id, family, name, *options):
         self.tessera, self.family, self.name = tessera, family, name
-        self.pack, self.unpack, self.reduce = (shlex.split(os.path.expandvars(o)) for o in options)
+        self.pack, self.unpack = (shlex.split(os.path.expandvars(o)) for o in options)
+        at = self.unpack.index("-level") if "-level" in self.unpack else len(self.unpack)
+        self.unpack, self.reduce = self.unpack[:at] + self.unpack[at + 2:], self.unpack[at:at + 2]
         h = hashlib.sha256(program_id.encode())
-        for word in self.pack + ["unpack"] + self.unpack + ["reduce"] + self.reduce:
+        for word in self.pack + ["unpack"] + self.unpack + self.reduce:
             h.update(Path(word).read_bytes() if os.path.isfile(word) else word.encode() + b"\0")
         self.identity = h.hexdigest()
 
@@ -27,7 +30,8 @@ class Point:
         run(self.tessera, "kv", verb, *rest, "-threads", "1")
 
     def code_file(self, context, folder):
-        packed, less, back = (Path(folder) / (self.identity[:16] + end) for end in (".tkv", ".less.tkv", ".safetensors"))
+        ends = ".tkv", ".less.tkv", ".safetensors"
+        packed, less, back = (Path(folder) / (self.identity[:16] + end) for end in ends)
         self.kv("pack", context.path, packed, *self.pack)
         if self.reduce:
             self.kv("reduce", packed, less, *self.reduce)
@@ -50,16 +54,15 @@ def program_id(tessera):
 
 
 def read_points(path, tessera):
-    """Lines of: family | name | options of pack | of unpack | of reduce; the last two may be left out.  $NAME is the
-    environment's; # begins a remark."""
+    """Lines of: family | name | options of pack | options of unpack; $NAME is the environment's; # begins a remark."""
     out, program = [], program_id(tessera)
     for number, line in enumerate(Path(path).read_text().splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         parts = [p.strip() for p in line.split("|")]
-        if not 3 <= len(parts) <= 5:
-            sys.exit(f"{path}:{number}: not 'family | name | options of pack | of unpack | of reduce'")
-        out.append(Point(tessera, program, *parts, *[""] * (5 - len(parts))))
+        if len(parts) != 4:
+            sys.exit(f"{path}:{number}: not 'family | name | options of pack | options of unpack'")
+        out.append(Point(tessera, program, *parts))
     return out
 
 
