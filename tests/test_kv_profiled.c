@@ -220,6 +220,46 @@ static void test_dead(void **state)
     assert_true(energy_of(&plan, false, &no_bytes) > 4 * predicted);
 }
 
+/* A coder opened for an object without its finer levels has room for the
+ * coefficients that those kept alive. */
+static void check_reduced(int dead, int levels)
+{
+    kv_plan plan = { &shape, 2, TSRI_KV_REF_MATCH, 1, 8, 0, false };
+    const tsr_kv_part part = { .level = levels };
+    fixture f;
+    kv_cache whole;
+    kv_coder small = { 0 };
+    tsr_kv_info info;
+
+    plan.dead = dead;
+    setup(&f, &plan, 3, 0.3);
+    kv_cache_open(&whole, &shape, TSR_KV_F32, KV_HND, N);
+    assert_int_equal(kv_encode(&f.k, &f.in), TSR_OK);
+    assert_int_equal(kv_decode(&f.k, &part, &whole), TSR_OK);
+    assert_int_equal(tsr_kv_reduce(f.ctx, f.k.object, f.k.size, levels,
+                                   f.k.object, f.k.size, &f.k.size), TSR_OK);
+    assert_int_equal(tsr_kv_probe(f.ctx, f.k.object, f.k.size, &info), TSR_OK);
+    assert_int_equal(tsr_kv_open_for(&small.kv, f.ctx, &info, f.model), TSR_OK);
+    kv_coder_room(&small, N);
+    small.object = realloc(small.object, f.k.size);
+    memcpy(small.object, f.k.object, f.k.size);
+    small.size = f.k.size;
+    small.call.token_ids = f.ids;
+    assert_int_equal(kv_decode(&small, NULL, &f.out), TSR_OK);
+    assert_true(kv_same(&f.out, &whole));
+    kv_coder_close(&small);
+    kv_cache_close(&whole);
+    teardown(&f);
+}
+
+static void test_reduced(void **state)
+{
+    (void)state;
+    for (int dead = 0; dead <= 44; dead += 4)
+        for (int levels = 1; levels <= 3; levels++)
+            check_reduced(dead, levels);
+}
+
 /* The step is a multiple of the profile's; boosts make it finer. */
 static void test_step_and_boosts(void **state)
 {
@@ -363,6 +403,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_levels), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_gains), cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_reduced),
         cmocka_unit_test(test_step_and_boosts),
         cmocka_unit_test(test_same_everywhere),
         cmocka_unit_test(test_ids_outside),

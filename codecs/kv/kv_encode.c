@@ -102,7 +102,7 @@ static void fill_head(const tsr_kv *kv, const tsr_kv_view *view,
         .groups = (uint32_t)kv->profile->groups, .tile = s->tile,
         .span = kv->span, .step = { kv->step[0], kv->step[1] } };
     if (kv->profiled)
-        tsri_kv_set_shifts(kv, head);
+        tsri_kv_set_shifts(kv, head, head->levels);
     if (kv->model)
         memcpy(head->profile, tsr_model_hash(kv->model), sizeof head->profile);
     if (head->flags & TSRI_KV_TOKENS)

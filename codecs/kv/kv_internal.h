@@ -261,6 +261,6 @@ tsr_error tsri_kv_put_sinks(const tsri_kv_work *work, tsri_kv_worker *worker,
 tsr_error tsri_kv_choose_step(tsr_kv *kv, const tsri_kv_work *work);
 float tsri_kv_round_step(double step);
 
-/** Class and live shift of an object that a profile codes. */
-void tsri_kv_set_shifts(const tsr_kv *kv, tsri_kv_head *head);
+/** Class and live shift of an object of `levels` levels that a profile codes. */
+void tsri_kv_set_shifts(const tsr_kv *kv, tsri_kv_head *head, int levels);
 #endif

@@ -275,20 +275,20 @@ static tsri_kv_head largest_head(const tsr_kv *kv, size_t tokens)
     memcpy(head.params, kv->params, sizeof head.params);
     if (kv->profiled) {
         head.flags |= TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED;
-        tsri_kv_set_shifts(kv, &head);
+        tsri_kv_set_shifts(kv, &head, head.levels);
     }
     head.section_bytes = (uint32_t)tsri_kv_sections(&head);
     tsri_kv_head_derive(&head);
     return head;
 }
 
-void tsri_kv_set_shifts(const tsr_kv *kv, tsri_kv_head *head)
+void tsri_kv_set_shifts(const tsr_kv *kv, tsri_kv_head *head, int levels)
 {
     static const float third[TSRI_KV_LEVELS] = { 1, 3, 9 };
 
     head->class_shift = tsri_kv_class_shift(kv->profile, kv->step[0]);
     head->live_shift = tsri_kv_class_shift(kv->profile,
-                                           kv->step[0] / third[head->levels - 1]);
+                                           kv->step[0] / third[levels - 1]);
 }
 
 tsr_error tsr_kv_encode_bound(const tsr_kv *kv, size_t tokens, size_t *bytes)
@@ -313,13 +313,16 @@ tsr_error tsr_kv_scratch_size(const tsr_kv *kv, size_t tokens, size_t *bytes)
     tsri_kv_head head;
     tsri_kv_work work;
     size_t decoding;
+    bool fits;
 
     *bytes = 0;
     if (tokens > TSRI_KV_MAX_TOKENS)
         return tsri_fail(kv->ctx, TSR_E_ARG, "a cache of %zu tokens", tokens);
     head = largest_head(kv, tokens);
-    if (!tsri_kv_lay_out(&work, kv, &head, true, NULL, bytes) ||
-        !tsri_kv_lay_out(&work, kv, &head, false, NULL, &decoding))
+    fits = tsri_kv_lay_out(&work, kv, &head, true, NULL, bytes);
+    if (kv->profiled)   /* an object may have lost levels, not coefficients */
+        tsri_kv_set_shifts(kv, &head, TSRI_KV_LEVELS);
+    if (!fits || !tsri_kv_lay_out(&work, kv, &head, false, NULL, &decoding))
         return tsri_fail(kv->ctx, TSR_E_LIMIT, "a KV object of %zu tokens needs "
                          "more scratch than this machine has", tokens);
     if (decoding > *bytes)
