@@ -46,13 +46,14 @@ TSRI_INLINE void put8(rows *r, size_t at, __m256 y)
     const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(
         _mm256_sub_ps(y, _mm256_loadu_ps(r->m + at)), r->inverse));
     const __m256i a = _mm256_abs_epi32(q);
-    __m256i *sum = (__m256i *)(r->sum + at);
 
     tsri_store_q8(q, r->q + at);
     r->most = _mm256_max_epu32(r->most, a);
-    if (r->sum)
+    if (r->sum) {
+        __m256i *sum = (__m256i *)(r->sum + at);
         _mm256_storeu_si256(sum, _mm256_add_epi32(
             _mm256_loadu_si256(sum), _mm256_srl_epi32(a, r->boost)));
+    }
 }
 
 /* Numbers first .. end - 1 of a head, whose first has the index `at`. */
