@@ -2,6 +2,7 @@
 """Tables and picture of bench/kv-quality."""
 import csv
 import math
+import textwrap
 
 import numpy as np
 
@@ -95,15 +96,21 @@ def recall_table(codecs, results):
                   "log p"], rows)
 
 
+def paragraph(*pieces):
+    return textwrap.wrap(" ".join(pieces), 120)
+
+
 def page(o, head, lines, split, repetitive, recall):
     text = ["<!-- SPDX-License-Identifier: BSD-2-Clause -->", "# Quality of compressed key/value caches", "", *head, "",
-            f"The first {o.context} tokens of a window are cached and go through the codec; the {RULERS[0]} that",
-            "follow are read with that one lossy cache in one pass and scored.  Bits a value count every byte of the",
-            "packed file, or every bit that a peer would store; what is offline and one a model (profiles, bases,",
-            "tables) is not counted.  KL: mean over tokens of KL(lossless || lossy) in nats; top-1: share of tokens whose most",
-            "probable next token is the lossless one; change: of perplexity; se: standard error over windows.  Columns",
-            f"of {RULERS[1]} tokens are of those next to the cached context, where a model needs the cache most: the",
-            "harder ruler.  Peers are bench/kv_peers.py; ours are the program's `kv pack` and `kv unpack`.",
+            *paragraph(
+                f"The first {o.context} tokens of a window are cached and go through the codec; the {RULERS[0]} that",
+                "follow are read with that one lossy cache in one pass and scored.  Bits a value count every byte of",
+                "the packed file, or every bit that a peer would store; what is offline and one a model (profiles, bases,",
+                "tables) is not counted.  KL: mean over tokens of KL(lossless || lossy) in nats; top-1: share of",
+                "tokens whose most probable next token is the lossless one; change: of perplexity; se: standard error over",
+                f"windows.  Columns of {RULERS[1]} tokens are of those next to the cached context, where a model needs",
+                "the cache most: the harder ruler.  Peers are bench/kv_peers.py; ours are the program's `kv pack` and",
+                "`kv unpack`.  The figures are of this model; another one's have to be measured."),
             "", "## Points", "", points_table(lines), "",
             "## Bits a value needed", "",
             "Between points bits are linear in log KL; `<` and `>`: outside the points measured.", "",
@@ -113,11 +120,12 @@ def page(o, head, lines, split, repetitive, recall):
     if recall:
         codecs, results = recall
         text += ["", "## Recall", "",
-                 f"{len(BACK)} strings of {STRING} random words each (one token a word) replace text of each",
-                 "window's context, beginning the given number of tokens before its end.  Then, each by itself behind the",
-                 f"cache, a string's first {PROMPT} tokens are given; counted is how often each of the other {STRING - PROMPT}",
-                 "is the model's first choice (given the right ones before it).  A model that had not seen the string",
-                 "would get none.", "",
+                 *paragraph(
+                     f"{len(BACK)} strings of {STRING} random words each (one token a word) replace text of each",
+                     "window's context, beginning the given number of tokens before its end.  Then, each by itself",
+                     f"behind the cache, a string's first {PROMPT} tokens are given; counted is how often each of the",
+                     f"other {STRING - PROMPT} is the model's first choice (given the right ones before it).  A model",
+                     "that had not seen the string would get none."), "",
                  recall_table(codecs, results)]
     return "\n".join(text) + "\n"
 
