@@ -32,11 +32,12 @@ static __device__ uint32_t crc_word(const uint8_t *p, const uint8_t *begin)
     const uint32_t odd = (uint32_t)(uintptr_t)p & 3;
     const uint32_t *word = (const uint32_t *)(p - odd);
     const ptrdiff_t in = p - begin;
-    uint32_t v;
+    uint32_t v = 0;
 
     if (in <= -4)
         return 0;
-    v = __ldcg(word);
+    if (in > (ptrdiff_t)odd - 4)
+        v = __ldcg(word);
     if (odd)
         v = __funnelshift_r(v, __ldcg(word + 1), 8 * odd);
     if (in < 4)

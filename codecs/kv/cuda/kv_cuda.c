@@ -293,7 +293,7 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
     j->cls = scratch + take(&r, channels, 1);
     j->sum = (void *)(scratch + take(&r, channels, sizeof *j->sum));
     j->packed = (void *)(scratch + take(&r, segments * tiles * (size_t)j->span,
-                                        (size_t)tsri_min(j->tile, j->tokens)));
+                                        2 * (size_t)tsri_min(j->tile, j->tokens)));
     j->wide = scratch + take(&r, segments * tiles, 1);
     j->segment_size = (void *)(scratch + take(&r, segments * tiles,
                                               sizeof *j->segment_size));

@@ -9,6 +9,7 @@ enum {
     WARPS = 8, THREADS = WARPS * WARP,
     RESIDENT = 4,           /* thread blocks of a multiprocessor, wanted */
     SAMPLES = 32,           /* of a channel, for its centre */
+    AHEAD = 8,              /* tokens on their way to shared memory */
     MOST_VALUE = 32767,
     MOST_BYTE = 127
 };
@@ -62,10 +63,14 @@ static __device__ int16_t centre_at(const job &j, int plane, float v[SAMPLES])
     return (int16_t)round_value(fminf(fmaxf(m, -MOST_VALUE - 1), MOST_VALUE));
 }
 
-/* Token of the i-th sample. */
+/* Token of the i-th sample: of those without boost, which come first, or where
+ * all have one, of all. */
 static __device__ uint32_t sample_token(const job &j, uint32_t sinks, uint32_t i)
 {
-    return sinks + (uint32_t)((uint64_t)i * (j.tokens - sinks) / SAMPLES);
+    const uint32_t plain = (uint32_t)(j.tokens - j.recent);
+    const uint32_t end = plain > sinks ? plain : (uint32_t)j.tokens;
+
+    return sinks + (uint32_t)((uint64_t)i * (end - sinks) / SAMPLES);
 }
 
 static __device__ int strips_of(int channels)
@@ -154,70 +159,70 @@ static __device__ float centre_of(const job &j, const place &p, int channel)
                      scaled(j.step[p.plane], -2));
 }
 
-/* Segments of whole heads of HEAD strips: a token's values, a lane's
- * coefficients in registers.  A token is fetched before the one at hand is
- * worked on. */
+/* Segments of whole heads of HEAD strips: a lane's coefficients of some tokens,
+ * in registers.  Tokens are fetched in batches, so that many loads are on their
+ * way at a time. */
 template <int STRIPS, int HEAD>
 struct source {
+    enum { BATCH = STRIPS == 4 ? 2 : 1 };
     token_walk walk;
     const float2 *cs;
     ptrdiff_t first;
     float m[STRIPS];
-    uint32_t raw[STRIPS];
-    float2 angle[HEAD / 2];
+    uint16_t raw[BATCH][STRIPS];
+    float2 angle[BATCH][HEAD / 2];
+    uint32_t left;          /* tokens not yet fetched */
     bool turned;
 
-    __device__ source(const job &j, const place &p, uint32_t t)
-        : walk(j, p.object, p.group(j), t), turned(j.layout && !p.plane)
+    __device__ source(const job &j, const place &p)
+        : walk(j, p.object, p.group(j), p.row), left(p.rows),
+          turned(j.layout && !p.plane)
     {
         const int lane = threadIdx.x % WARP;
 
         first = (ptrdiff_t)(p.channel / WARP / HEAD) * j.head_stride + 2 * lane;
-        cs = j.angles + ((size_t)p.object * j.tokens + t) * j.pairs + lane;
+        cs = j.angles + ((size_t)p.object * j.tokens + p.row) * j.pairs + lane;
 #pragma unroll
         for (int s = 0; s < STRIPS; s++)
             m[s] = centre_of(j, p, s * WARP + lane);
     }
 
+    /* The next BATCH tokens, or those there are. */
     __device__ void fetch(const job &j)
     {
-        const uint8_t *at = walk.at + first;
-
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++) {
-            if (s && s % HEAD == 0)
-                at += j.head_stride;
-            raw[s] = __ldg((const uint16_t *)(at + s % HEAD * 2 * WARP));
+        for (int b = 0; b < BATCH; b++) {
+            const uint8_t *at = walk.at + first;
+            if (!left)
+                break;
+#pragma unroll
+            for (int s = 0; s < STRIPS; s++) {
+                if (s && s % HEAD == 0)
+                    at += j.head_stride;
+                raw[b][s] = __ldg((const uint16_t *)(at + s % HEAD * 2 * WARP));
+            }
+#pragma unroll
+            for (int s = 0; turned && s < HEAD / 2; s++)
+                angle[b][s] = __ldg(cs + s * WARP);
+            cs += j.pairs;
+            if (--left)
+                walk.next(j);
         }
-#pragma unroll
-        for (int s = 0; turned && s < HEAD / 2; s++)
-            angle[s] = __ldg(cs + s * WARP);
     }
 
-    /* Of the token that was fetched: steps from the centre. */
-    __device__ void values(bool bf16, float inverse, float v[STRIPS]) const
+    /* Of a token of the batch: steps from the centre. */
+    __device__ void values(int b, bool bf16, float inverse, float v[STRIPS]) const
     {
 #pragma unroll
         for (int s = 0; s < STRIPS; s++)
-            v[s] = half_value(bf16, (uint16_t)raw[s]);
+            v[s] = half_value(bf16, raw[b][s]);
 #pragma unroll
         for (int s = 0; turned && s < STRIPS; s++)
             if (s % HEAD < HEAD / 2)
-                take_off(v[s], v[s + HEAD / 2], angle[s % (HEAD / 2)]);
+                take_off(v[s], v[s + HEAD / 2], angle[b][s % (HEAD / 2)]);
 #pragma unroll
         for (int s = 0; s < STRIPS; s++)
             v[s] = __fmul_rn(__fsub_rn(v[s], m[s]), inverse);
-    }
-
-    __device__ void next(const job &j)
-    {
-        walk.next(j);
-        cs += j.pairs;
-    }
-    __device__ void back(const job &j)
-    {
-        walk.back(j);
-        cs -= j.pairs;
     }
 };
 
@@ -289,11 +294,13 @@ static __device__ uint32_t pack_values(const float v[4])
     return (w << 1 & 0xfefefefe) ^ signs_of_bytes(w);
 }
 
-template <int STRIPS>
+/* Where the values of a lane of a segment are; each token has WARP * STRIPS / 4
+ * words of bytes, or twice as many of 16 bits. */
+template <int WORDS>
 static __device__ uint32_t *packed_of(const job &j, const place &p)
 {
-    return j.packed + (p.number(j) * min(j.tile, j.tokens) * WARP +
-                       threadIdx.x % WARP) * (STRIPS / 4);
+    return j.packed + p.number(j) * min(j.tile, j.tokens) * (j.span / 2) +
+        threadIdx.x % WARP * WORDS;
 }
 
 /* Values of a segment to bytes, and their magnitudes; false where they are too
@@ -302,61 +309,76 @@ template <int STRIPS, int HEAD>
 static __device__ bool measure_bytes(const job &j, const place &p,
                                      float magnitude[STRIPS])
 {
+    enum { WORDS = STRIPS / 4, BATCH = source<STRIPS, HEAD>::BATCH };
     const bool bf16 = j.dtype == TSR_KV_BF16;
     const float inverse = j.inverse[p.plane];
-    uint32_t *out = packed_of<STRIPS>(j, p);
-    source<STRIPS, HEAD> in(j, p, p.row);
+    uint32_t *out = packed_of<WORDS>(j, p);
+    source<STRIPS, HEAD> in(j, p);
     bool small = true;
 
 #pragma unroll
     for (int s = 0; s < STRIPS; s++)
         magnitude[s] = 0;
-    in.fetch(j);
-    for (uint32_t i = 1; i <= p.rows; i++, out += WARP * STRIPS / 4) {
-        const source<STRIPS, HEAD> now = in;
-        float v[STRIPS];
-        if (i < p.rows) {
-            in.next(j);
-            in.fetch(j);
-        }
-        now.values(bf16, inverse, v);
+#pragma unroll 1
+    for (uint32_t i = 0; i < p.rows; i += BATCH) {
+        in.fetch(j);
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++) {
-            const float r = __fsub_rn(__fadd_rn(v[s], ROUNDER), ROUNDER);
-            small &= fabsf(v[s]) < MOST_BYTE + .5f;
-            magnitude[s] = __fadd_rn(magnitude[s], fabsf(r));
-        }
+        for (int b = 0; b < BATCH; b++) {
+            float v[STRIPS];
+            if (i + b >= p.rows)
+                break;
+            in.values(b, bf16, inverse, v);
 #pragma unroll
-        for (int s = 0; s < STRIPS / 4; s++)
-            out[s] = pack_values(v + 4 * s);
+            for (int s = 0; s < STRIPS; s++) {
+                const float r = __fsub_rn(__fadd_rn(v[s], ROUNDER), ROUNDER);
+                small &= fabsf(v[s]) < MOST_BYTE + .5f;
+                magnitude[s] = __fadd_rn(magnitude[s], fabsf(r));
+            }
+#pragma unroll
+            for (int s = 0; s < WORDS; s++)
+                out[s] = pack_values(v + 4 * s);
+            out += WARP * WORDS;
+        }
     }
     return __all_sync(ALL, small);
 }
 
-/* Magnitudes of any size, and boosts; false where a value cannot be coded. */
+/* Values of any size, boosted ones too; false where one cannot be coded. */
 template <int STRIPS, int HEAD>
 static __device__ bool measure_wide(const job &j, const place &p,
                                     uint32_t magnitude[STRIPS])
 {
+    enum { WORDS = STRIPS / 2, BATCH = source<STRIPS, HEAD>::BATCH };
     const bool bf16 = j.dtype == TSR_KV_BF16;
-    source<STRIPS, HEAD> in(j, p, p.row);
+    uint32_t *out = packed_of<WORDS>(j, p);
+    source<STRIPS, HEAD> in(j, p);
     bool good = true;
 
 #pragma unroll
     for (int s = 0; s < STRIPS; s++)
         magnitude[s] = 0;
-    for (uint32_t t = p.row; t < p.row + p.rows; t++) {
-        const int boost = boost_at(j, t);
-        float v[STRIPS];
+#pragma unroll 1
+    for (uint32_t i = 0; i < p.rows; i += BATCH) {
         in.fetch(j);
-        in.values(bf16, scaled(j.inverse[p.plane], boost), v);
 #pragma unroll
-        for (int s = 0; s < STRIPS; s++) {
-            good &= is_value(v[s]);
-            magnitude[s] += (uint32_t)abs(round_value(v[s])) >> boost;
+        for (int b = 0; b < BATCH; b++) {
+            float v[STRIPS];
+            int q[STRIPS];
+            if (i + b >= p.rows)
+                break;
+            const int boost = boost_at(j, p.row + i + b);
+            in.values(b, bf16, scaled(j.inverse[p.plane], boost), v);
+#pragma unroll
+            for (int s = 0; s < STRIPS; s++) {
+                good &= is_value(v[s]);
+                q[s] = round_value(v[s]);
+                magnitude[s] += (uint32_t)abs(q[s]) >> boost;
+            }
+#pragma unroll
+            for (int s = 0; s < WORDS; s++)
+                out[s] = __byte_perm(q[2 * s], q[2 * s + 1], 0x5410);
+            out += WARP * WORDS;
         }
-        if (t + 1 < p.row + p.rows)
-            in.next(j);
     }
     return __all_sync(ALL, good);
 }
@@ -404,7 +426,8 @@ static __device__ void measure_any(const job &j, const place &p)
 
 /* A warp has a segment. */
 template <int STRIPS, int HEAD>
-static __global__ __launch_bounds__(THREADS) void measure(job j, size_t segments)
+static __global__ __launch_bounds__(THREADS, RESIDENT)
+void measure(job j, size_t segments)
 {
     const size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
 
@@ -479,51 +502,51 @@ static __device__ uint32_t add_bytes(uint32_t sum, const uint32_t w[STRIPS / 4])
     return sum;
 }
 
-/* The words of a segment's tokens one after another, forward or back; loaded
- * some tokens ahead. */
-template <int STRIPS>
-struct byte_walk {
-    enum { WORDS = STRIPS / 4, AHEAD = 4 };
+/* The words of a segment's tokens one after another, forward or back.  They
+ * come to shared memory some tokens ahead. */
+template <int WORDS>
+struct word_walk {
     const uint32_t *at;
     ptrdiff_t step;
-    uint32_t left;          /* not yet loaded */
-    uint32_t next[AHEAD][WORDS];
+    uint32_t left;          /* not yet on their way */
+    uint32_t ring, slot;    /* address of the lane's words; the next to take */
 
-    __device__ byte_walk(const uint32_t *begin, uint32_t tokens, bool back)
-        : step(back ? -WARP * WORDS : WARP * WORDS), left(tokens)
+    __device__ word_walk(const uint32_t *begin, uint32_t tokens, uint32_t lane_ring,
+                         bool back)
+        : step(back ? -WARP * WORDS : WARP * WORDS), left(tokens), ring(lane_ring),
+          slot(0)
     {
         at = back ? begin + (ptrdiff_t)(tokens - 1) * WARP * WORDS : begin;
-#pragma unroll
+#pragma unroll 1
         for (int i = 0; i < AHEAD; i++)
-            load(next[i]);
+            load(i);
     }
-    __device__ void load(uint32_t w[WORDS])
+    __device__ void load(uint32_t to)
     {
-#pragma unroll
-        for (int i = 0; i < WORDS; i++)
-            w[i] = left ? __ldcs(at + i) : 0;
-        at += step;
-        left -= left != 0;
+        if (left) {
+            copy_ahead<4 * WORDS>(ring + to * WARP * WORDS * 4, at);
+            at += step;
+            left--;
+        }
+        close_group();
     }
     __device__ void take(uint32_t w[WORDS])
     {
+        wait_for_group<AHEAD - 1>();
 #pragma unroll
-        for (int i = 0; i < WORDS; i++) {
-            w[i] = next[0][i];
-#pragma unroll
-            for (int k = 0; k + 1 < AHEAD; k++)
-                next[k][i] = next[k + 1][i];
-        }
-        load(next[AHEAD - 1]);
+        for (int i = 0; i < WORDS; i++)
+            w[i] = load_shared32_new(ring + slot * WARP * WORDS * 4 + 4 * i);
+        load(slot ? slot - 1 : AHEAD);      /* what was taken before */
+        slot = slot == AHEAD ? 0 : slot + 1;
     }
 };
 
-/* A lane's sum with all symbols of a segment. */
+/* A lane's sum with all symbols of a segment of bytes. */
 template <int STRIPS>
 static __device__ uint32_t sum_bytes(const uint32_t *in, uint32_t rows,
-                                     const codings<STRIPS> &k)
+                                     uint32_t ring, const codings<STRIPS> &k)
 {
-    byte_walk<STRIPS> walk(in, rows, false);
+    word_walk<STRIPS / 4> walk(in, rows, ring, false);
     uint32_t sum = 0;
 
 #pragma unroll 1
@@ -552,19 +575,21 @@ static __device__ uint32_t sum_bytes(const uint32_t *in, uint32_t rows,
 
 template <int STRIPS>
 static __device__ void code_bytes(const job &j, const place &p, writer &w,
-                                  const uint2 *code, uint32_t seed)
+                                  const uint2 *code, uint32_t ring, uint32_t seed)
 {
+    enum { WORDS = STRIPS / 4 };
     const uint32_t before = lanes_before();
-    const uint32_t *in = packed_of<STRIPS>(j, p);
+    const uint32_t *in = packed_of<WORDS>(j, p);
+    const uint32_t own = ring + threadIdx.x % WARP * WORDS * 4;
     codings<STRIPS> k;
 
     k.set(j, p, 0);
-    const uint32_t sum = sum_bytes<STRIPS>(in, p.rows, k);
+    const uint32_t sum = sum_bytes<STRIPS>(in, p.rows, own, k);
     w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
-    byte_walk<STRIPS> walk(in, p.rows, true);
+    word_walk<WORDS> walk(in, p.rows, own, true);
 #pragma unroll 1
     for (uint32_t i = p.rows; i; i--) {
-        uint32_t v[STRIPS / 4];
+        uint32_t v[WORDS];
         walk.take(v);
         if (k.plain(v)) {
 #pragma unroll
@@ -588,13 +613,12 @@ static __device__ void code_bytes(const job &j, const place &p, writer &w,
     }
 }
 
-/* Values that are no bytes are made again, once for the sums and once for the
- * words. */
-template <int STRIPS, int HEAD>
+/* Values of 16 bits; once for the sums and once for the words. */
+template <int STRIPS>
 static __device__ void code_wide(const job &j, const place &p, writer &w,
-                                 const uint2 *code, uint32_t seed)
+                                 const uint2 *code, uint32_t ring, uint32_t seed)
 {
-    const bool bf16 = j.dtype == TSR_KV_BF16;
+    enum { WORDS = STRIPS / 2 };
     const uint32_t before = lanes_before();
     codings<STRIPS> k;
     uint32_t sum = 0;
@@ -602,28 +626,26 @@ static __device__ void code_wide(const job &j, const place &p, writer &w,
 
 #pragma unroll 1
     for (int back = 0; back < 2; back++) {
-        source<STRIPS, HEAD> in(j, p, back ? p.row + p.rows - 1 : p.row);
+        word_walk<WORDS> walk(packed_of<WORDS>(j, p), p.rows,
+                              ring + threadIdx.x % WARP * WORDS * 4, back);
         w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
 #pragma unroll 1
         for (uint32_t i = 0; i < p.rows; i++) {
             const uint32_t t = back ? p.row + p.rows - 1 - i : p.row + i;
-            float v[STRIPS];
+            uint32_t v[WORDS];
+            walk.take(v);
             if (boost_at(j, t) != boost)
                 k.set(j, p, boost = boost_at(j, t));
-            in.fetch(j);
-            in.values(bf16, scaled(j.inverse[p.plane], boost), v);
-            if (i + 1 < p.rows)
-                back ? in.back(j) : in.next(j);
             if (!back) {
 #pragma unroll
                 for (int s = 0; s < STRIPS; s++)
-                    sum = add_symbols(sum, symbols(round_value(v[s]), k.k[s]),
-                                      k.any_low >> s & 1, true);
+                    sum = add_symbols(sum, symbols((int16_t)(v[s / 2] >> s % 2 * 16),
+                                                   k.k[s]), k.any_low >> s & 1, true);
                 continue;
             }
 #pragma unroll
             for (int s = STRIPS; s-- > 0;) {
-                const symbols y(round_value(v[s]), k.k[s]);
+                const symbols y((int16_t)(v[s / 2] >> s % 2 * 16), k.k[s]);
                 put_symbols(w, y, code[k.k[s].table * STRIDE + y.first], k.k[s].low,
                             k.any_low >> s & 1, before, true);
             }
@@ -673,12 +695,24 @@ static __device__ uint32_t finish(const writer &w, size_t slot)
     return (uint32_t)((uint8_t *)w.slot + slot - p) + 1;
 }
 
+/* Shared memory: the records of all tables; a ring for each warp. */
+static __host__ __device__ int record_room(const tsri_kv_gpu_tables &tables)
+{
+    return (tables.tables * STRIDE + 1) / 2 * 2;
+}
+static __host__ __device__ int ring_bytes(int strips)
+{
+    return (AHEAD + 1) * WARP * strips * 2;
+}
+
 template <int STRIPS, int HEAD>
 static __global__ __launch_bounds__(THREADS, RESIDENT)
 void code(job j, size_t segments)
 {
     extern __shared__ __align__(16) uint2 records[];
     const size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
+    const uint32_t ring = (uint32_t)__cvta_generic_to_shared(
+        records + record_room(j.tables)) + threadIdx.x / WARP * ring_bytes(STRIPS);
 
     for (int i = threadIdx.x; i < j.tables.tables * STRIDE; i += THREADS)
         records[i] = __ldg((const uint2 *)j.tables.code + i);
@@ -692,9 +726,9 @@ void code(job j, size_t segments)
                  (uint32_t)(j.slot / 2), 0 };
     if constexpr (STRIPS > 0) {
         if (j.wide[p.number(j)])
-            code_wide<STRIPS, HEAD>(j, p, w, records, p.seed(j));
+            code_wide<STRIPS>(j, p, w, records, ring, p.seed(j));
         else
-            code_bytes<STRIPS>(j, p, w, records, p.seed(j));
+            code_bytes<STRIPS>(j, p, w, records, ring, p.seed(j));
     } else {
         code_any(j, p, w, records, p.seed(j));
     }
@@ -716,7 +750,8 @@ static cudaError_t launch(const job *j, cudaStream_t stream)
     const size_t segments = count_segments(j);
     const size_t channels = (size_t)j->objects * j->layers * j->layer_channels;
     const unsigned grid = blocks_of(segments, WARPS);
-    const size_t bytes = (size_t)j->tables.tables * STRIDE * sizeof(uint2);
+    const size_t bytes = record_room(j->tables) * sizeof(uint2) +
+                         WARPS * ring_bytes(STRIPS);
 
     measure<STRIPS, HEAD><<<grid, THREADS, 0, stream>>>(*j, segments);
     if (j->tiles > 1)

@@ -100,10 +100,10 @@ typedef struct tsri_kv_gpu_job {
                                        [layer_channels] */
     uint8_t *cls;
     unsigned long long *sum;
-    uint32_t *packed;               /* encoder: values as bytes, [segments]
-                                       [rows][32 lanes][strips]; or, where they
-                                       do not fit, wide of the segment is 1 */
-    uint8_t *wide;                  /* encoder: [segments] */
+    uint32_t *packed;               /* encoder: values of a segment, of 16 bits
+                                       where wide[segment], else bytes:
+                                       [segments][rows][32 lanes][strips] */
+    uint8_t *wide;
     uint32_t *segment_size;         /* encoder: [segments] */
     uint8_t *slots;
     size_t slot;                    /* bytes of a slot */

@@ -78,7 +78,36 @@ static __device__ uint32_t load_shared32(uint32_t at)
     return v;
 }
 
+/* Copies BYTES from global memory (4, 8 or 16, aligned to that), while the thread
+ * goes on; groups of copies come to an end in order.  What came is seen by the
+ * thread that waited. */
+template <int BYTES>
+static __device__ void copy_ahead(uint32_t to, const void *from)
+{
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
+                 : : "r"(to), "l"(from), "n"(BYTES) : "memory");
+}
+
+static __device__ void close_group()
+{
+    asm volatile("cp.async.commit_group;" : : : "memory");
+}
+
+/* Until at most N groups are on their way. */
+template <int N>
+static __device__ void wait_for_group()
+{
+    asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
+}
+
 /* In order with stores. */
+static __device__ uint32_t load_shared32_new(uint32_t at)
+{
+    uint32_t v;
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
+    return v;
+}
+
 static __device__ uint32_t load_shared16(uint32_t at)
 {
     uint32_t v;
