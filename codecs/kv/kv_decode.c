@@ -38,6 +38,8 @@ static tsr_error check_profile(const tsr_kv *kv, const tsri_kv_head *head)
     const bool matches = profile->reference == TSRI_KV_REF_MATCH;
 
     if (head->groups != (uint32_t)profile->groups ||
+        (kv->profiled &&
+         !tsri_kv_step_fits(head->step[0] * profile->step)) ||
         (chain && profile->reference == TSRI_KV_REF_NONE) ||
         (chain && matches && !ids))
         return tsri_fail(kv->ctx, TSR_E_CORRUPT, "KV object does not fit its "

@@ -182,11 +182,16 @@ static bool spare_is_zero(const uint8_t *p)
         (p[10] == 2 || (zeros(p + 14, 2) && zeros(p + 18, 2)));
 }
 
-static bool step_fits(float step)
+bool tsri_kv_step_fits(float step)
+{
+    return step > 1e-30f && step < 1e30f;
+}
+
+static bool field_fits(float step)
 {
     uint32_t bits;
     memcpy(&bits, &step, sizeof bits);
-    return step > 1e-30f && step < 1e30f && !(bits & 0xff);
+    return tsri_kv_step_fits(step) && !(bits & 0xff);
 }
 
 /* Planes, or whole layers joined evenly. */
@@ -217,7 +222,8 @@ static bool rows_fit(const tsri_kv_head *h)
 {
     const bool profile = !zeros(h->profile, sizeof h->profile);
     return h->levels >= 1 && h->levels <= TSRI_KV_LEVELS &&
-        step_fits(h->step[0]) && step_fits(h->step[1]) &&
+        field_fits(h->step[0]) && field_fits(h->step[1]) &&
+        (!profile || h->step[0] == h->step[1]) &&
         zeros(h->params, sizeof h->params) && groups_fit(h, profile) &&
         (profile || (!h->class_shift && !h->live_shift &&
                      !(h->flags & (TSRI_KV_NEEDS_TOKENS | TSRI_KV_CHAINED))));
@@ -304,6 +310,17 @@ static uint64_t directory_size(const tsri_kv_head *h, const uint8_t *p)
     return size;
 }
 
+static bool sections_end_in_zeros(const tsri_kv_head *h, const uint8_t *p)
+{
+    const uint64_t bits = (uint64_t)h->tokens * h->id_bits;
+
+    p += bits / 8;
+    if (bits % 8 && *p++ >> bits % 8)
+        return false;
+    return !(h->flags & TSRI_KV_BOOSTS) || h->tokens % 2 == 0 ||
+        !(p[h->tokens / 2] >> 4);
+}
+
 tsr_error tsri_kv_front_read(tsr_context *ctx, const uint8_t *p, size_t size,
                              tsri_kv_head *h)
 {
@@ -315,6 +332,9 @@ tsr_error tsri_kv_front_read(tsr_context *ctx, const uint8_t *p, size_t size,
     end = (size_t)h->front_bytes - CRC;
     if (tsri_crc32c(0, p, end) != tsri_get32(p + end))
         return tsri_fail(ctx, TSR_E_CHECKSUM, "KV object: front is damaged");
+    if (!sections_end_in_zeros(h, p + TSRI_KV_HEADER))
+        return tsri_fail(ctx, TSR_E_CORRUPT, "KV object: bits behind its token "
+                         "ids or boosts");
     if (directory_size(h, p) != h->size)
         return tsri_fail(ctx, TSR_E_CORRUPT, "KV object: its directory does not "
                          "have its size");

@@ -36,6 +36,7 @@ struct tsr_kv {
     bool profiled;                  /* rows by a profile */
     tsri_rope *rope;
     int span;
+    int live_shift;                 /* at least, of objects to be decoded */
     float step[2];                  /* of level 0; 0: to be chosen */
 };
 
@@ -57,6 +58,9 @@ void tsri_kv_head_derive(tsri_kv_head *head);
 
 /** Bytes of the front sections that flags, id_bits and tokens ask for. */
 uint64_t tsri_kv_sections(const tsri_kv_head *head);
+
+/** Is within the limits of a step. */
+bool tsri_kv_step_fits(float step);
 
 /** Writes the CRC at the end of a front. */
 void tsri_kv_front_seal(const tsri_kv_head *head, uint8_t *front);

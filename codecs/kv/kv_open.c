@@ -29,6 +29,11 @@ static bool step_given(double v)
     return v == 0 || (v > 1e-25 && v < 1e25);
 }
 
+static bool size_fits(int v)
+{
+    return v >= LEAST_TILE && v <= MOST_TILE && v % 32 == 0;
+}
+
 static bool settings_fit(const tsr_kv_settings *s)
 {
     return tsri_kv_shape_fits(&s->shape) &&
@@ -37,8 +42,7 @@ static bool settings_fit(const tsr_kv_settings *s)
         s->levels <= TSRI_KV_LEVELS && s->sinks >= 0 &&
         s->sinks <= TSRI_KV_MAX_SINKS && s->recent >= 0 &&
         s->recent_boost >= 0 && s->recent_boost <= TSRI_KV_MAX_BOOST &&
-        (s->tile == 0 || (s->tile >= LEAST_TILE && s->tile <= MOST_TILE &&
-                          s->tile % 32 == 0)) &&
+        (s->tile == 0 || size_fits(s->tile)) &&
         (s->store_tokens == 0 || s->store_tokens == 1);
 }
 
@@ -169,7 +173,9 @@ static tsr_error open_parts(tsr_kv *kv, const tsr_kv_settings *settings)
     TSR_TRY(take_method(kv));
     TSR_TRY(open_profile(kv));
     set_step(kv);
-    return TSR_OK;
+    return !kv->profiled || tsri_kv_step_fits(kv->step[0] * kv->profile->step)
+        ? TSR_OK : tsri_fail(kv->ctx, TSR_E_ARG, "a step of %g times %g",
+                             (double)kv->step[0], (double)kv->profile->step);
 }
 
 tsr_error tsr_kv_open(tsr_kv **out, tsr_context *ctx,
@@ -182,6 +188,7 @@ tsr_error tsr_kv_open(tsr_kv **out, tsr_context *ctx,
     if (!kv)
         return tsri_nomem(ctx);
     kv->ctx = ctx;
+    kv->live_shift = INT8_MIN;
     error = open_parts(kv, settings);
     if (error)
         tsr_kv_close(&kv);
@@ -243,6 +250,9 @@ tsr_error tsr_kv_open_for(tsr_kv **kv, tsr_context *ctx,
     tsr_error error;
 
     *kv = NULL;
+    if (!size_fits(info->span) || info->live_shift < INT8_MIN ||
+        info->live_shift > INT8_MAX)
+        return tsri_fail(ctx, TSR_E_ARG, "not what a KV object says of itself");
     tsr_kv_settings_init(&s);
     s.shape = info->shape;
     s.rope = info->rope;
@@ -254,7 +264,11 @@ tsr_error tsr_kv_open_for(tsr_kv **kv, tsr_context *ctx,
     TSR_TRY(profile_of(ctx, info, profile, &s.profile));
     error = tsr_kv_open(kv, ctx, &s);
     tsr_model_unref(&s.profile);
-    return error ? error : take_params(kv, info);
+    if (error)
+        return error;
+    (*kv)->span = info->span;
+    (*kv)->live_shift = info->live_shift;
+    return take_params(kv, info);
 }
 
 /* ---- sizes ---- */
@@ -322,6 +336,8 @@ tsr_error tsr_kv_scratch_size(const tsr_kv *kv, size_t tokens, size_t *bytes)
     fits = tsri_kv_lay_out(&work, kv, &head, true, NULL, bytes);
     if (kv->profiled)   /* an object may have lost levels, not coefficients */
         tsri_kv_set_shifts(kv, &head, TSRI_KV_LEVELS);
+    if (kv->profiled && head.live_shift < kv->live_shift)
+        head.live_shift = (int8_t)kv->live_shift;
     if (!fits || !tsri_kv_lay_out(&work, kv, &head, false, NULL, &decoding))
         return tsri_fail(kv->ctx, TSR_E_LIMIT, "a KV object of %zu tokens needs "
                          "more scratch than this machine has", tokens);

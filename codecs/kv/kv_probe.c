@@ -39,7 +39,8 @@ static void fill_info(const tsri_kv_head *head, const uint8_t *p,
         .dtype = (tsr_kv_dtype)head->dtype, .tokens = head->tokens,
         .pos0 = head->pos0, .levels = head->levels, .tile = head->tile,
         .sinks = head->sinks, .token_ids = (head->flags & TSRI_KV_TOKENS) != 0,
-        .bytes = head->size };
+        .bytes = head->size, .span = head->span,
+        .live_shift = head->live_shift };
     snprintf(info->method, sizeof info->method, "%s", method);
     for (int i = 0; i < 2; i++)
         info->step[i] = head->step[i] / third[head->levels - 1];

@@ -28,7 +28,8 @@ static bool scaling_fits(const tsr_kv_rope *what)
     return what->scaling == 1 ||
         (between(what->low_factor, 1e-9, 1e9) &&
          between(what->high_factor, 1e-9, 1e9) &&
-         what->low_factor < what->high_factor && what->original > 0);
+         what->low_factor < what->high_factor &&
+         between(what->original, 1, 1 << 30));
 }
 
 bool tsri_rope_fits(const tsr_kv_rope *what, int dim)

@@ -136,8 +136,9 @@ TSR_API const char *tsr_kv_method_at(int i);
 TSR_API TSR_CHECKED tsr_error tsr_kv_encode_bound(const tsr_kv *kv,
                                                   size_t tokens, size_t *bytes);
 
-/** Scratch bytes that encode and decode need; after tsr_kv_open() no call of
- *  the coder allocates memory. */
+/** Scratch bytes that encode and decode need, for objects of this coder's
+ *  settings or of those of the object it was opened for; after tsr_kv_open() no
+ *  call of the coder allocates memory. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_scratch_size(const tsr_kv *kv,
                                                   size_t tokens, size_t *bytes);
 
@@ -216,6 +217,8 @@ typedef struct tsr_kv_info {
     uint64_t head_bytes;        /**< header, directory, checksums */
     uint64_t side_bytes;        /**< token ids, boosts, sinks, classes */
     uint64_t level_bytes[3];    /**< coded values of each level */
+    int span, live_shift;       /**< fields of the header that scratch memory
+                                     depends on */
 } tsr_kv_info;
 
 /** Reads and checks the front of an object (its CRC included); needs no
