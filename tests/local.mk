@@ -137,3 +137,8 @@ tests_kv_move_speed_LDADD = libtsrcore.la
 EXTRA_PROGRAMS += tests/kv_transform_speed
 CLEANFILES += tests/kv_transform_speed$(EXEEXT)
 tests_kv_transform_speed_LDADD = libtsrcore.la
+
+# docs/kv-format.md's objects, read by Python.
+tests/test_kv_python.log: tessera$(EXEEXT)
+check_SCRIPTS += tests/test_kv_python.sh
+EXTRA_DIST += tests/test_kv_python.sh tests/kv_check.py tests/kv_reader.py

@@ -1,97 +1,162 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A second decoder of docs/entropy.md, section 8, standard library only; it
-takes the tables from the page itself.  entropy_check.py uses it."""
+"""A second decoder of docs/entropy.md, section "Rows", standard library only;
+it takes the tables from the page itself.  entropy_check.py and kv_reader.py use
+it."""
 import os
 import re
+from functools import lru_cache
 
-from tess_reader import Corrupt, Segment
+from tess_reader import FACTOR, Corrupt, Segment
 
-PAGE = os.path.join(os.path.dirname(__file__), "..", "docs", "entropy.md")
-
-
-class Tables:
-    """A bank in which symbols may have no slots."""
-
-    def __init__(self, tables):
-        self.precision, self.tables, self.starts = 12, tables, []
-        for table in tables:
-            assert sum(table) == 1 << 12
-            self.starts.append([sum(table[:i]) for i in range(len(table) + 1)])
+PAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "docs",
+                    "entropy.md")
 
 
-def page_rows(heading):
-    """The numbers of the tables under a heading of section 8."""
+def need(good, what):
+    if not good:
+        raise Corrupt(what)
+
+
+@lru_cache(None)
+def page_tables():
+    """The two tables of the page: (level 0, levels, escape) of each table, and
+    frequencies by class and min(|q|, 2) of refinement."""
     with open(PAGE, encoding="utf-8") as file:
-        text = file.read().split("\n## 8. Rows\n")[1].split("\n### " + heading)[1]
-    text = re.split("\n##", text)[0]
-    return [[list(map(int, cell.split())) for cell in line.strip("| ").split("|")]
-            for line in text.splitlines() if re.match(r"\| \d", line)]
+        text = re.split(r"(?m)^## ", file.read())
+    text, = [part for part in text if re.match(r"\d+\. Rows\n", part)]
+    value, refine = [], []
+    for line in text.splitlines():
+        cells = [cell.split() for cell in line.strip("|").split("|")]
+        if line[:1] != "|" or not all(
+                n.isdigit() for cell in cells for n in cell):
+            continue
+        cells = [list(map(int, cell)) for cell in cells]
+        into = value if len(cells[1]) == 1 else refine
+        need(len(cells) == 4 and cells[0] == [len(into)], "page")
+        into.append(cells[1:])
+    need(len(value) == 22 and len(refine) == 26, "page")
+    return value, refine
 
 
-def value_tables():
-    tables, reach = [], []
-    for _, (zero,), levels, (escape,) in page_rows("Tables"):
-        table = [zero] + [f for f in levels for _ in (-1, 1)]
-        table += [0] * (29 - len(table)) + [escape, escape]
-        tables.append(table)
-        reach.append(len(levels))
-    return tables, reach
+def slots(frequencies):
+    """Of each slot: frequency, slot - start, symbol.  frequencies: pairs of a
+    symbol and its own."""
+    out = []
+    for symbol, f in frequencies:
+        out += [(f, i, symbol) for i in range(f)]
+    need(len(out) == 4096, "page")
+    return out
 
 
-VALUES, REACH = value_tables()
-REFINED = [cell for row in page_rows("Refinement") for cell in row[1:]]
-UNIFORM = [[1 << 12 - k] * (1 << k) for k in range(12)]
-BANK = Tables(VALUES + REFINED + UNIFORM)
-FIRST_REFINED, FIRST_UNIFORM = len(VALUES), len(VALUES) + len(REFINED)
+@lru_cache(None)
+def value_table(number):
+    """Slots and reach of a table."""
+    (zero,), levels, (escape,) = page_tables()[0][number]
+    pairs = [(0, zero)]
+    for a, f in enumerate(levels, 1):
+        pairs += [(2 * a - 1, f), (2 * a, f)]
+    return slots(pairs + [(29, escape), (30, escape)]), len(levels)
 
 
-def get_strip(segment, classes):
-    k = [0 if c < 22 else (c - 18) // 4 for c in classes]
-    table = [c - 4 * raw for c, raw in zip(classes, k)]
-    high, escape, lanes = [], {}, range(len(classes))
-    for i, s in enumerate(segment.run(BANK, table)):
-        level = (s + 1) // 2
-        if level == 15:
-            level = REACH[table[i]] + 1
-            escape[i] = 0
-        high.append(-level if s % 2 else level)
-    low = segment.run(BANK, [FIRST_UNIFORM + raw for raw in k]) if any(k) \
-        else [0] * len(classes)
-    open_ones, at = set(escape), 0
-    while open_ones:
-        if at == 15:
-            raise Corrupt("an escape goes on")
-        run = segment.run(BANK, [FIRST_UNIFORM + 4 * (i in open_ones)
-                                 for i in lanes])
-        for i in open_ones:
-            escape[i] += run[i] % 8 << at
-        open_ones = {i for i in open_ones if run[i] > 7}
-        at += 3
-    for i, e in escape.items():
-        high[i] += e if high[i] > 0 else -e
-    return [(high[i] << k[i]) + low[i] - (1 << k[i] >> 1) for i in lanes]
+@lru_cache(None)
+def refine_table(cls, magnitude):
+    return slots(enumerate(page_tables()[1][min(cls, 25)][magnitude]))
 
 
-def refine_strip(segment, classes, q):
-    tables = [FIRST_REFINED + 3 * min(c, 25) + min(abs(v), 2)
-              for c, v in zip(classes, q)]
-    return [3 * v + (s - 1 if v >= 0 else 1 - s)
-            for v, s in zip(q, segment.run(BANK, tables))]
+@lru_cache(None)
+def uniform(k):
+    return slots((s, 4096 >> k) for s in range(1 << k))
 
 
-def decode_rows(data, tokens, classes, crc, coarse=None):
-    """The rows of values; coarse: those that the segment refines."""
-    if data[0] != 3:
-        raise Corrupt("lanes")
-    segment, out = Segment(data, crc), []
-    for t in range(tokens):
+def raw_bits(cls):
+    return 0 if cls < 22 else (cls - 18) // 4
+
+
+class Strip:
+    """How up to 32 coefficients of these classes are coded."""
+
+    def __init__(self, classes):
+        self.classes = classes
+        self.k = [raw_bits(c) for c in classes]
+        pairs = [value_table(c - 4 * k) for c, k in zip(classes, self.k)]
+        self.tables = [pair[0] for pair in pairs]
+        self.reach = [pair[1] for pair in pairs]
+        self.low = [uniform(k) for k in self.k] if any(self.k) else None
+
+
+class RowSegment(Segment):
+    def __init__(self, data, crc):
+        need(data[:1] == b"\x03", "first byte of rows")
+        super().__init__(data, crc)
+
+    def get(self, tables):
+        """A run of a symbol for each table."""
+        state, sums, out = self.states, self.sums, []
+        for lane, table in enumerate(tables):
+            x = state[lane]
+            f, bias, s = table[x & 4095]
+            x = f * (x >> 12) + bias
+            if x < 65536:
+                need(self.words, "no word left")
+                x = x << 16 | self.words.pop()
+            state[lane] = x
+            sums[lane] = (sums[lane] + s) * FACTOR & 0xFFFF
+            out.append(s)
+        return out
+
+    def excess(self, strip, symbols):
+        """e of each lane whose symbol is an escape."""
+        more = [lane for lane, s in enumerate(symbols) if s > 28]
+        e = dict.fromkeys(more, 0)
+        for group in range(5):
+            if not more:
+                break
+            got = self.get([uniform(4 if lane in more else 0)
+                            for lane in range(len(symbols))])
+            for lane in more:
+                e[lane] |= (got[lane] & 7) << 3 * group
+            more = [lane for lane in more if got[lane] > 7]
+        need(not more, "an escape that does not end")
+        return e
+
+    def values(self, strip):
+        symbols = self.get(strip.tables)
+        low = self.get(strip.low) if strip.low else None
+        out = [-(s + 1) // 2 if s & 1 else s // 2 for s in symbols]
+        for lane, e in self.excess(strip, symbols).items():
+            hi = e + strip.reach[lane] + 1
+            out[lane] = -hi if symbols[lane] == 29 else hi
+        if low:
+            out = [(hi << k) + l - (1 << k >> 1) for hi, k, l in
+                   zip(out, strip.k, low)]
+        need(max(map(abs, out)) < 32768, "a value")
+        return out
+
+    def refine(self, strip, q):
+        got = self.get([refine_table(c, min(abs(v), 2)) for c, v in
+                        zip(strip.classes, q)])
+        out = [3 * v + (s - 1 if v >= 0 else 1 - s) for s, v in zip(got, q)]
+        need(max(map(abs, out)) < 32768, "a finer value")
+        return out
+
+
+def read_rows(data, crc, classes, coarse=None):
+    """Values of a segment; classes: those of each token; coarse: the values to
+    be refined."""
+    segment, strips, out = RowSegment(data, crc), {}, []
+    for t, line in enumerate(classes):
+        if line not in strips:
+            strips[line] = [Strip(line[i:i + 32])
+                            for i in range(0, len(line), 32)]
         row = []
-        for first in range(0, len(classes), 32):
-            part = classes[first:first + 32]
-            row += refine_strip(segment, part, coarse[t][first:first + 32]) \
-                if coarse else get_strip(segment, part)
-        if max(map(abs, row)) > 32767:
-            raise Corrupt("a value")
+        for i, strip in enumerate(strips[line]):
+            row += segment.refine(strip, coarse[t][32 * i:32 * i + 32]) \
+                if coarse else segment.values(strip)
         out.append(row)
     segment.end()
     return out
+
+
+def decode_rows(data, tokens, classes, crc, coarse=None):
+    """The same where all tokens have the same classes."""
+    return read_rows(data, crc, [tuple(classes)] * tokens, coarse)
