@@ -481,6 +481,20 @@ def damage_case(name, option, profile):
     return "\n".join(bad)
 
 
+def flip_case(name, rng):
+    """Any bit, and the CRC as it was; and less than all."""
+    good, taken = read(name), []
+    for i in range(24):
+        at = rng.randrange(len(good))
+        data = bytearray(good[:at] if i < 4 else good)
+        if i >= 4:
+            data[at] ^= 1 << rng.randrange(8)
+        write("bad.tkv", data)
+        if judge(data) or not run("unpack", "-nostats", "bad.tkv", "out.bin"):
+            taken.append("%s at %d is taken" % ("flip" if i >= 4 else "cut", at))
+    return "\n".join(taken)
+
+
 def damage(rng):
     shape = Shape(2, 2, 2, 16, 40, F16)
     make_cache("c.safetensors", shape, (-2, 2), rng)
@@ -492,6 +506,7 @@ def damage(rng):
         run(*common, *path, "c.safetensors", "p.tkv")
     if why:
         return verdict("to be damaged", why)
+    try_case("flips and cuts", flip_case, "c.tkv", rng)
     try_case("fields of the header", damage_case, "c.tkv", [], None)
     try_case("fields of the header, profile", damage_case, "p.tkv", path,
              Profile(read("p.safetensors")))
