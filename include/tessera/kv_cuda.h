@@ -16,7 +16,8 @@ typedef struct tsr_kv_cuda tsr_kv_cuda;
 
 /** Brings a coder's tables to device `device`; kv must outlive it.  Returns
  *  TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, no such device,
- *  or a method or profile that has no kernels; TSR_E_NOMEM; TSR_E_BACKEND. */
+ *  or what has no kernels: other methods than rows, profiles, several levels;
+ *  TSR_E_NOMEM; TSR_E_BACKEND. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv,
                                                int device);
 TSR_API void tsr_kv_cuda_close(tsr_kv_cuda **gpu);
@@ -32,7 +33,9 @@ typedef struct tsr_kv_cuda_item {
                                  ends at a multiple of 16, too */
     size_t size;            /**< encode: room; decode: bytes readable */
     uint64_t *bytes;        /**< encode, out: size of the object */
-    int32_t *status;        /**< out: a tsr_error */
+    int32_t *status;        /**< out: a tsr_error, as of tsr_kv_encode() and
+                                 tsr_kv_decode(); TSR_E_UNSUPPORTED positions
+                                 of 2^20 and more, with a rotation */
 } tsr_kv_cuda_item;
 
 /** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens
@@ -47,8 +50,9 @@ tsr_kv_cuda_encode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,
                    void *stream);
 
-/** Decodes whole objects of `tokens` tokens (their headers are checked on the
- *  device against the coder's settings). */
+/** Decodes whole objects of `tokens` tokens.  Their headers are checked on the
+ *  device against the coder's settings: another tile, span or number of levels
+ *  is TSR_E_MODEL, too. */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_decode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,

@@ -591,7 +591,15 @@ static __device__ void code_bytes(const job &j, const place &p, writer &w,
     for (uint32_t i = p.rows; i; i--) {
         uint32_t v[WORDS];
         walk.take(v);
-        if (k.plain(v)) {
+        const bool plain = k.plain(v);
+        if (plain && !k.any_low) {
+#pragma unroll
+            for (int s = STRIPS; s-- > 0;)
+                w.put<true>(code[k.k[s].table * STRIDE + byte_of(v, s)], before,
+                            true);
+            continue;
+        }
+        if (plain) {
 #pragma unroll
             for (int s = STRIPS; s-- > 0;) {
                 uint32_t first = byte_of(v, s);
