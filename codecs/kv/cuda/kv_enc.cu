@@ -452,8 +452,8 @@ static __device__ coding find_coding(const job &j, const place &p, int c, int bo
 template <int STRIPS>
 struct codings {
     coding k[STRIPS];
-    uint32_t bound[STRIPS / 4];     /* a byte a strip: what makes 128 of the
-                                       least magnitude that may be an escape */
+    uint32_t bound[STRIPS / 4], below[STRIPS / 4];  /* see plain(), a byte a
+                                                       strip */
     uint32_t any_low;               /* a bit a strip */
 
     __device__ void set(const job &j, const place &p, int boost)
@@ -464,18 +464,24 @@ struct codings {
             k[s] = find_coding(j, p, s * WARP + threadIdx.x % WARP, boost);
             any_low |= __any_sync(ALL, k[s].low) ? 1u << s : 0;
             if (s % 4 == 0)
-                bound[s / 4] = 0;
-            bound[s / 4] |= (uint32_t)max(129 - first_escape(k[s]), 0) << s % 4 * 8;
+                bound[s / 4] = below[s / 4] = 0;
+            const int last = 2 * first_escape(k[s]) - 2;
+            bound[s / 4] |= (uint32_t)max((last < 128 ? 127 : 255) - last, 0)
+                            << s % 4 * 8;
+            below[s / 4] |= last < 128 ? 128u << s % 4 * 8 : 0;
         }
     }
-    /* Are there surely no escapes?  (A byte has twice the magnitude, or 1
-     * less.) */
+    /* Are there surely no escapes?  A byte has twice the magnitude, or 1 less; to
+     * be over the last one that is none (below 128, or not), its low bits must
+     * be over that one's, or (and) its high bit set. */
     __device__ bool plain(const uint32_t w[STRIPS / 4]) const
     {
         uint32_t over = 0;
 #pragma unroll
-        for (int i = 0; i < STRIPS / 4; i++)
-            over |= (w[i] >> 1 & 0x7f7f7f7f) + bound[i];
+        for (int i = 0; i < STRIPS / 4; i++) {
+            const uint32_t low = (w[i] & 0x7f7f7f7f) + bound[i];
+            over |= (low & w[i]) | (below[i] & (low | w[i]));
+        }
         return __all_sync(ALL, !(over & 0x80808080));
     }
 };
