@@ -14,8 +14,9 @@ static int no_memory(void)
     return say_error(RC_MACHINE, NULL, "out of memory");
 }
 
-float cal_half(uint16_t bits)
+static float half_at(const uint8_t *halves, size_t i)
 {
+    const int bits = halves[2 * i] | halves[2 * i + 1] << 8;
     const int e = bits >> 10 & 31, f = bits & 1023;
     const float v = e ? ldexpf((float)(f | 1024), e - 25)
                       : ldexpf((float)f, -24);
@@ -39,7 +40,7 @@ static void features(const calibration *c, const cache *in, float *out)
             if (id < 0 || id >= c->vocabulary)
                 continue;
             for (size_t i = 0; i < h; i++)
-                out[j * h + i] = cal_half(c->embedding[(size_t)id * h + i]);
+                out[j * h + i] = half_at(c->embedding, (size_t)id * h + i);
         }
     }
 }

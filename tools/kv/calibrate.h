@@ -27,7 +27,7 @@ typedef struct calibration {
     int sinks;              /**< first tokens of each cache that are left out */
     size_t rows;            /**< tokens that are not */
     int predictors, hidden, vocabulary;
-    const uint16_t *embedding;
+    const uint8_t *embedding;   /**< halves, at any alignment */
     double *gram;           /**< of the features of prediction */
     int match;              /**< 1: references by matching ids */
     int32_t **ref;          /**< of each cache */
@@ -68,6 +68,4 @@ int cal_metric_open(const calibration *c, int first_layer, int layers, int n,
 
 /** References and classes of z[rows][r] (in steps): fills cls and rho. */
 int cal_references(const calibration *c, const float *z, cal_group *g);
-
-float cal_half(uint16_t bits);
 #endif
