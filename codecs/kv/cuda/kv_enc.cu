@@ -9,7 +9,6 @@ enum {
     WARPS = 8, THREADS = WARPS * WARP,
     RESIDENT = 4,           /* thread blocks of a multiprocessor, wanted */
     SAMPLES = 32,           /* of a channel, for its centre */
-    AHEAD = 8,              /* tokens on their way to shared memory */
     MOST_VALUE = 32767,
     MOST_BYTE = 127
 };
@@ -508,51 +507,46 @@ static __device__ uint32_t add_bytes(uint32_t sum, const uint32_t w[STRIPS / 4])
     return sum;
 }
 
-/* The words of a segment's tokens one after another, forward or back.  They
- * come to shared memory some tokens ahead. */
+/* The words of a segment's tokens one after another, forward or back; loaded one
+ * token ahead. */
 template <int WORDS>
 struct word_walk {
     const uint32_t *at;
     ptrdiff_t step;
-    uint32_t left;          /* not yet on their way */
-    uint32_t ring, slot;    /* address of the lane's words; the next to take */
+    uint32_t left;          /* not yet loaded */
+    uint32_t next[WORDS];
 
-    __device__ word_walk(const uint32_t *begin, uint32_t tokens, uint32_t lane_ring,
-                         bool back)
-        : step(back ? -WARP * WORDS : WARP * WORDS), left(tokens), ring(lane_ring),
-          slot(0)
+    __device__ word_walk(const uint32_t *begin, uint32_t tokens, bool back)
+        : step(back ? -WARP * WORDS : WARP * WORDS), left(tokens)
     {
         at = back ? begin + (ptrdiff_t)(tokens - 1) * WARP * WORDS : begin;
-#pragma unroll 1
-        for (int i = 0; i < AHEAD; i++)
-            load(i);
+        load();
     }
-    __device__ void load(uint32_t to)
+    __device__ void load()
     {
-        if (left) {
-            copy_ahead<4 * WORDS>(ring + to * WARP * WORDS * 4, at);
-            at += step;
-            left--;
-        }
-        close_group();
+        if (!left)
+            return;
+#pragma unroll
+        for (int i = 0; i < WORDS; i++)
+            next[i] = __ldcs(at + i);
+        at += step;
+        left--;
     }
     __device__ void take(uint32_t w[WORDS])
     {
-        wait_for_group<AHEAD - 1>();
 #pragma unroll
         for (int i = 0; i < WORDS; i++)
-            w[i] = load_shared32_new(ring + slot * WARP * WORDS * 4 + 4 * i);
-        load(slot ? slot - 1 : AHEAD);      /* what was taken before */
-        slot = slot == AHEAD ? 0 : slot + 1;
+            w[i] = next[i];
+        load();
     }
 };
 
 /* A lane's sum with all symbols of a segment of bytes. */
 template <int STRIPS>
 static __device__ uint32_t sum_bytes(const uint32_t *in, uint32_t rows,
-                                     uint32_t ring, const codings<STRIPS> &k)
+                                     const codings<STRIPS> &k)
 {
-    word_walk<STRIPS / 4> walk(in, rows, ring, false);
+    word_walk<STRIPS / 4> walk(in, rows, false);
     uint32_t sum = 0;
 
 #pragma unroll 1
@@ -566,14 +560,16 @@ static __device__ uint32_t sum_bytes(const uint32_t *in, uint32_t rows,
         }
 #pragma unroll
         for (int s = 0; s < STRIPS; s++) {
-            const symbols y(level_of(byte_of(w, s)), k.k[s]);
+            const int q = level_of(byte_of(w, s)), low = k.k[s].low;
             if (!plain) {
-                sum = add_symbols(sum, y, k.any_low >> s & 1, true);
-                continue;
+                sum = add_symbols(sum, symbols(q, k.k[s]), k.any_low >> s & 1, true);
+            } else if (k.any_low >> s & 1) {
+                const int shifted = q + (1 << low >> 1);
+                sum = (sum * FACTOR + symbol_of(shifted >> low)) * FACTOR +
+                      (shifted & ((1 << low) - 1));
+            } else {
+                sum = sum * FACTOR + byte_of(w, s);
             }
-            sum = sum * FACTOR + y.first;
-            if (k.any_low >> s & 1)
-                sum = sum * FACTOR + y.low;
         }
     }
     return sum;
@@ -581,18 +577,17 @@ static __device__ uint32_t sum_bytes(const uint32_t *in, uint32_t rows,
 
 template <int STRIPS>
 static __device__ void code_bytes(const job &j, const place &p, writer &w,
-                                  const uint2 *code, uint32_t ring, uint32_t seed)
+                                  const uint2 *code, uint32_t seed)
 {
     enum { WORDS = STRIPS / 4 };
     const uint32_t before = lanes_before();
     const uint32_t *in = packed_of<WORDS>(j, p);
-    const uint32_t own = ring + threadIdx.x % WARP * WORDS * 4;
     codings<STRIPS> k;
 
     k.set(j, p, 0);
-    const uint32_t sum = sum_bytes<STRIPS>(in, p.rows, own, k);
+    const uint32_t sum = sum_bytes<STRIPS>(in, p.rows, k);
     w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
-    word_walk<WORDS> walk(in, p.rows, own, true);
+    word_walk<WORDS> walk(in, p.rows, true);
 #pragma unroll 1
     for (uint32_t i = p.rows; i; i--) {
         uint32_t v[WORDS];
@@ -610,9 +605,10 @@ static __device__ void code_bytes(const job &j, const place &p, writer &w,
             for (int s = STRIPS; s-- > 0;) {
                 uint32_t first = byte_of(v, s);
                 if (k.any_low >> s & 1) {
-                    const symbols y(level_of(first), k.k[s]);
-                    w.put_uniform(y.low, k.k[s].low, before, true);
-                    first = y.first;
+                    const int low = k.k[s].low;
+                    const int shifted = level_of(first) + (1 << low >> 1);
+                    w.put_uniform(shifted & ((1 << low) - 1), low, before, true);
+                    first = symbol_of(shifted >> low);
                 }
                 w.put<true>(code[k.k[s].table * STRIDE + first], before, true);
             }
@@ -630,7 +626,7 @@ static __device__ void code_bytes(const job &j, const place &p, writer &w,
 /* Values of 16 bits; once for the sums and once for the words. */
 template <int STRIPS>
 static __device__ void code_wide(const job &j, const place &p, writer &w,
-                                 const uint2 *code, uint32_t ring, uint32_t seed)
+                                 const uint2 *code, uint32_t seed)
 {
     enum { WORDS = STRIPS / 2 };
     const uint32_t before = lanes_before();
@@ -640,8 +636,7 @@ static __device__ void code_wide(const job &j, const place &p, writer &w,
 
 #pragma unroll 1
     for (int back = 0; back < 2; back++) {
-        word_walk<WORDS> walk(packed_of<WORDS>(j, p), p.rows,
-                              ring + threadIdx.x % WARP * WORDS * 4, back);
+        word_walk<WORDS> walk(packed_of<WORDS>(j, p), p.rows, back);
         w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
 #pragma unroll 1
         for (uint32_t i = 0; i < p.rows; i++) {
@@ -709,24 +704,12 @@ static __device__ uint32_t finish(const writer &w, size_t slot)
     return (uint32_t)((uint8_t *)w.slot + slot - p) + 1;
 }
 
-/* Shared memory: the records of all tables; a ring for each warp. */
-static __host__ __device__ int record_room(const tsri_kv_gpu_tables &tables)
-{
-    return (tables.tables * STRIDE + 1) / 2 * 2;
-}
-static __host__ __device__ int ring_bytes(int strips)
-{
-    return (AHEAD + 1) * WARP * strips * 2;
-}
-
 template <int STRIPS, int HEAD>
 static __global__ __launch_bounds__(THREADS, RESIDENT)
 void code(job j, size_t segments)
 {
     extern __shared__ __align__(16) uint2 records[];
     const size_t n = (size_t)blockIdx.x * WARPS + threadIdx.x / WARP;
-    const uint32_t ring = (uint32_t)__cvta_generic_to_shared(
-        records + record_room(j.tables)) + threadIdx.x / WARP * ring_bytes(STRIPS);
 
     for (int i = threadIdx.x; i < j.tables.tables * STRIDE; i += THREADS)
         records[i] = __ldg((const uint2 *)j.tables.code + i);
@@ -740,9 +723,9 @@ void code(job j, size_t segments)
                  (uint32_t)(j.slot / 2), 0 };
     if constexpr (STRIPS > 0) {
         if (j.wide[p.number(j)])
-            code_wide<STRIPS>(j, p, w, records, ring, p.seed(j));
+            code_wide<STRIPS>(j, p, w, records, p.seed(j));
         else
-            code_bytes<STRIPS>(j, p, w, records, ring, p.seed(j));
+            code_bytes<STRIPS>(j, p, w, records, p.seed(j));
     } else {
         code_any(j, p, w, records, p.seed(j));
     }
@@ -764,8 +747,7 @@ static cudaError_t launch(const job *j, cudaStream_t stream)
     const size_t segments = count_segments(j);
     const size_t channels = (size_t)j->objects * j->layers * j->layer_channels;
     const unsigned grid = blocks_of(segments, WARPS);
-    const size_t bytes = record_room(j->tables) * sizeof(uint2) +
-                         WARPS * ring_bytes(STRIPS);
+    const size_t bytes = (size_t)j->tables.tables * STRIDE * sizeof(uint2);
 
     measure<STRIPS, HEAD><<<grid, THREADS, 0, stream>>>(*j, segments);
     if (j->tiles > 1)

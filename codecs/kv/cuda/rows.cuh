@@ -48,7 +48,13 @@ static __device__ int level_of(uint32_t symbol)
     return (int)(symbol >> 1) ^ -(int)(symbol & 1);
 }
 
-/* The same with raw bits. */
+/* The symbol of a value that is no escape. */
+static __device__ uint32_t symbol_of(int value)
+{
+    return (uint32_t)(value << 1 ^ value >> 31);
+}
+
+/* The value of one with raw bits. */
 static __device__ int value_of(int hi, int tail, int low)
 {
     return (hi << low) + tail - (1 << low >> 1);
@@ -78,36 +84,7 @@ static __device__ uint32_t load_shared32(uint32_t at)
     return v;
 }
 
-/* Copies BYTES from global memory (4, 8 or 16, aligned to that), while the thread
- * goes on; groups of copies come to an end in order.  What came is seen by the
- * thread that waited. */
-template <int BYTES>
-static __device__ void copy_ahead(uint32_t to, const void *from)
-{
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
-                 : : "r"(to), "l"(from), "n"(BYTES) : "memory");
-}
-
-static __device__ void close_group()
-{
-    asm volatile("cp.async.commit_group;" : : : "memory");
-}
-
-/* Until at most N groups are on their way. */
-template <int N>
-static __device__ void wait_for_group()
-{
-    asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
-}
-
 /* In order with stores. */
-static __device__ uint32_t load_shared32_new(uint32_t at)
-{
-    uint32_t v;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at) : "memory");
-    return v;
-}
-
 static __device__ uint32_t load_shared16(uint32_t at)
 {
     uint32_t v;
