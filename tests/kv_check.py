@@ -409,7 +409,7 @@ def made_profile_case():
     words = max(ids)        # one too few: the last is not in the vocabulary
     tensors("e.safetensors", {"embedding": ("F16", [words, 4], [
         rng.gauss(0, 1) for _ in range(4 * words)])})
-    why = run("profile", "-nostats", "-match", "-predict", 2, "-stats",
+    why = run("profile", "-nostats", "-match", "-predict", 2, "-statistics",
               "./e.safetensors", "-o", "m.safetensors", "s.safetensors")
     if why:
         return why

@@ -86,7 +86,7 @@ else
     check "near" array near "$sample" p-back.safetensors 0.5
     array words words.safetensors 8192 16 || exit 99
     check "profile that words predict" kv profile -nostats -match -predict 2 \
-        -stats words.safetensors -o w.safetensors "$sample"
+        -statistics words.safetensors -o w.safetensors "$sample"
     check "packs with it" kv pack -nostats -profile ./w.safetensors "$sample" \
         w.tkv
     check "unpacks with it" kv unpack -nostats -profile ./w.safetensors w.tkv \

@@ -52,10 +52,10 @@ static const opt kv_options[] = {
       0, 0 },
     { "-tensor", "NAME", "the array of a .safetensors file", OPT_TEXT,
       FIELD(tensor), 0, 0 },
-    { "-stats", "FILE", "profile: what training/kv_stats.py gathered",
+    { "-statistics", "FILE", "profile: what training/kv_stats.py gathered",
       OPT_TEXT, FIELD(stats_file), 0, 0 },
     { "-metric", "NAME", "profile: fisher, query or none; default the first that"
-      " -stats has", OPT_TEXT, FIELD(metric), 0, 0 },
+      " -statistics has", OPT_TEXT, FIELD(metric), 0, 0 },
     { "-predict", "N", "profile: predict from the last N token ids, 0 to 4",
       OPT_INT, FIELD(predict), 0, 4 },
     { "-match", NULL, "profile: predict from where the text stood earlier",
@@ -101,8 +101,9 @@ static int run(args *a)
             rc = command_paths(a, verbs[i].from, verbs[i].to, made);
         return rc ? rc : verbs[i].run(a);
     }
-    return say_error(RC_USAGE, NULL, "kv %s: use pack, unpack, reduce, info, "
-                     "compare, bench or profile", a->files ? a->file[0] : "");
+    return say_error(RC_USAGE, NULL, "kv%s%s: use pack, unpack, reduce, info, "
+                     "compare, bench or profile", a->files ? " " : "",
+                     a->files ? a->file[0] : "");
 }
 
 const command command_kv = {
@@ -117,7 +118,7 @@ const command command_kv = {
         "  tessera kv info cache.tkv\n"
         "  tessera kv compare cache.safetensors back.safetensors\n"
         "  tessera kv bench cache.safetensors\n"
-        "  tessera kv profile -stats stats.safetensors -o llama.safetensors a.safetensors ...\n"
+        "  tessera kv profile -statistics stats.safetensors -o llama.safetensors a.safetensors ...\n"
         "  tessera kv pack -layout 2LTHD -dims 2x32x256x8x128 -dtype bf16 \\\n"
         "      -rope 500000 dump.bin\n",
     .notes =

@@ -62,7 +62,7 @@ static int choose_metric(job *j)
         j->c.metric = CAL_QUERY;
     else if (strcmp(name, "fisher") || !fisher)
         return say_error(RC_USAGE, NULL, "-metric %s: none, or query or fisher"
-                         " if -stats has them", name);
+                         " if -statistics has them", name);
     return RC_OK;
 }
 
@@ -81,7 +81,7 @@ static int open_stats(job *j)
         t = tsr_model_tensor(j->c.stats, "embedding");
     if (!t || t->dtype != TSR_F16 || t->rank != 2 || t->dims[0] > 1 << 24 ||
         t->dims[1] < 1 || t->dims[1] > 1 << 16)
-        return say_error(RC_USAGE, NULL, "-predict wants -stats with an"
+        return say_error(RC_USAGE, NULL, "-predict wants -statistics with an"
                          " embedding");
     j->c.vocabulary = (int)t->dims[0];
     j->c.hidden = (int)t->dims[1];
