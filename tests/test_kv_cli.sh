@@ -84,6 +84,17 @@ else
     check "unpacks with it" kv unpack -nostats -profile ./p.safetensors p.tkv \
         p-back.safetensors
     check "near" array near "$sample" p-back.safetensors 0.5
+    check "a plain profile" kv profile -nostats -plain -base_step 1 -o \
+        q.safetensors "$sample"
+    check "packs with it" kv pack -nostats -profile ./q.safetensors "$sample" \
+        q.tkv
+    check "unpacks with it" kv unpack -nostats -profile ./q.safetensors q.tkv \
+        q-back.safetensors
+    check "nearer than half of the steps" array near "$sample" \
+        q-back.safetensors 0.6
+    verdict "fewer bytes than with classes sent" "$(kv pack -y -nostats -step 1 \
+        -value_ratio 1.8 "$sample" r.tkv; test "$(wc -c < q.tkv)" -lt \
+        "$(wc -c < r.tkv)" || echo " $(wc -c < q.tkv) $(wc -c < r.tkv)")"
     array words words.safetensors 8192 16 || exit 99
     check "profile that words predict" kv profile -nostats -match -predict 2 \
         -statistics words.safetensors -o w.safetensors "$sample"

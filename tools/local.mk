@@ -15,7 +15,7 @@ tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
 # Calibration needs LAPACK; the library does not.
 tessera_SOURCES += tools/kv/calibrate.h tools/kv/linear.h tools/kv/store.h
 if TSR_LAPACK
-tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c \
+tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c tools/kv/plain.c \
 	tools/kv/profile.c tools/kv/references.c tools/kv/store.c
 else
 tessera_SOURCES += tools/kv/profile_none.c

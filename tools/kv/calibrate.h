@@ -61,6 +61,21 @@ int cal_group_learn(const calibration *c, int first_layer, int layers,
                     double keep, cal_group *g);
 void cal_group_free(cal_group *g);
 
+/** What a profile without a transform knows of a plane. */
+typedef struct cal_plane {
+    size_t n;               /**< channels */
+    float *mean;            /**< n */
+    double *magnitude;      /**< n: mean distance from the mean */
+    double variance;        /**< about the channels' means, mean of them */
+} cal_plane;
+
+/** Learns one; free with cal_plane_free() in any case. */
+int cal_plane_learn(const calibration *c, int layer, int plane, cal_plane *p);
+void cal_plane_free(cal_plane *p);
+
+/** The class byte of a mean magnitude in steps. */
+uint8_t cal_class(double magnitude);
+
 /** The metric of errors in the values of a group, n x n, symmetric; NULL where
  *  there is none (metric none).  Returns an exit status. */
 int cal_metric_open(const calibration *c, int first_layer, int layers, int n,

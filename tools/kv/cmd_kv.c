@@ -62,6 +62,8 @@ static const opt kv_options[] = {
       OPT_FLAG, FIELD(match), 0, 0 },
     { "-join", "N", "profile: transform N layers together; default 1", OPT_INT,
       FIELD(join), 1, 1024 },
+    { "-plain", NULL, "profile: no transform, only means and classes of channels",
+      OPT_FLAG, FIELD(plain), 0, 0 },
     { "-base_step", "X", "profile: the step that -step 1 means", OPT_NUMBER,
       FIELD(base_step), 0, 1e12 },
     { "--json", NULL, "info, compare, bench: a JSON object", OPT_FLAG,

@@ -17,6 +17,10 @@ static const double steps[] = {
     [CAL_NONE] = 1.0, [CAL_QUERY] = 0.12, [CAL_FISHER] = 0.009
 };
 
+/* Without a transform: of the root mean square of keys about their means, and how
+ * much larger a part of theirs values bear. */
+static const double key_step = 0.5, value_step = 1.75;
+
 /* The finest multiple of the step that a profile is kept whole for. */
 static const double finest = 0.0625;
 /* Coefficients whose mean magnitude is a smaller part of a step are dead. */
@@ -111,7 +115,7 @@ static void put_group(job *j, int number, const cal_group *g)
         store_halves(&j->out, name, (size_t)cal_features(&j->c), n, g->predict);
 }
 
-static void put_common(job *j, int groups, int join)
+static void put_common(job *j)
 {
     const tsr_kv_shape *s = &j->c.in[0].shape;
     const tsr_kv_rope *rope = &j->c.in[0].rope;
@@ -136,11 +140,18 @@ static void put_common(job *j, int groups, int join)
     if (predictors)
         store_tensor(&j->out, "embedding", "F16", 2, (size_t)j->c.vocabulary,
                      (size_t)j->c.hidden, j->c.embedding);
+}
+
+/* Groups of `join` layers, or of single planes where it is 0. */
+static void put_groups(job *j, int groups, int join)
+{
+    const int planes = j->c.in[0].shape.planes;
     int32_t *list = calloc(3 * (size_t)groups, sizeof *list);
+
     for (int g = 0; list && g < groups; g++) {
-        list[3 * g] = g * join;
-        list[3 * g + 1] = join;
-        list[3 * g + 2] = -1;
+        list[3 * g] = join ? g * join : g / planes;
+        list[3 * g + 1] = join ? join : 1;
+        list[3 * g + 2] = join || planes == 1 ? -1 : g % planes;
     }
     j->out.failed |= !list;
     if (list)
@@ -160,8 +171,10 @@ static int learn(job *j, progress *p)
         return say_error(RC_USAGE, NULL, "-join %d: the cache has %d layers,"
                          " not a multiple", join, layers);
     rc = cal_open(&j->c);
-    if (!rc)
-        put_common(j, groups, join);
+    if (!rc) {
+        put_common(j);
+        put_groups(j, groups, join);
+    }
     for (int i = 0; !rc && i < groups; i++) {
         cal_group g;
         const int from = i * join;
@@ -177,6 +190,77 @@ static int learn(job *j, progress *p)
     return rc;
 }
 
+/* A plane without a transform; scale: of its values to steps. */
+static void put_plane(job *j, int number, const cal_plane *p, double scale)
+{
+    char name[64];
+    float *scales = malloc(p->n * sizeof *scales);
+    uint8_t *cls = malloc(p->n);
+
+    j->out.failed |= !scales || !cls;
+    for (size_t i = 0; scales && cls && i < p->n; i++) {
+        scales[i] = (float)scale;
+        cls[i] = cal_class(p->magnitude[i] * scale);
+    }
+    if (scales && cls) {
+        snprintf(name, sizeof name, "g.%d.mean", number);
+        store_tensor(&j->out, name, "F32", 4, p->n, 0, p->mean);
+        snprintf(name, sizeof name, "g.%d.scale", number);
+        store_tensor(&j->out, name, "F32", 4, p->n, 0, scales);
+        snprintf(name, sizeof name, "g.%d.class", number);
+        store_tensor(&j->out, name, "U8", 1, 1, p->n, cls);
+    }
+    free(scales);
+    free(cls);
+}
+
+/* Steps of keys and values as the coder chooses them without a profile. */
+static int put_planes(job *j, const cal_plane *plane, int n)
+{
+    const int planes = j->c.in[0].shape.planes;
+    double variance[2] = { 0 };
+
+    for (int i = 0; i < n; i++)
+        variance[i % planes] += plane[i].variance * planes / n;
+    for (int p = 0; p < planes; p++)
+        if (!(variance[p] > 0))
+            return say_error(RC_INPUT, NULL, "the caches hold the same values for"
+                             " all tokens");
+    const double step = j->a->base_step > 0 ? j->a->base_step
+                                            : key_step * sqrt(variance[0]);
+    const double ratio = planes == 2 ? value_step *
+        sqrt(variance[1] / variance[0]) : 1;
+    for (int i = 0; i < n; i++)
+        put_plane(j, i, &plane[i], 1 / (i % planes ? step * ratio : step));
+    say_info("step of keys %g, of values %g", step, step * ratio);
+    return RC_OK;
+}
+
+static int learn_plain(job *j, progress *p)
+{
+    const tsr_progress hook = progress_hook(p);
+    const tsr_kv_shape *s = &j->c.in[0].shape;
+    const int n = s->layers * s->planes;
+    cal_plane *plane = calloc((size_t)n, sizeof *plane);
+    int rc = plane ? cal_open(&j->c)
+                   : say_error(RC_MACHINE, NULL, "out of memory");
+
+    if (!rc) {
+        put_common(j);
+        put_groups(j, n, 0);
+    }
+    for (int i = 0; !rc && i < n; i++) {
+        rc = cal_plane_learn(&j->c, i / s->planes, i % s->planes, &plane[i]);
+        hook.report(hook.cookie, (double)(i + 1) / n);
+    }
+    if (!rc)
+        rc = put_planes(j, plane, n);
+    for (int i = 0; plane && i < n; i++)
+        cal_plane_free(&plane[i]);
+    free(plane);
+    return rc;
+}
+
 static int write_with(job *j)
 {
     progress p;
@@ -187,7 +271,7 @@ static int write_with(job *j)
         return rc;
     rc = progress_open(&p, j->a, j->a->out);
     if (!rc) {
-        rc = learn(j, &p);
+        rc = j->a->plain ? learn_plain(j, &p) : learn(j, &p);
         if (!rc)
             rc = store_write(&j->out, &out);
         progress_close(&p, out.bytes, !rc);
@@ -203,6 +287,9 @@ int kv_profile(args *a)
 
     if (a->in || !a->files || !a->out)
         return say_error(RC_USAGE, NULL, "profile wants caches, and -o FILE");
+    if (a->plain && (a->stats_file || a->predict || a->match || a->join))
+        return say_error(RC_USAGE, NULL, "-plain has no use for -statistics,"
+                         " -predict, -match or -join");
     rc = engine_open(&j.c.ctx, a);
     if (!rc)
         rc = open_inputs(&j);

@@ -20,7 +20,7 @@ typedef struct fit {
                                                    CAL_MATCHES */
 } fit;
 
-static uint8_t class_of(double magnitude)
+uint8_t cal_class(double magnitude)
 {
     const double b = magnitude > 1e-12 ? round(4 * log2(magnitude)) : -99;
     const double cls = b + CAL_CLASS_ONE + CAL_BIAS;
@@ -100,7 +100,7 @@ static void set_classes(fit *f)
         const double ratio = f->count[m] > 0 && none > 0 ? own / none : 1;
         for (size_t i = 0; i < r; i++) {
             const double base = f->left[i] / (f->count[0] > 0 ? f->count[0] : 1);
-            f->g->cls[m * r + i] = class_of(
+            f->g->cls[m * r + i] = cal_class(
                 (f->left[m * r + i] + trust * ratio * base) /
                 (f->count[m] + trust));
         }
@@ -114,7 +114,7 @@ static void plain_classes(const fit *f)
         double sum = 0;
         for (size_t t = 0; t < f->c->rows; t++)
             sum += fabsf(f->z[t * r + i]);
-        f->g->cls[i] = class_of(sum / (double)f->c->rows);
+        f->g->cls[i] = cal_class(sum / (double)f->c->rows);
     }
 }
 
