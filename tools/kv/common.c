@@ -77,3 +77,24 @@ int kv_range(const char *text, uint64_t end, uint64_t *first, uint64_t *n)
     *n = last - *first;
     return RC_OK;
 }
+
+int kv_write(const args *a, const input *in,
+             int (*make)(void *cookie, output *out, progress *p), void *cookie,
+             uint64_t *bytes)
+{
+    progress p;
+    output out;
+    int rc = output_open(&out, a, in, a->out);
+
+    if (rc)
+        return rc;
+    rc = progress_open(&p, a, a->out);
+    if (!rc) {
+        rc = make(cookie, &out, &p);
+        progress_close(&p, out.bytes, !rc);
+    }
+    if (bytes)
+        *bytes = out.bytes;
+    const int rc_close = output_close(&out, !rc);
+    return rc_close ? rc_close : rc;
+}

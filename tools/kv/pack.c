@@ -33,8 +33,9 @@ static int make_room(job *j)
     return kv_call(j->kv, j->each, &j->call);
 }
 
-static int pack(job *j, output *out, progress *p)
+static int pack(void *cookie, output *out, progress *p)
 {
+    job *j = cookie;
     const tsr_progress hook = progress_hook(p);
     const size_t tokens = j->in.view.tokens;
     size_t done = 0;
@@ -59,28 +60,18 @@ static int pack(job *j, output *out, progress *p)
 
 static int write_with(job *j)
 {
-    progress p;
-    output out;
     const input *in = j->in.file.in.file ? &j->in.file.in : NULL;
-    int rc = output_open(&out, j->a, in, j->a->out), rc_close;
-
-    if (rc)
-        return rc;
-    rc = progress_open(&p, j->a, j->a->out);
-    if (!rc) {
-        rc = pack(j, &out, &p);
-        progress_close(&p, out.bytes, !rc);
-    }
-    const uint64_t bytes = out.bytes;
-    rc_close = output_close(&out, !rc);
     const double values = (double)cache_bytes(&j->in) /
         (double)cache_element(j->in.view.dtype);
-    if (!rc && !rc_close && values > 0)
+    uint64_t bytes;
+    const int rc = kv_write(j->a, in, pack, j, &bytes);
+
+    if (!rc && values > 0)
         say_info("%s: %llu bytes of %llu, %.3f bits a value", j->a->out,
                  (unsigned long long)bytes,
                  (unsigned long long)cache_bytes(&j->in),
                  8 * (double)bytes / values);
-    return rc_close ? rc_close : rc;
+    return rc;
 }
 
 int kv_pack(args *a)

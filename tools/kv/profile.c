@@ -261,23 +261,11 @@ static int learn_plain(job *j, progress *p)
     return rc;
 }
 
-static int write_with(job *j)
+static int make(void *cookie, output *out, progress *p)
 {
-    progress p;
-    output out;
-    int rc = output_open(&out, j->a, NULL, j->a->out), rc_close;
-
-    if (rc)
-        return rc;
-    rc = progress_open(&p, j->a, j->a->out);
-    if (!rc) {
-        rc = j->a->plain ? learn_plain(j, &p) : learn(j, &p);
-        if (!rc)
-            rc = store_write(&j->out, &out);
-        progress_close(&p, out.bytes, !rc);
-    }
-    rc_close = output_close(&out, !rc);
-    return rc_close ? rc_close : rc;
+    job *j = cookie;
+    const int rc = j->a->plain ? learn_plain(j, p) : learn(j, p);
+    return rc ? rc : store_write(&j->out, out);
 }
 
 int kv_profile(args *a)
@@ -299,7 +287,7 @@ int kv_profile(args *a)
     j.c.match = a->match;
     j.c.step = a->base_step > 0 ? a->base_step : steps[j.c.metric];
     if (!rc)
-        rc = write_with(&j);
+        rc = kv_write(a, NULL, make, &j, NULL);
     cal_close(&j.c);
     for (int i = 0; i < j.c.count; i++)
         cache_close(&j.c.in[i]);

@@ -90,8 +90,9 @@ static int unpack_one(job *j, int i, uint64_t start)
     return error ? say_failure_as(RC_INPUT, j->in.name, error) : RC_OK;
 }
 
-static int unpack(job *j, progress *p)
+static int unpack(void *cookie, output *out, progress *p)
 {
+    job *j = cookie;
     const tsr_progress hook = progress_hook(p);
     uint64_t start = 0;
     int rc = RC_OK;
@@ -103,26 +104,7 @@ static int unpack(job *j, progress *p)
         start += n;
         hook.report(hook.cookie, (double)(i + 1) / j->in.count);
     }
-    return rc;
-}
-
-static int write_with(job *j)
-{
-    progress p;
-    output out;
-    int rc = output_open(&out, j->a, NULL, j->a->out), rc_close;
-
-    if (rc)
-        return rc;
-    rc = progress_open(&p, j->a, j->a->out);
-    if (!rc) {
-        rc = unpack(j, &p);
-        if (!rc)
-            rc = cache_write(&j->out, j->a, &out);
-        progress_close(&p, out.bytes, !rc);
-    }
-    rc_close = output_close(&out, !rc);
-    return rc_close ? rc_close : rc;
+    return rc ? rc : cache_write(&j->out, j->a, out);
 }
 
 int kv_unpack(args *a)
@@ -140,7 +122,7 @@ int kv_unpack(args *a)
     if (!rc)
         rc = make_output(&j);
     if (!rc)
-        rc = write_with(&j);
+        rc = kv_write(a, NULL, unpack, &j, NULL);
     tsr_kv_close(&j.kv);
     cache_close(&j.out);
     objects_close(&j.in);

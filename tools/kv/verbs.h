@@ -4,6 +4,7 @@
 #define TOOLS_KV_VERBS_H
 #include "tools/args.h"
 #include "tools/kv/cache.h"
+#include "tools/progress.h"
 
 int kv_pack(args *a);
 int kv_unpack(args *a);
@@ -39,6 +40,15 @@ int kv_settings(tsr_kv_settings *s, tsr_model **model, tsr_context *ctx,
 /** A view of tokens first .. first + n - 1 of a cache that is not paged; base
  *  has room for the cache's planes. */
 tsr_kv_view kv_window(const cache *c, size_t first, size_t n, void **base);
+
+/**
+ * Writes a->out with `make`, which says what went wrong and returns an exit
+ * status; nothing is left where it fails.  in: the file being read, or NULL.
+ * bytes: out, what was written; may be NULL.
+ */
+int kv_write(const args *a, const input *in,
+             int (*make)(void *cookie, output *out, progress *p), void *cookie,
+             uint64_t *bytes);
 
 /** Reads "A" or "A:B" (from A to before B; B may be missing); 0..end. */
 int kv_range(const char *text, uint64_t end, uint64_t *first, uint64_t *n);
