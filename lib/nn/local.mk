@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-noinst_HEADERS += lib/nn/backend.h lib/nn/net.h lib/nn/net_internal.h
+noinst_HEADERS += lib/nn/backend.h lib/nn/net.h lib/nn/net_internal.h \
+	lib/nn/seq.h lib/nn/seq_kernels.h
 libtsrcore_la_SOURCES += lib/nn/net_build.c lib/nn/net_plan.c lib/nn/net_rows.c \
 	lib/nn/net_run.c lib/nn/plain.c
 
