@@ -9,6 +9,7 @@ libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
 noinst_HEADERS += codecs/image/mcquic.h
 libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
+noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 

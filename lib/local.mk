@@ -3,7 +3,7 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/error.h include/tessera/image.h include/tessera/io.h \
 	include/tessera/model.h \
 	include/tessera/stream.h include/tessera/tessera.h \
-	include/tessera/kv.h include/tessera/vq.h
+	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h \
 	lib/model_path.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h

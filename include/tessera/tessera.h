@@ -2,6 +2,7 @@
 /** Everything of the library. */
 #ifndef TSR_TESSERA_H
 #define TSR_TESSERA_H
+#include <tessera/audio.h>
 #include <tessera/context.h>
 #include <tessera/entropy.h>
 #include <tessera/error.h>

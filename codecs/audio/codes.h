@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Entropy coding of the codes of one packet.  docs/audio-format.md section 3
+ * is the format.  Everything here is integer. */
+#ifndef TSR_CODECS_AUDIO_CODES_H
+#define TSR_CODECS_AUDIO_CODES_H
+#include <tessera/audio.h>
+#include "lib/core.h"
+
+/** The tables and the language model of a model; constant after open. */
+typedef struct tsri_codes tsri_codes;
+
+/**
+ * Reads what the model has: the tensors codes.* of docs/audio-format.md; none is
+ * needed.
+ *
+ * books, codewords  of the codec
+ *
+ * Returns TSR_OK; TSR_E_SHAPE; TSR_E_CORRUPT tables that are not sound;
+ * TSR_E_NOMEM.
+ */
+tsr_error tsri_codes_open(tsri_codes **codes, tsr_context *ctx,
+                          const tsr_model *model, int books, int codewords);
+void tsri_codes_close(tsri_codes **codes);
+/** Does this model have what `entropy` (not AUTO) needs? */
+bool tsri_codes_has(const tsri_codes *codes, tsr_audio_entropy entropy);
+/** What AUTO stands for: the best of these that is fast: CONTEXT, STATIC,
+ *  ADAPTIVE for long packets, FIXED. */
+tsr_audio_entropy tsri_codes_auto(const tsri_codes *codes, int packet_frames);
+
+/** Working memory of one coder. */
+typedef struct tsri_codes_coder tsri_codes_coder;
+tsr_error tsri_codes_coder_open(tsri_codes_coder **coder, const tsri_codes *codes,
+                                tsr_context *ctx);
+void tsri_codes_coder_close(tsri_codes_coder **coder);
+
+typedef struct tsri_codes_form {
+    tsr_audio_entropy entropy;  /* not AUTO */
+    bool layers;                /* a segment for each book; not with LM */
+    int books;                  /* 1..TSR_AUDIO_MAX_BOOKS */
+    int frames;                 /* 1..TSR_AUDIO_MAX_FRAMES */
+    uint32_t crc;               /* see tsri_rans_finish() */
+} tsri_codes_form;
+
+/**
+ * Codes a packet.
+ *
+ * codes   [frames][books], each below codewords
+ * data    out: the segments one after the other, the coder's until its next call
+ * bytes   out: of each segment; [books] with layers, else [1]
+ *
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_NOMEM.
+ */
+tsr_error tsri_codes_put(tsri_codes_coder *coder, const tsri_codes_form *form,
+                         const uint16_t *codes, const uint8_t **data,
+                         size_t *bytes);
+/**
+ * Decodes it.  With layers, form->books may be less than were coded: the first
+ * ones, whose segments are given.
+ *
+ * bytes  of each segment
+ * codes  out, [frames][books]
+ *
+ * Returns TSR_OK; TSR_E_CORRUPT the bytes are not exactly these segments;
+ * TSR_E_ARG an entropy coding that the model does not have; TSR_E_NOMEM.
+ */
+tsr_error tsri_codes_get(tsri_codes_coder *coder, const tsri_codes_form *form,
+                         const uint8_t *data, const size_t *bytes,
+                         uint16_t *codes);
+#endif
