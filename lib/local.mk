@@ -15,7 +15,7 @@ noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
 	lib/json.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
 	lib/stream.c \
-	lib/weights.c
+	lib/weights.c lib/x86/seq_none.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 libtsrcore_la_LIBADD = $(ZLIB_LIBS)

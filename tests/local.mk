@@ -25,7 +25,7 @@ check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn
 check_PROGRAMS += tests/test_golden
-check_PROGRAMS += tests/test_iconv
+check_PROGRAMS += tests/test_iconv tests/test_seq_kernels
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)

@@ -2,7 +2,8 @@
 noinst_HEADERS += lib/nn/backend.h lib/nn/net.h lib/nn/net_internal.h \
 	lib/nn/seq.h lib/nn/seq_kernels.h
 libtsrcore_la_SOURCES += lib/nn/net_build.c lib/nn/net_plan.c lib/nn/net_rows.c \
-	lib/nn/net_run.c lib/nn/plain.c
+	lib/nn/net_run.c lib/nn/plain.c lib/nn/seq_conv.c lib/nn/seq_curve.c \
+	lib/nn/seq_kernels.c lib/nn/seq_lstm.c
 
 if TSR_ONEDNN
 libtsrcore_la_SOURCES += lib/nn/onednn/onednn.c

@@ -10,20 +10,26 @@
  * Every function computes each output in an order that depends on the layer
  * alone, never on how many outputs are asked for at once: a signal cut into
  * chunks gives the same floats, bit for bit, on one machine and variant.  Plain
- * C is the definition; variants differ from it by float rounding. */
+ * C is the definition: a sum starts with the bias (a gate with what the input
+ * made of it), goes over the taps, inside over the channels, each product
+ * rounded before it is added, and `add` comes last.  Variants differ from it by
+ * float rounding. */
 #ifndef TSR_LIB_NN_SEQ_KERNELS_H
 #define TSR_LIB_NN_SEQ_KERNELS_H
 #include "lib/core.h"
 
 enum {
-    TSRI_CONV1D_PANEL = 16  /**< outputs that are computed together */
+    TSRI_CONV1D_PANEL = 16, /**< outputs that are computed together */
+    TSRI_CONV1D_NARROW = 4, /**< layers of so few are sums over channels instead */
+    TSRI_LSTM_UNITS = 8     /**< hidden units that are computed together */
 };
 
 /** y[t][o] = bias[o] + sum over j, c of
  *  weight[o][c][j] * x[t * stride + j * dilation][c]; no padding. */
 typedef struct tsri_conv1d {
     int in, out, taps, stride, dilation;
-    float *packed;          /**< weights as open() orders them */
+    float *packed;          /**< [panel][tap][in][TSRI_CONV1D_PANEL]; of narrow
+                                 layers [out][tap][in] */
     float *bias;            /**< [out rounded up to TSRI_CONV1D_PANEL] */
 } tsri_conv1d;
 
@@ -39,6 +45,11 @@ tsr_error tsri_conv1d_open(tsri_conv1d *conv, tsr_context *ctx, int in, int out,
                            int taps, int stride, int dilation,
                            const float *weight, const float *bias);
 void tsri_conv1d_close(tsri_conv1d *conv, tsr_context *ctx);
+
+static inline bool tsri_conv1d_narrow(const tsri_conv1d *conv)
+{
+    return conv->out <= TSRI_CONV1D_NARROW;
+}
 
 /** Panels of outputs: the unit in which threads share a layer out. */
 static inline int tsri_conv1d_panels(const tsri_conv1d *conv)
@@ -61,17 +72,20 @@ static inline int tsri_conv1d_panels(const tsri_conv1d *conv)
 typedef void tsri_conv1d_fn(const tsri_conv1d *conv, const float *x, size_t xrow,
                             int n, int first, int last, const float *add,
                             float *y, size_t yrow);
+tsri_conv1d_fn tsri_conv1d_plain;
 
 /** One LSTM layer.  Source: Hochreiter & Schmidhuber, "Long short-term memory",
  *  1997; gates in PyTorch's order i, f, g, o. */
 typedef struct tsri_lstm {
     int in, hidden;
     tsri_conv1d input;      /**< in -> 4 hidden, both biases added */
-    float *packed;          /**< recurrent weights as open() orders them */
+    float *packed;          /**< recurrent weights,
+                                 [units][hidden][4 gates][TSRI_LSTM_UNITS] */
 } tsri_lstm;
 
 /** weight_ih [4 hidden][in], weight_hh [4 hidden][hidden], bias_ih and bias_hh
- *  [4 hidden]; copied.  Returns as tsri_conv1d_open(). */
+ *  [4 hidden]; copied.  hidden <= INT_MAX / 4.  Returns as
+ *  tsri_conv1d_open(). */
 tsr_error tsri_lstm_open(tsri_lstm *lstm, tsr_context *ctx, int in, int hidden,
                          const float *weight_ih, const float *weight_hh,
                          const float *bias_ih, const float *bias_hh);
@@ -80,14 +94,15 @@ void tsri_lstm_close(tsri_lstm *lstm, tsr_context *ctx);
 /**
  * Runs n steps.
  *
- * gates  [n][4 hidden]: what `input` makes of the n samples; overwritten
+ * gates  [n][4 hidden]: what `input` makes of the n samples
  * state  [2][hidden]: h and c before and after
- * y      out, [n][yrow]: h of each step
+ * y      out, [n][yrow]: h of each step; not gates
  *
  * Cost: 4 hidden^2 multiply-adds a step; the weights are read once a step.
  */
-typedef void tsri_lstm_fn(const tsri_lstm *lstm, float *gates, int n,
+typedef void tsri_lstm_fn(const tsri_lstm *lstm, const float *gates, int n,
                           float *state, float *y, size_t yrow);
+tsri_lstm_fn tsri_lstm_plain;
 
 typedef enum tsri_curve {
     TSRI_CURVE_NONE,
@@ -103,6 +118,7 @@ typedef enum tsri_curve {
  *  NaN stays NaN. */
 typedef void tsri_curve_fn(tsri_curve curve, float slope, const float *alpha,
                            const float *x, size_t n, int c, float *y);
+tsri_curve_fn tsri_curve_plain;
 
 /** A set of variants. */
 typedef struct tsri_seq_kernels {
@@ -118,7 +134,8 @@ const tsri_seq_kernels *tsri_seq_kernels_plain(void);
 const tsri_seq_kernels *tsri_seq_kernels_avx2(void); /**< NULL: not in this build */
 
 /** Weight normalisation, folded: w = g v / |v|, the norm over all but the first
- *  dimension.  v: [rows][cols], becomes w; g: [rows].  Norms in double.
+ *  dimension.  v: [rows][cols], becomes w; g: [rows].  Norms in double; a row
+ *  of zeros stays one.
  *  Source: Salimans & Kingma, NeurIPS 2016. */
 void tsri_weight_norm(float *v, const float *g, int rows, size_t cols);
 #endif
