@@ -6,7 +6,8 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h \
-	lib/model_path.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h
+	lib/model_path.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h \
+	lib/x86/seq_avx2.h
 
 lib_LTLIBRARIES += libtessera.la
 # All code sits in a convenience library, so that the tests reach the hidden
@@ -15,7 +16,7 @@ noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
 	lib/json.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
 	lib/stream.c \
-	lib/weights.c lib/x86/seq_none.c
+	lib/weights.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 libtsrcore_la_LIBADD = $(ZLIB_LIBS)
@@ -25,12 +26,13 @@ if TSR_X86
 noinst_LTLIBRARIES += libtsrsse42.la libtsravx2.la
 libtsrsse42_la_SOURCES = lib/x86/crc32c_sse42.c lib/x86/sha256_ni.c
 libtsrsse42_la_CFLAGS = $(AM_CFLAGS) -msse4.2 -msha
-libtsravx2_la_SOURCES = lib/x86/iconv_avx2.c
+libtsravx2_la_SOURCES = lib/x86/iconv_avx2.c lib/x86/seq_avx2.c \
+	lib/x86/seq_conv_avx2.c
 libtsravx2_la_CFLAGS = $(AM_CFLAGS) -mavx2 -mfma -mf16c -mbmi -mbmi2 -mpopcnt
 libtsrcore_la_LIBADD += libtsrsse42.la libtsravx2.la
 else
 libtsrcore_la_SOURCES += lib/x86/crc32c_none.c lib/x86/iconv_none.c \
-	lib/x86/sha256_none.c
+	lib/x86/seq_none.c lib/x86/sha256_none.c
 endif
 
 # CUDA: .cu files hold kernels and extern "C" launchers, X_cuda.c the logic;

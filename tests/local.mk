@@ -78,6 +78,10 @@ endif
 EXTRA_PROGRAMS += tests/kv_speed
 CLEANFILES += tests/kv_speed$(EXEEXT)
 tests_kv_speed_LDADD = libtsrcore.la
+# How fast one-dimensional layers are: make tests/seq_speed
+EXTRA_PROGRAMS += tests/seq_speed
+CLEANFILES += tests/seq_speed$(EXEEXT)
+tests_seq_speed_LDADD = libtsrcore.la
 # How fast the searches are: make tests/vq_speed
 EXTRA_PROGRAMS += tests/vq_speed
 CLEANFILES += tests/vq_speed$(EXEEXT)
