@@ -10,6 +10,11 @@ noinst_HEADERS += codecs/image/mcquic.h
 libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
 noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
+
+# The coding of the codes of sound.
+noinst_HEADERS += codecs/audio/codes_impl.h
+libtsrcore_la_SOURCES += codecs/audio/codes.c codecs/audio/codes_adapt.c \
+	codecs/audio/codes_tables.c
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 

@@ -118,6 +118,12 @@ static void narrow(tsri_range_enc *enc, uint32_t start, uint32_t size, int bits)
     }
 }
 
+void tsri_range_put_slots(tsri_range_enc *enc, uint32_t start, uint32_t end,
+                          int bits)
+{
+    narrow(enc, start, end - start, bits);
+}
+
 void tsri_range_put_bit(tsri_range_enc *enc, tsri_range_bit *model, int bit)
 {
     start_bit(model);
@@ -268,15 +274,27 @@ int tsri_range_get_byte(tsri_range_dec *dec, tsri_range_byte *model)
     return high << 4 | tsri_range_get_nibble(dec, &model->low[high]);
 }
 
-/* At most 16 bits.  A damaged code may be too large. */
+/* A damaged code may be too large. */
+uint32_t tsri_range_slot(const tsri_range_dec *dec, int bits)
+{
+    const uint64_t most = (1u << bits) - 1;
+    const uint64_t slot = ((((uint64_t)dec->code + 1) << bits) - 1) / dec->range;
+
+    return (uint32_t)(slot < most ? slot : most);
+}
+
+void tsri_range_take(tsri_range_dec *dec, uint32_t start, uint32_t end, int bits)
+{
+    take(dec, start, end - start, bits);
+}
+
+/* At most 16 bits. */
 static uint32_t get_few(tsri_range_dec *dec, int nbits)
 {
-    const uint64_t most = (1u << nbits) - 1;
-    uint64_t value = ((((uint64_t)dec->code + 1) << nbits) - 1) / dec->range;
+    const uint32_t value = tsri_range_slot(dec, nbits);
 
-    value = value < most ? value : most;
-    take(dec, (uint32_t)value, 1, nbits);
-    return (uint32_t)value;
+    take(dec, value, 1, nbits);
+    return value;
 }
 
 uint32_t tsri_range_get_direct(tsri_range_dec *dec, int nbits)

@@ -67,6 +67,11 @@ void tsri_range_put_nibble(tsri_range_enc *enc, tsri_range_nibble *model,
                            int symbol);
 void tsri_range_put_byte(tsri_range_enc *enc, tsri_range_byte *model, int byte);
 
+/** A decision with a model of the caller's: slots start..end - 1 (start < end) of
+ *  2^bits, bits 1..20. */
+void tsri_range_put_slots(tsri_range_enc *enc, uint32_t start, uint32_t end,
+                          int bits);
+
 /** value <= 2^32 - 2. */
 void tsri_range_put_gamma(tsri_range_enc *enc, tsri_range_gamma *model,
                           uint32_t value);
@@ -104,6 +109,12 @@ int tsri_range_get_nibble(tsri_range_dec *dec, tsri_range_nibble *model);
 int tsri_range_get_byte(tsri_range_dec *dec, tsri_range_byte *model);
 uint32_t tsri_range_get_gamma(tsri_range_dec *dec, tsri_range_gamma *model);
 uint32_t tsri_range_get_direct(tsri_range_dec *dec, int nbits);
+
+/** A slot, below 2^bits, of a decision that the caller knows the slots of, who
+ *  then takes start..end - 1, which it is among.  Streams that are damaged may
+ *  give any slot. */
+uint32_t tsri_range_slot(const tsri_range_dec *dec, int bits);
+void tsri_range_take(tsri_range_dec *dec, uint32_t start, uint32_t end, int bits);
 
 /**
  * To be called when all has been decoded: TSR_OK when an encoder of the same

@@ -35,6 +35,8 @@ check_PROGRAMS += tests/test_kv_match tests/test_kv_profile \
 	tests/test_kv_transform
 check_PROGRAMS += tests/test_kv_floats tests/test_kv_move tests/test_kv_quantise \
 	tests/test_kv_rope
+noinst_HEADERS += tests/codes_gen.h
+check_PROGRAMS += tests/test_audio_codes
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

@@ -24,7 +24,7 @@ static void fill(step *s, int n, uint64_t seed)
 
     for (int i = 0; i < n; i++) {
         const uint32_t any = check_u32(&r);
-        s[i].kind = (int)check_below(&r, 6);
+        s[i].kind = (int)check_below(&r, 7);
         s[i].which = (int)check_below(&r, 2);
         s[i].nbits = (int)check_below(&r, s[i].kind == 5 ? 33 : 9);
         switch (s[i].kind) {
@@ -33,6 +33,7 @@ static void fill(step *s, int n, uint64_t seed)
         case 2: s[i].value = check_below(&r, s[i].which ? 16 : 2); break;
         case 3: s[i].value = check_below(&r, 9) ? 77 : any & 255; break;
         case 4: s[i].value = any >> check_below(&r, 32); break;
+        case 6: s[i].value = any % 149796; break;
         default: s[i].value = s[i].nbits ? any >> (32 - s[i].nbits) : 0;
         }
         if (s[i].kind == 4 && s[i].value == UINT32_MAX)
@@ -48,8 +49,19 @@ static void put(tsri_range_enc *enc, models *m, const step *s)
     case 2: tsri_range_put_nibble(enc, &m->nibble[s->which], (int)s->value); break;
     case 3: tsri_range_put_byte(enc, &m->byte, (int)s->value); break;
     case 4: tsri_range_put_gamma(enc, &m->gamma[s->which], s->value); break;
+    case 6: tsri_range_put_slots(enc, s->value * 7 - !!s->value,
+                                 s->value * 7 + 6, 20); break;
     default: tsri_range_put_direct(enc, s->value, s->nbits);
     }
+}
+
+/* Slots 7 v - 1 .. 7 v + 5 stand for v. */
+static uint32_t get_slots(tsri_range_dec *dec)
+{
+    const uint32_t v = (tsri_range_slot(dec, 20) + 1) / 7;
+
+    tsri_range_take(dec, v * 7 - !!v, v * 7 + 6, 20);
+    return v;
 }
 
 static uint32_t get(tsri_range_dec *dec, models *m, const step *s)
@@ -60,6 +72,7 @@ static uint32_t get(tsri_range_dec *dec, models *m, const step *s)
     case 2: return (uint32_t)tsri_range_get_nibble(dec, &m->nibble[s->which]);
     case 3: return (uint32_t)tsri_range_get_byte(dec, &m->byte);
     case 4: return tsri_range_get_gamma(dec, &m->gamma[s->which]);
+    case 6: return get_slots(dec);
     default: return tsri_range_get_direct(dec, s->nbits);
     }
 }

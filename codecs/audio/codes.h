@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Entropy coding of the codes of one packet.  docs/audio-format.md section 3
- * is the format.  Everything here is integer. */
+ * is the format.  Everything here is integer.
+ *
+ * Segments are range-coded rather than rANS: those of live packets have some ten
+ * bytes, where lanes and their states would be a third.  A segment that comes
+ * out longer than codes of fixed width is written as these, so no form costs
+ * more than FIXED.  The least segment has one byte more than its codes.
+ *
+ * Time, one core of a Zen 3, a code: STATIC and CONTEXT 50 ns, ADAPTIVE 150 ns,
+ * FIXED 1 ns. */
 #ifndef TSR_CODECS_AUDIO_CODES_H
 #define TSR_CODECS_AUDIO_CODES_H
 #include <tessera/audio.h>
@@ -23,8 +31,8 @@ tsr_error tsri_codes_open(tsri_codes **codes, tsr_context *ctx,
 void tsri_codes_close(tsri_codes **codes);
 /** Does this model have what `entropy` (not AUTO) needs? */
 bool tsri_codes_has(const tsri_codes *codes, tsr_audio_entropy entropy);
-/** What AUTO stands for: the best of these that is fast: CONTEXT, STATIC,
- *  ADAPTIVE for long packets, FIXED. */
+/** What AUTO stands for: the best of those that are fast: CONTEXT, STATIC,
+ *  ADAPTIVE for packets of 64 frames and more, FIXED. */
 tsr_audio_entropy tsri_codes_auto(const tsri_codes *codes, int packet_frames);
 
 /** Working memory of one coder. */
@@ -38,7 +46,7 @@ typedef struct tsri_codes_form {
     bool layers;                /* a segment for each book; not with LM */
     int books;                  /* 1..TSR_AUDIO_MAX_BOOKS */
     int frames;                 /* 1..TSR_AUDIO_MAX_FRAMES */
-    uint32_t crc;               /* see tsri_rans_finish() */
+    uint32_t crc;               /* of what else the segments' checks protect */
 } tsri_codes_form;
 
 /**
@@ -46,9 +54,10 @@ typedef struct tsri_codes_form {
  *
  * codes   [frames][books], each below codewords
  * data    out: the segments one after the other, the coder's until its next call
- * bytes   out: of each segment; [books] with layers, else [1]
+ * bytes   out: of each segment, at least 1; [books] with layers, else [1]
  *
- * Returns TSR_OK; TSR_E_ARG; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_ARG a number outside its limits, an entropy coding that
+ * the model does not have; TSR_E_NOMEM.  Logs nothing, as get.
  */
 tsr_error tsri_codes_put(tsri_codes_coder *coder, const tsri_codes_form *form,
                          const uint16_t *codes, const uint8_t **data,

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "codecs/audio/codes_impl.h"
+#include "entropy/packing.h"
+#include "lib/bytes.h"
+#include "lib/crc32c.h"
+
+enum {
+    CODED = 1,              /* first byte of a segment: this, 7 bits of check */
+    SHORT = 64,             /* longer segments have 16 bits of check more */
+    ADAPTIVE_FRAMES = 64    /* it has learnt something by then */
+};
+
+struct tsri_codes {
+    tsr_context *ctx;
+    int books, codewords;
+    tsri_packing packing;
+    tsri_codes_tables tables;
+};
+
+struct tsri_codes_coder {
+    const tsri_codes *codes;
+    tsr_context *ctx;
+    tsri_codes_adapt *adapt;
+    uint16_t *column;       /* the codes of a layer, in the end of which: */
+    uint8_t *out;
+    size_t column_room, out_room;
+};
+
+/* ---- what a model has ---- */
+
+tsr_error tsri_codes_open(tsri_codes **out, tsr_context *ctx,
+                          const tsr_model *model, int books, int codewords)
+{
+    tsri_codes *c = tsri_calloc(ctx, 1, sizeof *c);
+    tsr_error error;
+
+    *out = c;
+    if (!c)
+        return tsri_nomem(ctx);
+    *c = (tsri_codes){ .ctx = ctx, .books = books, .codewords = codewords };
+    error = tsri_packing_fixed(&c->packing, (size_t)codewords);
+    if (!error)
+        error = tsri_codes_tables_open(&c->tables, ctx, model, books, codewords);
+    if (error)
+        tsri_codes_close(out);
+    return error;
+}
+
+void tsri_codes_close(tsri_codes **out)
+{
+    tsri_codes *c = *out;
+
+    if (!c)
+        return;
+    tsri_codes_tables_close(&c->tables, c->ctx);
+    tsri_free(c->ctx, c);
+    *out = NULL;
+}
+
+bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
+{
+    switch (entropy) {
+    case TSR_AUDIO_ENTROPY_FIXED:
+    case TSR_AUDIO_ENTROPY_ADAPTIVE: return true;
+    case TSR_AUDIO_ENTROPY_STATIC: return c->tables.statics;
+    case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.contexts;
+    default: return false;
+    }
+}
+
+tsr_audio_entropy tsri_codes_auto(const tsri_codes *c, int packet_frames)
+{
+    if (c->tables.contexts)
+        return TSR_AUDIO_ENTROPY_CONTEXT;
+    if (c->tables.statics)
+        return TSR_AUDIO_ENTROPY_STATIC;
+    return packet_frames >= ADAPTIVE_FRAMES ? TSR_AUDIO_ENTROPY_ADAPTIVE
+                                            : TSR_AUDIO_ENTROPY_FIXED;
+}
+
+/* ---- coders ---- */
+
+tsr_error tsri_codes_coder_open(tsri_codes_coder **out, const tsri_codes *codes,
+                                tsr_context *ctx)
+{
+    tsri_codes_coder *c = tsri_calloc(ctx, 1, sizeof *c);
+
+    *out = c;
+    if (!c)
+        return TSR_E_NOMEM;
+    c->codes = codes;
+    c->ctx = ctx;
+    return TSR_OK;
+}
+
+void tsri_codes_coder_close(tsri_codes_coder **out)
+{
+    tsri_codes_coder *c = *out;
+
+    if (!c)
+        return;
+    tsri_codes_adapt_close(&c->adapt, c->ctx);
+    tsri_free(c->ctx, c->column);
+    tsri_free(c->ctx, c->out);
+    tsri_free(c->ctx, c);
+    *out = NULL;
+}
+
+static bool sound_form(const tsri_codes_coder *c, const tsri_codes_form *form)
+{
+    return form->books >= 1 && form->books <= c->codes->books &&
+           form->frames >= 1 && form->frames <= TSR_AUDIO_MAX_FRAMES &&
+           tsri_codes_has(c->codes, form->entropy) &&
+           !(form->layers && form->entropy == TSR_AUDIO_ENTROPY_LM);
+}
+
+static tsr_error prepare(tsri_codes_coder *c, const tsri_codes_form *form)
+{
+    if (!sound_form(c, form))
+        return TSR_E_ARG;
+    if (form->layers)
+        TSR_TRY(tsri_grow(c->ctx, &c->column, &c->column_room, 0,
+                          (size_t)form->frames, sizeof *c->column));
+    if (form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE && !c->adapt)
+        return tsri_codes_adapt_open(&c->adapt, c->ctx, c->codes->books,
+                                     c->codes->codewords);
+    return TSR_OK;
+}
+
+/* What a segment holds: of `books` books from `first` on. */
+typedef struct part {
+    const tsri_codes_form *form;
+    tsri_codes_view view;
+    int first, books;
+    size_t n;               /* codes */
+    size_t packed;          /* bytes of so many codes of fixed width */
+} part;
+
+static part get_part(const tsri_codes_coder *c, const tsri_codes_form *form,
+                     uint16_t *codes, int layer)
+{
+    part p = { .form = form, .view = { codes, form->books }, .first = layer,
+               .books = form->layers ? 1 : form->books };
+
+    p.n = (size_t)form->frames * (size_t)p.books;
+    tsri_packing_size(&c->codes->packing, p.n, &p.packed); /* < 2^23 */
+    return p;
+}
+
+/* The codes of a part one after another; a layer's are copied. */
+static const uint16_t *gather(tsri_codes_coder *c, const part *p)
+{
+    if (!p->form->layers)
+        return p->view.codes;
+    for (int f = 0; f < p->form->frames; f++)
+        c->column[f] = *tsri_codes_at(&p->view, f, p->first);
+    return c->column;
+}
+
+static void scatter(const tsri_codes_coder *c, const part *p)
+{
+    for (int f = 0; f < p->form->frames && p->form->layers; f++)
+        *tsri_codes_at(&p->view, f, p->first) = c->column[f];
+}
+
+static uint32_t check_of(const uint16_t *codes, size_t n, uint32_t crc)
+{
+    uint8_t bytes[512];
+
+    for (size_t i = 0; i < n;) {
+        size_t used = 0;
+        for (; i < n && used < sizeof bytes; i++, used += 2)
+            tsri_put16(bytes + used, codes[i]);
+        crc = tsri_crc32c(crc, bytes, used);
+    }
+    return crc;
+}
+
+void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
+                       uint16_t *symbol)
+{
+    if (pen->reads) {
+        const uint32_t slot = tsri_range_slot(&pen->dec, TSRI_CODES_BITS);
+        const uint32_t *low = start;
+        for (int size = n; size > 1;) {
+            const int half = size / 2;
+            low += low[half] <= slot ? half : 0;
+            size -= half;
+        }
+        *symbol = (uint16_t)(low - start);
+        tsri_range_take(&pen->dec, low[0], low[1], TSRI_CODES_BITS);
+    } else {
+        tsri_range_put_slots(&pen->enc, start[*symbol], start[*symbol + 1],
+                             TSRI_CODES_BITS);
+    }
+}
+
+static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
+                     int f, int k)
+{
+    switch (p->form->entropy) {
+    case TSR_AUDIO_ENTROPY_STATIC:
+        tsri_codes_static(&c->codes->tables, pen, &p->view, f, k);
+        break;
+    case TSR_AUDIO_ENTROPY_CONTEXT:
+        tsri_codes_context(&c->codes->tables, pen, &p->view, f, k);
+        break;
+    default:
+        tsri_codes_adaptive(c->adapt, pen, &p->view, f, k);
+    }
+}
+
+static void code_all(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen)
+{
+    if (p->form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE)
+        tsri_codes_adapt_reset(c->adapt, p->first, p->books);
+    for (int f = 0; f < p->form->frames; f++)
+        for (int k = p->first; k < p->first + p->books; k++)
+            code_one(c, p, pen, f, k);
+}
+
+static size_t head_bytes(size_t body)
+{
+    return body < SHORT ? 1 : 3;
+}
+
+static uint32_t get_head(const uint8_t *data, size_t head)
+{
+    return data[0] >> 1 | (head > 1 ? (uint32_t)tsri_get16(data + 1) << 7 : 0);
+}
+
+static void put_head(uint8_t *out, size_t head, bool coded, uint32_t check)
+{
+    out[0] = (uint8_t)(check << 1 | (coded ? CODED : 0));
+    if (head > 1)
+        tsri_put16(out + 1, (uint16_t)(check >> 7));
+}
+
+/* Fewer bytes than those of fixed width? */
+static bool put_coded(tsri_codes_coder *c, const part *p, uint8_t *body,
+                      size_t *size)
+{
+    tsri_codes_pen pen = { .reads = false };
+
+    if (p->form->entropy == TSR_AUDIO_ENTROPY_FIXED)
+        return false;
+    tsri_range_enc_open(&pen.enc, body, p->packed - 1);
+    code_all(c, p, &pen);
+    return !tsri_range_finish(&pen.enc, size);
+}
+
+static tsr_error put_part(tsri_codes_coder *c, const part *p, uint8_t *out,
+                          size_t *bytes)
+{
+    const uint16_t *codes = gather(c, p);
+    const uint32_t check = check_of(codes, p->n, p->form->crc);
+    uint8_t *body = out + 3;
+    size_t size = p->packed, head;
+    const bool coded = put_coded(c, p, body, &size);
+
+    if (!coded) {
+        size = p->packed;
+        TSR_TRY(tsri_pack16(&c->codes->packing, c->ctx, codes, p->n, body));
+    }
+    head = head_bytes(size);
+    memmove(out + head, body, size);
+    put_head(out, head, coded, check);
+    *bytes = head + size;
+    return TSR_OK;
+}
+
+static tsr_error below(const uint16_t *codes, size_t n, int codewords)
+{
+    for (size_t i = 0; i < n; i++)
+        if (codes[i] >= codewords)
+            return TSR_E_ARG;
+    return TSR_OK;
+}
+
+tsr_error tsri_codes_put(tsri_codes_coder *c, const tsri_codes_form *form,
+                         const uint16_t *codes, const uint8_t **data,
+                         size_t *bytes)
+{
+    /* Only a decoder writes to its view. */
+    uint16_t *const view = (uint16_t *)(uintptr_t)codes;
+    const int segments = form->layers ? form->books : 1;
+    size_t used = 0;
+
+    TSR_TRY(prepare(c, form));
+    TSR_TRY(below(codes, (size_t)form->frames * (size_t)form->books,
+                  c->codes->codewords));
+    for (int i = 0; i < segments; i++) {
+        const part p = get_part(c, form, view, i);
+        TSR_TRY(tsri_grow(c->ctx, &c->out, &c->out_room, used, p.packed + 3, 1));
+        TSR_TRY(put_part(c, &p, c->out + used, &bytes[i]));
+        used += bytes[i];
+    }
+    *data = c->out;
+    return TSR_OK;
+}
+
+static tsr_error get_coded(tsri_codes_coder *c, const part *p,
+                           const uint8_t *data, size_t size)
+{
+    tsri_codes_pen pen = { .reads = true };
+
+    if (p->form->entropy == TSR_AUDIO_ENTROPY_FIXED || size >= p->packed)
+        return TSR_E_CORRUPT;
+    tsri_range_dec_open(&pen.dec, data, size);
+    code_all(c, p, &pen);
+    return tsri_range_dec_end(&pen.dec);
+}
+
+static tsr_error get_packed(tsri_codes_coder *c, const part *p,
+                            const uint8_t *data, size_t size)
+{
+    uint16_t *to = p->form->layers ? c->column : p->view.codes;
+
+    TSR_TRY(tsri_unpack16(&c->codes->packing, c->ctx, data, size, to, p->n));
+    scatter(c, p);
+    return TSR_OK;
+}
+
+static tsr_error get_part_of(tsri_codes_coder *c, const part *p,
+                             const uint8_t *data, size_t size)
+{
+    const size_t head = size <= SHORT ? 1 : 3;
+    uint32_t check;
+
+    if (size < head || head_bytes(size - head) != head)
+        return TSR_E_CORRUPT;
+    TSR_TRY((data[0] & CODED ? get_coded : get_packed)(c, p, data + head,
+                                                      size - head));
+    check = check_of(gather(c, p), p->n, p->form->crc);
+    check &= head > 1 ? 0x7fffff : 0x7f;
+    return check == get_head(data, head) ? TSR_OK : TSR_E_CORRUPT;
+}
+
+tsr_error tsri_codes_get(tsri_codes_coder *c, const tsri_codes_form *form,
+                         const uint8_t *data, const size_t *bytes,
+                         uint16_t *codes)
+{
+    const int segments = form->layers ? form->books : 1;
+
+    TSR_TRY(prepare(c, form));
+    for (int i = 0; i < segments; data += bytes[i++]) {
+        const part p = get_part(c, form, codes, i);
+        TSR_TRY(get_part_of(c, &p, data, bytes[i]));
+    }
+    return TSR_OK;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Models that learn within a packet.  A packet has about as many codes of a
+ * book as the book has codewords, so there is little to learn from and no time
+ * to forget: each codeword has a weight that grows when it occurs (a Dirichlet
+ * prior, near Pitman and Yor's), and a few guesses what the code will be, each
+ * trusted as far as it was right before, add to the weights of the codewords
+ * they name.  Guesses are what makes the difference where sound stands still or
+ * repeats. */
+#include "codecs/audio/codes_impl.h"
+
+enum {
+    BASE = 16, FIRST = 10, AGAIN = 16,  /* weights: at first; more, when a codeword
+                                           occurs for the first time, later */
+    WEIGHTS_MAX = 1 << 21,
+    GUESSES = 3,
+    TRUST_START = 2048, TRUST_MAX = 63488, TRUST_RATE = 5   /* of 2^16 */
+};
+
+/* How often a guess was right where those before it were wrong, times 2^16. */
+typedef struct trust {
+    uint16_t p, seen;
+} trust;
+
+typedef struct book {
+    uint32_t *sum;      /* [codewords + 1] Fenwick tree of the weights */
+    uint32_t *weight;   /* [codewords] */
+    uint32_t *after;    /* [codewords] 1 + the code that last followed, 0: none */
+    uint32_t *beside;   /* [codewords] 1 + the code that last stood beside this
+                           one of the coarser book */
+    trust trusts[2][GUESSES];
+    uint32_t all;       /* sum of the weights */
+    bool same;          /* is the code that of the frame before? */
+} book;
+
+struct tsri_codes_adapt {
+    int codewords, top; /* top: the highest power of two in codewords */
+    uint32_t *memory;
+    book books[TSR_AUDIO_MAX_BOOKS];
+};
+
+tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
+                                int books, int codewords)
+{
+    const size_t n = (size_t)codewords, each = 4 * n + 1;
+    tsri_codes_adapt *a = tsri_calloc(ctx, 1, sizeof *a);
+
+    *out = a;
+    if (!a)
+        return TSR_E_NOMEM;
+    a->codewords = codewords;
+    a->top = 1 << (31 - __builtin_clz((unsigned)codewords));
+    a->memory = tsri_alloc(ctx, (size_t)books * each, sizeof *a->memory);
+    if (!a->memory) {
+        tsri_codes_adapt_close(out, ctx);
+        return TSR_E_NOMEM;
+    }
+    for (int k = 0; k < books; k++) {
+        uint32_t *m = a->memory + (size_t)k * each;
+        a->books[k] = (book){ .weight = m, .after = m + n, .beside = m + 2 * n,
+                              .sum = m + 3 * n };
+    }
+    return TSR_OK;
+}
+
+void tsri_codes_adapt_close(tsri_codes_adapt **out, tsr_context *ctx)
+{
+    if (*out)
+        tsri_free(ctx, (*out)->memory);
+    tsri_free(ctx, *out);
+    *out = NULL;
+}
+
+/* ---- weights ---- */
+
+/* The tree from the weights. */
+static void plant(book *b, int n)
+{
+    b->all = b->sum[0] = 0;
+    for (int i = 1; i <= n; i++)
+        b->sum[i] = 0;
+    for (int i = 1; i <= n; i++) {
+        const int up = i + (i & -i);
+        b->sum[i] += b->weight[i - 1];
+        b->all += b->weight[i - 1];
+        if (up <= n)
+            b->sum[up] += b->sum[i];
+    }
+}
+
+static void grow(book *b, int n, int s)
+{
+    const uint32_t more = b->weight[s] == BASE ? FIRST : AGAIN;
+
+    b->weight[s] += more;
+    b->all += more;
+    for (int i = s + 1; i <= n; i += i & -i)
+        b->sum[i] += more;
+    if (b->all <= WEIGHTS_MAX)
+        return;
+    for (int i = 0; i < n; i++)
+        b->weight[i] = (b->weight[i] + 1) / 2;
+    plant(b, n);
+}
+
+void tsri_codes_adapt_reset(tsri_codes_adapt *a, int first, int n)
+{
+    for (int k = first; k < first + n; k++) {
+        book *b = &a->books[k];
+        for (int i = 0; i < a->codewords; i++) {
+            b->weight[i] = BASE;
+            b->after[i] = b->beside[i] = 0;
+        }
+        plant(b, a->codewords);
+        for (int i = 0; i < 2 * GUESSES; i++)
+            b->trusts[i / GUESSES][i % GUESSES] = (trust){ TRUST_START, 0 };
+        b->same = false;
+    }
+}
+
+/* ---- guesses ---- */
+
+/* Which codeword each guess names, -1: none; no two the same. */
+typedef struct guesses {
+    int code[GUESSES];
+    uint64_t weight[GUESSES];
+    trust *trusts;
+    uint64_t scale;
+} guesses;
+
+static int distinct(const guesses *g, int i, int code)
+{
+    for (int j = 0; j < i; j++)
+        if (g->code[j] == code)
+            return -1;
+    return code;
+}
+
+static void guess(const tsri_codes_adapt *a, book *b, const tsri_codes_view *v,
+                  int f, int k, guesses *g)
+{
+    const int last = f ? *tsri_codes_at(v, f - 1, k) : -1;
+    const bool still = k ? f && *tsri_codes_at(v, f, k - 1) ==
+                                *tsri_codes_at(v, f - 1, k - 1) : b->same;
+    uint64_t all = b->all;
+
+    g->trusts = b->trusts[still];
+    g->code[0] = last;
+    g->code[1] = distinct(g, 1, f ? (int)b->after[last] - 1 : -1);
+    g->code[2] = distinct(g, 2, k ? (int)b->beside[*tsri_codes_at(v, f, k - 1)] - 1
+                                  : -1);
+    for (int i = GUESSES - 1; i >= 0; i--) {
+        const uint32_t p = g->trusts[i].p;
+        g->weight[i] = g->code[i] < 0 ? 0 : all * p / ((1 << 16) - p);
+        all += g->weight[i];
+    }
+    g->scale = tsri_codes_scale((uint32_t)a->codewords, all);
+}
+
+static void learn(guesses *g, int s)
+{
+    for (int i = 0; i < GUESSES; i++) {
+        trust *t = &g->trusts[i];
+        const int rate = tsri_min(2 + t->seen, TRUST_RATE);
+        if (g->code[i] < 0)
+            continue;
+        t->p = (uint16_t)(g->code[i] == s ? t->p + ((TRUST_MAX - t->p) >> rate)
+                                          : t->p - (t->p >> rate));
+        t->seen = (uint16_t)tsri_min(t->seen + 1, TRUST_RATE);
+        if (g->code[i] == s)
+            break;
+    }
+}
+
+/* ---- slots ---- */
+
+/* Where symbol s begins; before: the weights of those before it. */
+static uint32_t start_of(const guesses *g, int s, uint64_t before)
+{
+    for (int i = 0; i < GUESSES; i++)
+        before += g->code[i] < s ? g->weight[i] : 0;
+    return tsri_codes_start((uint32_t)s, before, g->scale);
+}
+
+static uint32_t weights_before(const book *b, int s)
+{
+    uint32_t sum = 0;
+
+    for (; s > 0; s -= s & -s)
+        sum += b->sum[s];
+    return sum;
+}
+
+static int find(const tsri_codes_adapt *a, const book *b, const guesses *g,
+                uint32_t slot)
+{
+    uint32_t before = 0;
+    int s = 0;
+
+    for (int step = a->top; step; step /= 2) {
+        const int to = s + step;
+        if (to < a->codewords && start_of(g, to, before + b->sum[to]) <= slot) {
+            s = to;
+            before += b->sum[to];
+        }
+    }
+    return s;
+}
+
+void tsri_codes_adaptive(tsri_codes_adapt *a, tsri_codes_pen *pen,
+                         const tsri_codes_view *v, int f, int k)
+{
+    uint16_t *code = tsri_codes_at(v, f, k);
+    book *b = &a->books[k];
+    uint32_t before, start[2];
+    guesses g;
+    int s = *code;
+
+    guess(a, b, v, f, k, &g);
+    if (pen->reads)
+        s = find(a, b, &g, tsri_range_slot(&pen->dec, TSRI_CODES_BITS));
+    before = weights_before(b, s);
+    start[0] = start_of(&g, s, before);
+    start[1] = s + 1 < a->codewords
+        ? start_of(&g, s + 1, before + b->weight[s]) : 1 << TSRI_CODES_BITS;
+    if (pen->reads) {
+        tsri_range_take(&pen->dec, start[0], start[1], TSRI_CODES_BITS);
+        *code = (uint16_t)s;
+    } else {
+        tsri_range_put_slots(&pen->enc, start[0], start[1], TSRI_CODES_BITS);
+    }
+    learn(&g, s);
+    grow(b, a->codewords, s);
+    b->same = s == g.code[0];
+    if (f)
+        b->after[g.code[0]] = (uint32_t)s + 1;
+    if (k)
+        b->beside[*tsri_codes_at(v, f, k - 1)] = (uint32_t)s + 1;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The inside of the coding of codes: the models, each of which tells the slots
+ * of one code after another.  The same function codes and decodes, so that the
+ * two sides cannot come apart. */
+#ifndef TSR_CODECS_AUDIO_CODES_IMPL_H
+#define TSR_CODECS_AUDIO_CODES_IMPL_H
+#include "codecs/audio/codes.h"
+#include "entropy/range.h"
+
+/** All models divide 2^18 slots: enough that the least slot of each of 1024
+ *  codewords costs the others next to nothing, and that 65536 have one. */
+enum { TSRI_CODES_BITS = 18 };
+
+/** A range coder of either direction. */
+typedef struct tsri_codes_pen {
+    bool reads;
+    tsri_range_enc enc;
+    tsri_range_dec dec;
+} tsri_codes_pen;
+
+/** Codes: which, and what is known when code (f, k) is coded: all of frames
+ *  below f, and of frame f those of books below k. */
+typedef struct tsri_codes_view {
+    uint16_t *codes;    /* [frames][books] */
+    int books;
+} tsri_codes_view;
+
+static inline uint16_t *tsri_codes_at(const tsri_codes_view *v, int f, int k)
+{
+    return &v->codes[(size_t)f * (size_t)v->books + (size_t)k];
+}
+
+/** Weights w[0..n-1] with the sum C[n] become slots: symbol s begins at
+ *  s + (C[s] * scale >> 32), C[s] being the sum of the weights before it.
+ *  2 <= n <= 65536; sum below 2^42. */
+static inline uint64_t tsri_codes_scale(uint32_t n, uint64_t sum)
+{
+    return ((uint64_t)((1u << TSRI_CODES_BITS) - n) << 32) / sum;
+}
+static inline uint32_t tsri_codes_start(uint32_t s, uint64_t before,
+                                        uint64_t scale)
+{
+    return s + (uint32_t)(before * scale >> 32);
+}
+
+/** Codes *symbol, or decodes it: the symbols' slots begin at start[0..n]. */
+void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
+                       uint16_t *symbol);
+
+/* ---- tables of the model ---- */
+
+typedef struct tsri_codes_tables {
+    uint32_t *statics;      /* [books][codewords + 1] starts; NULL: none */
+    uint32_t *contexts;     /* [tables][codewords + 1]; NULL: none */
+    uint8_t *previous;      /* [books][codewords + 1] classes; the last: of no
+                               frame before */
+    uint8_t *coarser;       /* [books][codewords] classes */
+    uint8_t *from;          /* [books] the coarser book that is looked at */
+    uint16_t *map;          /* [books][nprevious][ncoarser] tables */
+    int codewords, nprevious, ncoarser;
+} tsri_codes_tables;
+
+tsr_error tsri_codes_tables_open(tsri_codes_tables *tables, tsr_context *ctx,
+                                 const tsr_model *model, int books,
+                                 int codewords);
+void tsri_codes_tables_close(tsri_codes_tables *tables, tsr_context *ctx);
+
+void tsri_codes_static(const tsri_codes_tables *tables, tsri_codes_pen *pen,
+                       const tsri_codes_view *view, int f, int k);
+void tsri_codes_context(const tsri_codes_tables *tables, tsri_codes_pen *pen,
+                        const tsri_codes_view *view, int f, int k);
+
+/* ---- models that learn ---- */
+
+typedef struct tsri_codes_adapt tsri_codes_adapt;
+
+/** Memory: 16 bytes for each codeword of each book. */
+tsr_error tsri_codes_adapt_open(tsri_codes_adapt **adapt, tsr_context *ctx,
+                                int books, int codewords);
+void tsri_codes_adapt_close(tsri_codes_adapt **adapt, tsr_context *ctx);
+/** Forgets what is known of books first..first + n - 1. */
+void tsri_codes_adapt_reset(tsri_codes_adapt *adapt, int first, int n);
+void tsri_codes_adaptive(tsri_codes_adapt *adapt, tsri_codes_pen *pen,
+                         const tsri_codes_view *view, int f, int k);
+#endif

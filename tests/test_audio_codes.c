@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Codes of sound as segments and back, in every form. */
+#include "tests/codes_gen.h"
+
+static const char path[] = "test_audio_codes.safetensors";
+static const tsr_audio_entropy all[] = {
+    TSR_AUDIO_ENTROPY_FIXED, TSR_AUDIO_ENTROPY_STATIC,
+    TSR_AUDIO_ENTROPY_CONTEXT, TSR_AUDIO_ENTROPY_ADAPTIVE };
+enum { ALL = sizeof all / sizeof *all };
+
+typedef struct setup {
+    tsr_context *ctx;
+    tsri_codes *codes;
+    tsri_codes_coder *coder;
+    int books, codewords;
+} setup;
+
+static setup open_setup(int books, int codewords, bool tables)
+{
+    setup s = { .ctx = check_context("c", 1), .books = books,
+                .codewords = codewords };
+    model_gen g = { .rng = { (uint64_t)codewords + 9 }, .metadata = "" };
+    tsr_model *model;
+
+    model_ints(&g, "other", 2, 1, (int[]){ 2 }, 9);
+    if (tables) {
+        codes_static(&g, books, codewords);
+        codes_context(&g, books, codewords);
+    }
+    model_write(&g, path);
+    assert_int_equal(tsr_model_open(&model, s.ctx, "./test_audio_codes.safetensors"),
+                     TSR_OK);
+    assert_int_equal(tsri_codes_open(&s.codes, s.ctx, model, books, codewords),
+                     TSR_OK);
+    tsr_model_unref(&model);
+    assert_int_equal(tsri_codes_coder_open(&s.coder, s.codes, s.ctx), TSR_OK);
+    return s;
+}
+
+static void close_setup(setup *s)
+{
+    tsri_codes_coder_close(&s->coder);
+    tsri_codes_close(&s->codes);
+    tsr_context_close(&s->ctx);
+}
+
+/* A packet's segments, a copy. */
+typedef struct packet {
+    tsri_codes_form form;
+    uint8_t *data;
+    size_t bytes[TSR_AUDIO_MAX_BOOKS], all;
+} packet;
+
+static packet put(setup *s, const tsri_codes_form *form, const uint16_t *codes)
+{
+    packet p = { .form = *form };
+    const uint8_t *data;
+
+    assert_int_equal(tsri_codes_put(s->coder, form, codes, &data, p.bytes),
+                     TSR_OK);
+    for (int i = 0; i < (form->layers ? form->books : 1); i++)
+        p.all += p.bytes[i];
+    p.data = malloc(p.all);
+    assert_non_null(p.data);
+    memcpy(p.data, data, p.all);
+    return p;
+}
+
+/* From a copy that ends where its memory ends. */
+static tsr_error get(setup *s, const tsri_codes_form *form, const uint8_t *data,
+                     const size_t *bytes, uint16_t *codes)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < (form->layers ? form->books : 1); i++)
+        n += bytes[i];
+    uint8_t *copy = malloc(n ? n : 1);
+    memcpy(copy, data, n);
+    const tsr_error error = tsri_codes_get(s->coder, form, copy, bytes, codes);
+    free(copy);
+    return error;
+}
+
+static size_t fixed_bytes(const setup *s, size_t n)
+{
+    size_t bits = 1;
+
+    while (1 << bits < s->codewords)
+        bits++;
+    return (n * bits + 7) / 8;
+}
+
+static void round_trip(setup *s, const tsri_codes_form *form,
+                       const uint16_t *codes)
+{
+    const size_t n = (size_t)form->frames * (size_t)form->books;
+    const int segments = form->layers ? form->books : 1;
+    uint16_t *back = malloc(n * sizeof *back);
+    packet p = put(s, form, codes);
+
+    assert_true(p.all <= fixed_bytes(s, n) + 4 * (size_t)segments);
+    memset(back, 0xee, n * sizeof *back);
+    assert_int_equal(get(s, form, p.data, p.bytes, back), TSR_OK);
+    assert_memory_equal(back, codes, n * sizeof *back);
+    free(p.data);
+    free(back);
+}
+
+/* The coarser books of a packet with layers, alone. */
+static void drop_layers(setup *s, const tsri_codes_form *form,
+                        const uint16_t *codes)
+{
+    packet p = put(s, form, codes);
+
+    for (int books = 1; books < form->books; books++) {
+        tsri_codes_form less = *form;
+        uint16_t *back = malloc((size_t)(form->frames * books) * sizeof *back);
+        less.books = books;
+        assert_int_equal(get(s, &less, p.data, p.bytes, back), TSR_OK);
+        for (int i = 0; i < form->frames * books; i++)
+            assert_int_equal(back[i], codes[i / books * form->books + i % books]);
+        free(back);
+    }
+    free(p.data);
+}
+
+static void test_round_trip(void **state)
+{
+    static const int codewords[] = { 2, 3, 64, 1000, 1024, 65536 },
+                     frames[] = { 1, 2, 7, 150, 750 };
+    check_rng r = { 1 };
+    (void)state;
+    for (int w = 0; w < 6; w++) {
+        setup s = open_setup(w == 5 ? 3 : 8, codewords[w], true);
+        for (int i = 0; i < ALL * 5 * 2; i++) {
+            tsri_codes_form form = { all[i % ALL], i / ALL % 2,
+                                     1 + (int)check_below(&r, (uint32_t)s.books),
+                                     frames[i / ALL / 2], check_u32(&r) };
+            uint16_t *codes = codes_draw(&r, form.frames, form.books,
+                                         s.codewords);
+            round_trip(&s, &form, codes);
+            if (form.layers)
+                drop_layers(&s, &form, codes);
+            free(codes);
+        }
+        close_setup(&s);
+    }
+}
+
+/* Codes that tables and guesses are worst at, and best. */
+static void test_extremes(void **state)
+{
+    enum { FRAMES = 3000 };
+    setup s = open_setup(2, 1024, true);
+    uint16_t *codes = calloc(2 * FRAMES, sizeof *codes);
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        for (int i = 0; i < 2 * FRAMES; i++)
+            codes[i] = (uint16_t)(kind == 0 ? 0 : kind == 1 ? 1023 :
+                                  i % 3 * 511 + i / 2 % 2);
+        for (int i = 0; i < 2 * ALL; i++) {
+            const tsri_codes_form form = { all[i / 2], i % 2, 2, FRAMES, 1 };
+            round_trip(&s, &form, codes);
+            if (all[i / 2] == TSR_AUDIO_ENTROPY_ADAPTIVE) {
+                packet p = put(&s, &form, codes);
+                assert_true(p.all < FRAMES / 4); /* about 0.1 bit a code */
+                free(p.data);
+            }
+        }
+    }
+    free(codes);
+    close_setup(&s);
+}
+
+/* Four codes of 10 bits: 5 bytes and one.  Worked by hand. */
+static void test_bytes(void **state)
+{
+    static const uint16_t codes[4] = { 0x155, 0x2aa, 0x3ff, 0 };
+    const tsri_codes_form form = { TSR_AUDIO_ENTROPY_FIXED, false, 4, 1, 0 };
+    setup s = open_setup(4, 1024, false);
+    packet p = put(&s, &form, codes);
+    (void)state;
+    assert_int_equal(p.all, 6);
+    assert_memory_equal(p.data + 1, "\x55\xa9\xfa\x3f\x00", 5);
+    assert_false(p.data[0] & 1);
+    free(p.data);
+    close_setup(&s);
+}
+
+/* Longer segments have a longer check. */
+static void test_heads(void **state)
+{
+    setup s = open_setup(1, 256, false);
+    uint16_t codes[70] = { 0 };
+    (void)state;
+    for (int n = 60; n < 70; n++) {
+        const tsri_codes_form form = { TSR_AUDIO_ENTROPY_FIXED, false, 1, n, 0 };
+        packet p = put(&s, &form, codes);
+        assert_int_equal(p.all, n < 64 ? n + 1 : n + 3);
+        free(p.data);
+    }
+    close_setup(&s);
+}
+
+static void test_auto(void **state)
+{
+    setup bare = open_setup(2, 1024, false), full = open_setup(2, 1024, true);
+    (void)state;
+    assert_int_equal(tsri_codes_auto(bare.codes, 4), TSR_AUDIO_ENTROPY_FIXED);
+    assert_int_equal(tsri_codes_auto(bare.codes, 750),
+                     TSR_AUDIO_ENTROPY_ADAPTIVE);
+    assert_int_equal(tsri_codes_auto(full.codes, 4), TSR_AUDIO_ENTROPY_CONTEXT);
+    assert_false(tsri_codes_has(bare.codes, TSR_AUDIO_ENTROPY_STATIC));
+    assert_false(tsri_codes_has(bare.codes, TSR_AUDIO_ENTROPY_CONTEXT));
+    assert_false(tsri_codes_has(full.codes, TSR_AUDIO_ENTROPY_LM));
+    assert_true(tsri_codes_has(full.codes, TSR_AUDIO_ENTROPY_STATIC));
+    close_setup(&bare);
+    close_setup(&full);
+}
+
+static void test_refused(void **state)
+{
+    setup s = open_setup(4, 100, false);
+    const uint16_t codes[8] = { 1, 2, 3, 99, 5, 6, 7, 100 };
+    const tsri_codes_form bad[] = {
+        { TSR_AUDIO_ENTROPY_STATIC, false, 1, 1, 0 },
+        { TSR_AUDIO_ENTROPY_LM, false, 1, 1, 0 },
+        { TSR_AUDIO_ENTROPY_AUTO, false, 1, 1, 0 },
+        { TSR_AUDIO_ENTROPY_FIXED, false, 0, 1, 0 },
+        { TSR_AUDIO_ENTROPY_FIXED, false, 5, 1, 0 },
+        { TSR_AUDIO_ENTROPY_FIXED, false, 1, 0, 0 },
+        { TSR_AUDIO_ENTROPY_FIXED, false, 1, TSR_AUDIO_MAX_FRAMES + 1, 0 },
+        { TSR_AUDIO_ENTROPY_FIXED, false, 4, 2, 0 } };  /* a code of 100 */
+    size_t bytes[4] = { 4, 4, 4, 4 };
+    const uint8_t *data;
+    uint16_t back[8];
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(tsri_codes_put(s.coder, &bad[i], codes, &data, bytes),
+                         TSR_E_ARG);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad - 1; i++)
+        assert_int_equal(tsri_codes_get(s.coder, &bad[i], (const uint8_t *)codes,
+                                        bytes, back), TSR_E_ARG);
+    close_setup(&s);
+}
+
+/* Every changed bit, cut and added byte, another crc.  The checks of short
+ * segments have 7 bits, those of long ones 23. */
+static void test_damage(void **state)
+{
+    setup s = open_setup(3, 1000, true);
+    check_rng r = { 4 };
+    int tried = 0, passed = 0;
+    (void)state;
+    for (int i = 0; i < 4 * ALL; i++) {
+        tsri_codes_form form = { all[i % ALL], i / ALL % 2, 3,
+                                 i < 2 * ALL ? 3 : 60, 7 };
+        const size_t n = (size_t)form.frames * 3;
+        uint16_t *codes = codes_draw(&r, form.frames, 3, 1000),
+                 *back = malloc(n * sizeof *back);
+        packet p = put(&s, &form, codes);
+        for (size_t bit = 0; bit < 8 * p.all; bit++, tried++) {
+            p.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            const tsr_error error = get(&s, &form, p.data, p.bytes, back);
+            assert_true(!error || error == TSR_E_CORRUPT);
+            passed += !error;
+            for (size_t k = 0; k < n && !error; k++)
+                assert_true(back[k] < 1000);
+            p.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+        const size_t whole = p.bytes[0];
+        for (size_t cut = 0; cut < whole; cut++) {
+            p.bytes[0] = cut;
+            tried++;
+            passed += !get(&s, &form, p.data, p.bytes, back);
+        }
+        p.bytes[0] = whole;
+        form.crc++;
+        tried++;
+        passed += !get(&s, &form, p.data, p.bytes, back);
+        free(p.data);
+        free(codes);
+        free(back);
+    }
+    assert_in_range(passed, 0, tried / 64);
+    close_setup(&s);
+}
+
+static void test_random_bytes(void **state)
+{
+    setup s = open_setup(4, 1024, true);
+    uint16_t back[4 * 40];
+    uint8_t data[4 * 60];
+    size_t bytes[4];
+    check_rng r = { 5 };
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        const tsri_codes_form form = { all[i % ALL], i / ALL % 2,
+                                       1 + (int)check_below(&r, 4),
+                                       1 + (int)check_below(&r, 40), 0 };
+        for (size_t k = 0; k < sizeof data; k++)
+            data[k] = (uint8_t)check_u32(&r);
+        for (int k = 0; k < 4; k++)
+            bytes[k] = check_below(&r, 60);
+        const tsr_error error = get(&s, &form, data, bytes, back);
+        for (int k = 0; k < form.frames * form.books && !error; k++)
+            assert_true(back[k] < 1024);
+    }
+    close_setup(&s);
+}
+
+/* ---- models that are not sound ---- */
+
+enum { OK_MODEL, SHORT_STATIC, WIDE_STATIC, BAD_MAP, BAD_PREVIOUS, BAD_COARSER,
+       BAD_FROM, NO_MAP, ONE_CODEWORD, MODELS };
+
+static void make_model(int kind)
+{
+    model_gen g = { .rng = { 3 }, .metadata = "" };
+    const int books = 3, n = 50;
+
+    if (kind == WIDE_STATIC)
+        model_ints(&g, "codes.static", 2, 2, (int[]){ books, n }, 9);
+    else
+        codes_static(&g, books, kind == SHORT_STATIC ? n - 1 : n);
+    codes_bytes(&g, "codes.context.tables", 2, (int[]){ 5, n }, 256);
+    codes_bytes(&g, "codes.context.previous", 2, (int[]){ books, n + 1 }, 3)
+        [17] = kind == BAD_PREVIOUS ? 3 : 0;
+    codes_bytes(&g, "codes.context.coarser", 2, (int[]){ books, n }, 2)
+        [18] = kind == BAD_COARSER ? 2 : 0;
+    uint8_t *from = codes_bytes(&g, "codes.context.from", 1, &books, 1);
+    from[1] = kind == BAD_FROM;
+    if (kind != NO_MAP) {
+        uint8_t *map = model_tensor(&g, "codes.context.map", "U16", 2, 3,
+                                    (int[]){ books, 3, 2 });
+        memset(map, 0, (size_t)books * 12);
+        map[34] = kind == BAD_MAP ? 5 : 4;
+    }
+    model_write(&g, path);
+}
+
+static void quiet(void *cookie, tsr_log_level level, const char *text)
+{
+    (void)text;
+    *(int *)cookie += level == TSR_LOG_ERROR;
+}
+
+static void test_models(void **state)
+{
+    static const tsr_error want[MODELS] = {
+        TSR_OK, TSR_E_SHAPE, TSR_E_SHAPE, TSR_E_CORRUPT, TSR_E_CORRUPT,
+        TSR_E_CORRUPT, TSR_E_CORRUPT, TSR_E_SHAPE, TSR_E_SHAPE };
+    tsr_context_settings set;
+    tsr_context *ctx;
+    int errors = 0;
+    (void)state;
+    tsr_context_settings_init(&set);
+    set.logger = (tsr_logger){ .log = quiet, .cookie = &errors };
+    assert_int_equal(tsr_context_open(&ctx, &set), TSR_OK);
+    for (int i = 0; i < MODELS; i++) {
+        tsri_codes *codes;
+        tsr_model *model;
+        make_model(i);
+        assert_int_equal(tsr_model_open(&model, ctx, "./test_audio_codes.safetensors"),
+                         TSR_OK);
+        assert_int_equal(tsri_codes_open(&codes, ctx, model, 3,
+                                         i == ONE_CODEWORD ? 49 : 50), want[i]);
+        assert_true(!codes == !!want[i]);
+        tsri_codes_close(&codes);
+        tsr_model_unref(&model);
+    }
+    assert_int_equal(errors, MODELS - 1);
+    tsr_context_close(&ctx);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_heads),
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_models),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
