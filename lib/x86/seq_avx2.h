@@ -4,6 +4,4 @@
 #include "lib/nn/seq_kernels.h"
 
 tsri_conv1d_fn tsri_conv1d_avx2;
-tsri_lstm_fn tsri_lstm_avx2;
-tsri_curve_fn tsri_curve_avx2;
 #endif
