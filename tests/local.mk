@@ -26,6 +26,8 @@ noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn
 check_PROGRAMS += tests/test_golden
 check_PROGRAMS += tests/test_iconv tests/test_seq_kernels
+check_PROGRAMS += tests/test_seq
+noinst_HEADERS += tests/seq_net.h
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)

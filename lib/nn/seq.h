@@ -23,7 +23,9 @@ typedef enum tsri_seq_pad { TSRI_SEQ_ZERO, TSRI_SEQ_REFLECT } tsri_seq_pad;
  * A convolution over a signal of L samples, padded by `left` in front and
  * behind by `right`, or, with `complete`, by as much as makes ceil(L / stride)
  * outputs.  Without `complete` the outputs are
- * floor((L + left + right - (taps - 1) dilation - 1) / stride) + 1, at least 0.
+ * floor((L + left + right - (taps - 1) dilation - 1) / stride) + 1, at least 0;
+ * of no samples there are none.  `complete` asks for
+ * left <= (taps - 1) dilation + 1 - stride.
  *
  * Reflection does not repeat the border sample: x[-i] = x[i].  A signal with
  * L <= max(left, right') (right': what is really padded behind) is first
@@ -62,7 +64,7 @@ int tsri_seq_convtr1d(tsri_seq *seq, int x, const tsri_seq_convtr *conv);
 /** slope: of LEAKY; alpha: [channels], of SNAKE, else NULL. */
 int tsri_seq_act(tsri_seq *seq, int x, tsri_curve curve, float slope,
                  const float *alpha);
-/** scale * (a + b), same channels and rate. */
+/** scale * (a + b), same channels and rate; as long as the shorter. */
 int tsri_seq_add(tsri_seq *seq, int a, int b, float scale);
 /** scale * x. */
 int tsri_seq_scale(tsri_seq *seq, int x, float scale);
@@ -76,8 +78,8 @@ int tsri_seq_lstm(tsri_seq *seq, int x, int hidden, const float *weight_ih,
 int tsri_seq_group_norm(tsri_seq *seq, int x, int groups, float eps,
                         const float *weight, const float *bias);
 
-/** Declares node `output` the result and packs the weights.  After an error
- *  only tsri_seq_free() may be called. */
+/** Declares node `output` the result.  After an error only tsri_seq_free() may
+ *  be called. */
 tsr_error tsri_seq_finish(tsri_seq *seq, int output);
 void tsri_seq_free(tsri_seq **seq);
 
@@ -128,8 +130,9 @@ size_t tsri_seq_ready(const tsri_seq_stream *stream);
 size_t tsri_seq_take(tsri_seq_stream *stream, float *y, size_t n);
 
 /** The state as bytes, to go on later, on the same variant and machine type with
- *  the same net: size, writing, reading.  Load checks every number in them:
- *  TSR_OK; TSR_E_CORRUPT; TSR_E_NOMEM (then only reset and close). */
+ *  the same net and zero_start: size, writing, reading.  Load checks every number
+ *  in them: TSR_OK; TSR_E_CORRUPT; TSR_E_LIMIT; TSR_E_NOMEM (then only reset and
+ *  close). */
 size_t tsri_seq_state_bytes(const tsri_seq_stream *stream);
 void tsri_seq_state_save(const tsri_seq_stream *stream, uint8_t *state);
 tsr_error tsri_seq_state_load(tsri_seq_stream *stream, const uint8_t *state,

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The memory between the nodes of a one-dimensional net. */
+#include <string.h>
+#include "lib/nn/seq_internal.h"
+
+static int64_t min64(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The lowest number that node i still reads of the `made` of its input k. */
+static int64_t reads_from(const tsri_seq_stream *s, int i, int k, int64_t made)
+{
+    const tsri_seq_node *n = &s->seq->node[i];
+    const tsri_seq_track *t = &s->track[i];
+    int64_t at;
+
+    if (t->ended)
+        return made;
+    if (n->kind != TSRI_SEQ_CONV || k)
+        return min64(t->made, made);
+    at = tsri_seq_row(n, t->made) * n->stride - n->left;
+    if (n->tail)
+        at = min64(at, max64(made - n->tail, 0));
+    return min64(at, made);
+}
+
+int64_t tsri_seq_keeps(const tsri_seq_stream *s, int i)
+{
+    const tsri_seq *seq = s->seq;
+    const tsri_seq_node *n = &seq->node[i];
+    const int *user = seq->user + n->first_user;
+    int64_t low = i == seq->output ? s->taken : s->track[i].made;
+
+    for (int u = 0; u < n->users; u++)
+        low = min64(low, reads_from(s, user[u] / 2, user[u] % 2,
+                                    s->track[i].made));
+    return low;
+}
+
+float *tsri_seq_at(const tsri_seq_stream *s, int i, int64_t number)
+{
+    const tsri_seq_track *t = &s->track[i];
+    return t->data + (number - t->base) * s->seq->node[i].channels;
+}
+
+tsr_error tsri_seq_move(tsri_seq_stream *s, int i, int64_t low, size_t room)
+{
+    tsri_seq_track *t = &s->track[i];
+    const size_t row = (size_t)s->seq->node[i].channels * sizeof(float);
+    const uint64_t rest = s->bytes - t->room * row;
+    float *data;
+    size_t bytes;
+
+    if (!tsri_mul(room, row, &bytes))
+        return tsri_nomem(s->ctx);
+    if (rest > s->ctx->max_memory || bytes > s->ctx->max_memory - rest)
+        return tsri_fail(s->ctx, TSR_E_LIMIT, "the samples between the layers "
+                         "need more memory than the limit of %llu bytes",
+                         (unsigned long long)s->ctx->max_memory);
+    data = tsri_alloc(s->ctx, room, row);
+    if (!data)
+        return tsri_nomem(s->ctx);
+    if (t->made > low && t->data)
+        memcpy(data, tsri_seq_at(s, i, low), (size_t)(t->made - low) * row);
+    tsri_free(s->ctx, t->data);
+    t->data = data;
+    t->room = room;
+    t->base = low;
+    s->bytes = rest + bytes;
+    return TSR_OK;
+}
+
+/* Samples are moved to the front of their memory when they are few beside what
+ * is written next, so that little memory is touched, or when the end is reached
+ * and at least as much room is won as is moved: either way at a constant cost a
+ * sample. */
+tsr_error tsri_seq_reserve(tsri_seq_stream *s, int i, int64_t from, int64_t to)
+{
+    tsri_seq_track *t = &s->track[i];
+    const int64_t low = min64(tsri_seq_keeps(s, i), from);
+    const int64_t held = t->made - low, need = to - low;
+    const int64_t room = (int64_t)t->room;
+    const bool fits = to <= t->base + room;
+
+    if (fits && (low == t->base || 4 * held > to - t->made))
+        return TSR_OK;
+    if (need > room || (!fits && 2 * held > room))
+        return tsri_seq_move(s, i, low,
+                             (size_t)(need + max64(held, need / 2)));
+    if (held)
+        memmove(t->data, tsri_seq_at(s, i, low),
+                (size_t)held * (size_t)s->seq->node[i].channels *
+                    sizeof *t->data);
+    t->base = low;
+    return TSR_OK;
+}
