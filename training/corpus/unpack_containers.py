@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Pictures hidden in containers: Quake pk3 (zip) and Qt rcc (carved).
+"""Pictures and sound hidden in containers: Quake pk3 (zip) and Qt rcc (carved).
 
 usage: unpack_containers.py UNPACKED_DIR
 """
@@ -66,4 +66,7 @@ def rcc(package, smallest=15000, largest=8_000_000):
 
 pk3("openarena-081-textures", (".jpg", ".tga", ".png"), 260)
 pk3("ufoai-textures", (".jpg", ".png", ".tga"), 200, 60000)
+pk3("ufoai-music", (".ogg",), 60)
+pk3("nexuiz-music", (".ogg",), 30)
+pk3("ufoai-sound", (".ogg", ".wav"), 400, 4000)
 rcc("gcompris-qt-data")
