@@ -46,22 +46,22 @@ def commit():
     return done.stdout.strip() or "no git"
 
 
-def model_line(tessera):
-    """Name, size and hash of the default model, as the program lists it."""
+def model_line(tessera, name):
+    """Name, size and hash of a model, as the program lists it."""
     for line in run(tessera, "models").splitlines()[1:]:
-        if line.startswith("photo "):
+        if line.startswith(name + " "):
             return " ".join(line.split())
-    sys.exit("the model 'photo' is not installed: see 'tessera models path'")
+    sys.exit(f"the model '{name}' is not installed: see 'tessera models path'")
 
 
-def facts(tessera, command):
+def facts(tessera, command, model="photo"):
     """Lines of the head of a result page."""
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())
     return [f"- Machine: {cpu()}; {system()}; load average at the end {load}",
             f"- Date: {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}; commit {commit()}",
             f"- Command: `{command}`",
             f"- Program: {run(tessera, '--version').splitlines()[0]}; model (name, codec, MB, hash, licence): "
-            f"{model_line(tessera)}"]
+            f"{model_line(tessera, model)}"]
 
 
 def today():
