@@ -15,6 +15,8 @@ noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 noinst_HEADERS += codecs/audio/codes_impl.h
 libtsrcore_la_SOURCES += codecs/audio/codes.c codecs/audio/codes_adapt.c \
 	codecs/audio/codes_tables.c
+noinst_HEADERS += codecs/audio/ecdc.h
+libtsrcore_la_SOURCES += codecs/audio/ecdc.c
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 

@@ -77,3 +77,7 @@ libtsravx2_la_SOURCES += entropy/x86/rows_avx2.c entropy/x86/rows_enc_avx2.c
 else
 libtsrcore_la_SOURCES += entropy/x86/rows_none.c
 endif
+
+# EnCodec's arithmetic coder.
+noinst_HEADERS += entropy/ecdc.h
+libtsrcore_la_SOURCES += entropy/ecdc.c
