@@ -7,6 +7,7 @@
 #include "tests/check.h"
 #include "tests/poor.h"
 #include "lib/nn/seq_kernels.h"
+#include "lib/weights.h"
 
 typedef const tsri_seq_kernels set;
 
@@ -226,16 +227,53 @@ typedef struct cell {
     float *wi, *wh, *bi, *bh;
 } cell;
 
-static cell make_cell(tsr_context *ctx, check_rng *rng, int in, int hidden)
+/* bits: 11 for recurrent weights that are halves, 24 for some that are not. */
+static cell make_cell(tsr_context *ctx, check_rng *rng, int in, int hidden, int bits)
 {
     const size_t h = (size_t)hidden;
     const float scale = 3 / sqrtf((float)hidden);
     cell c = { .wi = floats(rng, 4 * h * (size_t)in, 1),
                .wh = floats(rng, 4 * h * h, scale),
                .bi = floats(rng, 4 * h, 1), .bh = floats(rng, 4 * h, 1) };
+    if (bits == 11)
+        for (size_t i = 0; i < 4 * h * h; i++) {
+            int e;
+            frexpf(c.wh[i], &e);
+            e = tsri_max(e, -13) - 11;
+            c.wh[i] = i % 9 ? ldexpf(truncf(ldexpf(c.wh[i], -e)), e) :
+                      ldexpf(truncf(c.wh[i] * 1000), -24); /* subnormal, 0 */
+        }
     assert_int_equal(tsri_lstm_open(&c.lstm, ctx, in, hidden, c.wi, c.wh, c.bi, c.bh),
                      TSR_OK);
+    assert_int_equal(!c.lstm.packed, bits == 11 && ctx->cpu & TSR_CPU_AVX2);
+    assert_int_equal(!c.lstm.half, !!c.lstm.packed);
     return c;
+}
+
+/* What is no half must not become one. */
+static void test_lstm_halves(void **state)
+{
+    static const float none[] = { 65520, 65536, 1e30f, 1 + 0x1p-11f, 0x1p-25f,
+                                  0x1.8p-24f, 0x1.002p-14f, NAN, INFINITY };
+    static const float some[] = { 65504, -65504, 1 + 0x1p-10f, 0x1p-24f, -0x1p-24f,
+                                  0x1.004p-14f, 0x1.ff8p-15f, 0, -0.f };
+    const float zero[4] = { 0 };
+    tsr_context *ctx = check_context("c", 1);
+    (void)state;
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        float wh[4] = { 1, -1, none[i], 0 };
+        tsri_lstm l;
+        assert_int_equal(tsri_lstm_open(&l, ctx, 1, 1, zero, wh, zero, zero), TSR_OK);
+        assert_non_null(l.packed);
+        tsri_lstm_close(&l, ctx);
+        wh[2] = some[i];
+        assert_int_equal(tsri_lstm_open(&l, ctx, 1, 1, zero, wh, zero, zero), TSR_OK);
+        assert_int_equal(!!l.half, ctx->cpu & TSR_CPU_AVX2);
+        if (l.half)
+            assert_true(tsri_half_to_float(l.half[2 * TSRI_LSTM_UNITS]) == some[i]);
+        tsri_lstm_close(&l, ctx);
+    }
+    tsr_context_close(&ctx);
 }
 
 static void drop_cell(tsr_context *ctx, cell *c)
@@ -274,10 +312,10 @@ static void step(const cell *c, const float *x, const float *state, double *h,
 }
 
 static void lstm_one(tsr_context *ctx, set *k, check_rng *rng, int in, int hidden,
-                     int n)
+                     int n, int bits)
 {
     const size_t h = (size_t)hidden, row = h + 2;
-    cell c = make_cell(ctx, rng, in, hidden);
+    cell c = make_cell(ctx, rng, in, hidden, bits);
     float *x = floats(rng, (size_t)(n * in), 2), *state = floats(rng, 2 * h, 1);
     float *whole = floats(rng, 2 * h, 1), *gates = floats(rng, 4 * h * (size_t)n, 0);
     float *y = floats(rng, (size_t)n * row, 1), *y2 = floats(rng, (size_t)n * h, 1);
@@ -311,7 +349,9 @@ static void lstm_sizes(tsr_context *ctx, set *k)
     check_rng rng = { 8 };
 
     for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
-        lstm_one(ctx, k, &rng, 1 + (int)check_below(&rng, 20), hidden[i], 12);
+        for (int bits = 11; bits <= 24; bits += 13)
+            lstm_one(ctx, k, &rng, 1 + (int)check_below(&rng, 20), hidden[i], 12,
+                     bits);
 }
 
 /* Gates far out: sigmoid and tanh must saturate, not overflow. */
@@ -343,7 +383,7 @@ static void lstm_extreme(tsr_context *ctx, set *k)
 static void lstm_nan(tsr_context *ctx, set *k)
 {
     check_rng rng = { 9 };
-    cell c = make_cell(ctx, &rng, 2, 9);
+    cell c = make_cell(ctx, &rng, 2, 9, 24);
     float gates[36] = { 0 }, state[18] = { 0 }, y[9];
 
     gates[9 + 4] = NAN;
@@ -533,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_conv),
         cmocka_unit_test(test_conv_bias),
         cmocka_unit_test(test_lstm),
+        cmocka_unit_test(test_lstm_halves),
         cmocka_unit_test(test_curve),
         cmocka_unit_test(test_weight_norm),
         cmocka_unit_test(test_nomem),

@@ -80,7 +80,11 @@ typedef struct tsri_lstm {
     int in, hidden;
     tsri_conv1d input;      /**< in -> 4 hidden, both biases added */
     float *packed;          /**< recurrent weights,
-                                 [units][hidden][4 gates][TSRI_LSTM_UNITS] */
+                                 [units][hidden][4 gates][TSRI_LSTM_UNITS];
+                                 NULL: they are in */
+    uint16_t *half;         /**< as IEEE 754 halves: where each of them is one
+                                 and the CPU converts (TSR_CPU_AVX2), for what a
+                                 step costs is to read them; else NULL */
 } tsri_lstm;
 
 /** weight_ih [4 hidden][in], weight_hh [4 hidden][hidden], bias_ih and bias_hh

@@ -185,16 +185,25 @@ INLINE void cell(const __m256 *gate, size_t units, float *c, float *h)
     store_some(h, _mm256_mul_ps(sigmoid(gate[3]), tanh_of(next)), units);
 }
 
+INLINE __m256 weights(const tsri_lstm *l, size_t at, const bool half)
+{
+    return half ? _mm256_cvtph_ps(_mm_loadu_si128((const void *)(l->half + at))) :
+           load(l->packed + at);
+}
+
 /* `blocks` times U units from `unit` on: eight sums hide the latency of the
  * additions, the weights come in two streams. */
 INLINE void step(const tsri_lstm *l, size_t unit, const float *gates,
-                 const float *h, float *c, float *y, const int blocks)
+                 const float *h, float *c, float *y, const int blocks,
+                 const bool half)
 {
     const size_t hidden = (size_t)l->hidden, next = hidden * GATES * U;
-    const float *w = l->packed + unit * hidden * GATES;
+    size_t w = unit * hidden * GATES;
     __m256 sum[2][GATES];
 
+    UNROLL
     for (int b = 0; b < blocks; b++)
+        UNROLL
         for (size_t g = 0; g < GATES; g++) {
             const size_t at = unit + (size_t)b * U;
             sum[b][g] = load_some(gates + g * hidden + at, hidden - at);
@@ -202,20 +211,21 @@ INLINE void step(const tsri_lstm *l, size_t unit, const float *gates,
     for (size_t k = 0; k < hidden; k++, w += GATES * U) {
         const __m256 v = _mm256_broadcast_ss(h + k);
         UNROLL
-        for (int b = 0; b < blocks; b++)
+        for (size_t b = 0; b < (size_t)blocks; b++)
             UNROLL
-            for (int g = 0; g < GATES; g++)
-                sum[b][g] = _mm256_fmadd_ps(load(w + (size_t)b * next + g * U), v,
-                                            sum[b][g]);
+            for (size_t g = 0; g < GATES; g++)
+                sum[b][g] = _mm256_fmadd_ps(weights(l, w + b * next + g * U, half),
+                                            v, sum[b][g]);
     }
+    UNROLL
     for (int b = 0; b < blocks; b++) {
         const size_t at = unit + (size_t)b * U;
         cell(sum[b], hidden - at, c + at, y + at);
     }
 }
 
-static void lstm_avx2(const tsri_lstm *l, const float *gates, int n, float *state,
-                      float *y, size_t yrow)
+INLINE void steps(const tsri_lstm *l, const float *gates, int n, float *state,
+                  float *y, size_t yrow, const bool half)
 {
     const size_t hidden = (size_t)l->hidden;
     float *h = state, *c = state + hidden;
@@ -223,11 +233,20 @@ static void lstm_avx2(const tsri_lstm *l, const float *gates, int n, float *stat
     for (int t = 0; t < n; t++, gates += GATES * hidden, y += yrow) {
         size_t unit = 0;
         for (; unit + U < hidden; unit += 2 * U)
-            step(l, unit, gates, h, c, y, 2);
+            step(l, unit, gates, h, c, y, 2, half);
         if (unit < hidden)
-            step(l, unit, gates, h, c, y, 1);
+            step(l, unit, gates, h, c, y, 1, half);
         memcpy(h, y, hidden * sizeof *h);
     }
+}
+
+static void lstm_avx2(const tsri_lstm *l, const float *gates, int n, float *state,
+                      float *y, size_t yrow)
+{
+    if (l->half)
+        steps(l, gates, n, state, y, yrow, true);
+    else
+        steps(l, gates, n, state, y, yrow, false);
 }
 
 const tsri_seq_kernels *tsri_seq_kernels_avx2(void)
