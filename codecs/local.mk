@@ -17,6 +17,12 @@ libtsrcore_la_SOURCES += codecs/audio/codes.c codecs/audio/codes_adapt.c \
 	codecs/audio/codes_tables.c
 noinst_HEADERS += codecs/audio/ecdc.h
 libtsrcore_la_SOURCES += codecs/audio/ecdc.c
+# Sound: what is around its codecs.
+noinst_HEADERS += codecs/audio_registry.list codecs/audio/audio.h
+libtsrcore_la_SOURCES += codecs/audio_registry.c codecs/audio/audio.c \
+	codecs/audio/audio_decode.c codecs/audio/audio_encode.c \
+	codecs/audio/audio_file.c codecs/audio/audio_head.c \
+	codecs/audio/audio_play.c codecs/audio/audio_state.c
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 

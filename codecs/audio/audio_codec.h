@@ -22,6 +22,8 @@ typedef struct tsri_audio_shape {
     int segment_step;       /* samples from one segment to the next */
     int side;               /* bytes beside the codes of each segment, 0..4 */
     bool whole;             /* the encoder normalises over the whole sound */
+    bool drops_tail;        /* samples after the last whole frame make no frame:
+                               audio.c completes it with zeros */
     int decoder_delay;      /* frames a decoder waits for beyond the one it
                                gives out, in the long run */
     double macs_encode, macs_decode; /* per second of sound */

@@ -85,9 +85,10 @@ typedef struct tsr_audio_settings {
                              the model's own choice */
     int books;          /**< > 0: this many books, and bitrate is ignored */
     int entropy;        /**< enum tsr_audio_entropy; default AUTO */
-    int packet_frames;  /**< frames of a packet, 1..65536; 0 (default): 10 s.
-                             Short packets cost about 6 bytes each more.  Models
-                             with segments: rounded up to whole segments */
+    int packet_frames;  /**< frames of a packet, 1..65536; 0 (default): 10 s,
+                             live: one frame.  Short packets cost about 6 bytes
+                             each more.  Models with segments: rounded up to
+                             whole segments */
     int droppable;      /**< 1: books are separate layers, so that the finer ones
                              can be cut from packets later (not with LM; about 3
                              bytes a book and packet); default 0 */
@@ -98,9 +99,10 @@ typedef struct tsr_audio_settings {
     double window;      /**< seconds; only for models whose info says `whole`.
                              > 0: normalisation looks at windows of so many
                              seconds, so that memory and delay are bounded;
-                             0: at the whole sound, as published.  Default 10,
-                             live: 1 */
-    tsr_progress progress; /**< of tsr_audio_encode() */
+                             0: at the whole sound, as published; below 0
+                             (default): 10, live: 1 */
+    tsr_progress progress; /**< of tsr_audio_encode(); 0 all the time if the
+                                source's length is not known */
 } tsr_audio_settings;
 
 TSR_API void tsr_audio_settings_init(tsr_audio_settings *settings);
@@ -136,7 +138,7 @@ tsr_audio_encoder_open(tsr_audio_encoder **encoder, tsr_context *context,
 TSR_API void tsr_audio_encoder_close(tsr_audio_encoder **encoder);
 
 /** What a decoder has to know before the first packet (HEAD and MODL of
- *  docs/audio-format.md): 52 bytes or more, the encoder's until close. */
+ *  docs/audio-format.md): 60 to 123 bytes, the encoder's until close. */
 TSR_API void tsr_audio_encoder_extradata(const tsr_audio_encoder *encoder,
                                          const uint8_t **data, size_t *bytes);
 
@@ -150,12 +152,14 @@ tsr_audio_encoder_push(tsr_audio_encoder *encoder, const float *samples,
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_encoder_finish(tsr_audio_encoder *encoder);
 /** The next packet.  Returns TSR_OK, with packet->data NULL while more samples
- *  are needed; TSR_E_EOF after the last packet; TSR_E_NOMEM. */
+ *  are needed; TSR_E_EOF after the last packet; TSR_E_LIMIT over 2^32 packets;
+ *  TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_encoder_pull(tsr_audio_encoder *encoder, tsr_audio_packet *packet);
 /** Instead of packets: codes, [frames][groups][books] as they are, for models
  *  that work on them (not for models with segments: TSR_E_UNSUPPORTED).
- *  *frames: out, how many of at most `room`.  TSR_E_EOF after the last. */
+ *  *frames: out, how many of at most `room`.  TSR_E_EOF after the last.  An
+ *  encoder gives packets or codes, not both: TSR_E_ARG. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_encoder_pull_codes(tsr_audio_encoder *encoder, uint16_t *codes,
                              size_t room, size_t *frames);
@@ -190,8 +194,9 @@ typedef struct tsr_audio_decoder tsr_audio_decoder;
  * live       1: every packet brings out all it can at once (a decoder of sound
  *            that was not encoded live still waits for its start-up frames)
  *
- * Returns TSR_OK; TSR_E_CORRUPT bad extradata; TSR_E_VERSION; TSR_E_MODEL not
- * the model, or none found; TSR_E_SHAPE; TSR_E_UNSUPPORTED; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_CORRUPT bad extradata; TSR_E_MODEL not the model, or none
+ * found; TSR_E_SHAPE; TSR_E_UNSUPPORTED a codec this build does not have;
+ * TSR_E_LIMIT packets whose codes are over max_memory; TSR_E_NOMEM.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_decoder_open(tsr_audio_decoder **decoder, tsr_context *context,
@@ -208,20 +213,26 @@ TSR_API int tsr_audio_decoder_channels(const tsr_audio_decoder *decoder);
  *
  * A packet whose number is beyond the next one means that some were lost: they
  * are concealed, at most 10 s.  One whose number has passed is ignored: it came
- * too late.  A damaged packet counts as lost.  Concealment repeats the codes of
- * the last frame and fades the sound to silence within 100 ms; the states of
- * the nets go on, so that the next sound packet joins without a click.
+ * too late.  A damaged packet counts as lost: as the next one, whatever number it
+ * seems to have.  Concealment repeats the codes of the last frame (the last
+ * segment) and fades the sound to silence within 100 ms; the states of the nets
+ * go on, and the next sound packet fades in within 10 ms.  Before the first sound
+ * packet there is silence.
  *
- * Returns TSR_OK; TSR_E_CORRUPT it is damaged and was concealed (decoding may
- * go on); TSR_E_ARG after the end; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_CORRUPT it is damaged and was concealed, or comes after
+ * the last packet of the sound and was ignored (decoding may go on); TSR_E_ARG
+ * after tsr_audio_decoder_finish(); TSR_E_NOMEM.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_decoder_push(tsr_audio_decoder *decoder, const void *packet,
                        size_t bytes);
-/** The next packet is known to be lost: conceals it now. */
+/** The next packet is known to be lost: conceals it now, at most 10 s.  After
+ *  the last packet of the sound it does nothing. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_decoder_lost(tsr_audio_decoder *decoder);
-/** Codes instead of a packet, as tsr_audio_encoder_pull_codes() gives them. */
+/** Codes instead of a packet, as tsr_audio_encoder_pull_codes() gives them.
+ *  Returns TSR_OK; TSR_E_ARG a code that no book has, or after the end;
+ *  TSR_E_UNSUPPORTED models with segments; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_decoder_push_codes(tsr_audio_decoder *decoder, const uint16_t *codes,
                              size_t frames);
@@ -233,9 +244,10 @@ tsr_audio_decoder_finish(tsr_audio_decoder *decoder);
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_decoder_pull(tsr_audio_decoder *decoder, float *samples, size_t room,
                        size_t *n);
-/** A packet's codes, without sound: [frames][groups][books]; room: in numbers.
- *  Returns TSR_OK; TSR_E_CORRUPT; TSR_E_LIMIT too little room, and *frames is
- *  what is needed. */
+/** A packet's codes, without sound, and without any effect on the decoder:
+ *  [frames][groups][books], with 65535 in books that were cut off; room: in
+ *  numbers.  Returns TSR_OK; TSR_E_CORRUPT; TSR_E_LIMIT too little room, and
+ *  *frames is what is needed; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_decoder_codes(tsr_audio_decoder *decoder, const void *packet,
                         size_t bytes, uint16_t *codes, size_t room,
@@ -286,12 +298,15 @@ tsr_audio_encode(tsr_context *context, tsr_model *model,
  * Decodes a .tess stream of sound, in bounded memory.
  *
  * model     to use, or NULL to find it by the hash in the stream
- * progress  may be NULL
+ * progress  may be NULL; 0 all the time where no length is given
  * start     samples of sound to leave out before the first one written (whole
  *           packets are decoded for their states only where needed: at most
  *           2 s before it, so what follows differs inaudibly from a decoding
  *           from the start)
  * length    samples to write at most; UINT64_MAX: all
+ *
+ * Lost packets are concealed as by tsr_audio_decoder_push(), but up to an hour at
+ * one place, so that what follows stays in its time.
  *
  * Returns TSR_OK; TSR_E_CORRUPT, TSR_E_CHECKSUM or TSR_E_TRUNCATED when parts
  * were damaged or missing and have been concealed: all that can be decoded was

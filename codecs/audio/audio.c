@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the two ends share: settings, and a model that is opened. */
+#include <stdio.h>
+#include "codecs/audio/audio.h"
+
+void tsr_audio_settings_init(tsr_audio_settings *settings)
+{
+    *settings = (tsr_audio_settings){ .size = sizeof *settings, .window = -1 };
+}
+
+/* What the rest relies on; a codec that breaks it is a fault of ours. */
+static bool sound_shape(const tsri_audio_shape *s)
+{
+    const bool segments = s->segmented
+        ? s->segment_frames >= 1 && s->segment_step >= 1 &&
+              s->segment_frames <= UINT16_MAX && s->side >= 0 &&
+              s->side <= TSRI_AUDIO_SIDE_MAX &&
+              (int64_t)s->segment_step <= (int64_t)s->segment_frames * s->hop
+        : !s->side;
+    return segments && s->rate >= 1 && s->rate <= TSR_AUDIO_MAX_RATE &&
+           (s->channels == 1 || s->channels == 2) && s->hop >= 1 &&
+           s->hop <= UINT16_MAX && s->books >= 1 &&
+           s->books <= TSR_AUDIO_MAX_BOOKS && s->codewords >= 2 &&
+           s->codewords <= 1 << 16;
+}
+
+tsr_error tsri_audio_model_open(tsri_audio_model *m, tsr_context *ctx,
+                                tsr_model *model)
+{
+    *m = (tsri_audio_model){ .ctx = ctx };
+    m->codec = tsri_audio_codec_by_id(tsr_model_codec(model));
+    if (!m->codec)
+        return tsri_fail(ctx, TSR_E_MODEL, "%s: not a model of an audio codec",
+                         tsr_model_path(model));
+    m->model = tsr_model_ref(model);
+    TSR_TRY(m->codec->open(&m->self, ctx, model));
+    m->shape = *m->codec->shape(m->self);
+    if (!sound_shape(&m->shape))
+        return tsri_fail(ctx, TSR_E_SHAPE, "%s: its numbers are outside the "
+                         "limits of audio streams", tsr_model_path(model));
+    return tsri_codes_open(&m->codes, ctx, model, m->shape.books,
+                           m->shape.codewords);
+}
+
+void tsri_audio_model_close(tsri_audio_model *m)
+{
+    tsri_codes_coder_close(&m->coder);
+    tsri_codes_close(&m->codes);
+    if (m->self)
+        m->codec->close(&m->self);
+    tsr_model_unref(&m->model);
+}
+
+tsr_error tsr_audio_model_describe(tsr_context *context, tsr_model *model,
+                                   tsr_audio_model_info *info)
+{
+    tsri_audio_model m;
+    const tsr_error error = tsri_audio_model_open(&m, context, model);
+    const tsri_audio_shape *s = &m.shape;
+
+    *info = (tsr_audio_model_info){ 0 };
+    if (!error) {
+        *info = (tsr_audio_model_info){
+            .rate = s->rate, .channels = s->channels, .hop = s->hop,
+            .books = s->books, .codewords = s->codewords,
+            .side_bits = 8 * s->side,
+            .segment = s->segmented ? s->segment_samples : 0, .whole = s->whole,
+            .macs_encode = s->macs_encode, .macs_decode = s->macs_decode };
+        snprintf(info->codec, sizeof info->codec, "%s", m.codec->id);
+    }
+    tsri_audio_model_close(&m);
+    return error;
+}
