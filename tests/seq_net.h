@@ -11,7 +11,7 @@ enum { GEN_NODES = 64, GEN_ARRAYS = 4 };
 
 typedef enum gen_kind {
     GEN_INPUT, GEN_CONV, GEN_CONVTR, GEN_ACT, GEN_ADD, GEN_SCALE, GEN_LSTM,
-    GEN_NORM
+    GEN_NORM, GEN_CROP
 } gen_kind;
 
 typedef struct gen_node {
@@ -23,6 +23,7 @@ typedef struct gen_node {
     tsri_curve curve;
     float slope, scale;
     int groups;
+    int front, back;            /* of CROP */
     float *array[GEN_ARRAYS];
 } gen_node;
 
@@ -158,6 +159,14 @@ static inline int gen_norm(gen_net *g, check_rng *r, int x, int groups)
     return gen_append(g, n);
 }
 
+static inline int gen_crop(gen_net *g, int x, int front, int back)
+{
+    gen_node n = gen_like(g, x, GEN_CROP);
+    n.front = front;
+    n.back = back;
+    return gen_append(g, n);
+}
+
 static inline int gen_declare_node(tsri_seq *q, const gen_node *n)
 {
     float *const *w = n->array;
@@ -166,6 +175,7 @@ static inline int gen_declare_node(tsri_seq *q, const gen_node *n)
     case GEN_CONVTR: return tsri_seq_convtr1d(q, n->a, &n->convtr);
     case GEN_ACT: return tsri_seq_act(q, n->a, n->curve, n->slope, w[0]);
     case GEN_ADD: return tsri_seq_add(q, n->a, n->b, n->scale);
+    case GEN_CROP: return tsri_seq_crop(q, n->a, n->front, n->back);
     case GEN_SCALE: return tsri_seq_scale(q, n->a, n->scale);
     case GEN_LSTM:
         return tsri_seq_lstm(q, n->a, n->channels, w[0], w[1], w[2], w[3]);
@@ -256,7 +266,9 @@ static inline gen_signal gen_run_conv(const gen_node *n, const gen_signal *x,
 static inline gen_signal gen_run_convtr(const gen_node *n, const gen_signal *x)
 {
     const tsri_seq_convtr *c = &n->convtr;
-    const int64_t in = (int64_t)x->length, kept = in * c->stride;
+    const int64_t in = (int64_t)x->length;
+    const int64_t kept = c->full && in ? (in - 1) * c->stride + c->taps
+                                       : in * c->stride;
     gen_signal y = gen_signal_new((size_t)kept, c->out);
 
     for (int64_t t = 0; t < kept; t++)
@@ -352,6 +364,17 @@ static inline gen_signal gen_run_norm(const gen_node *n, const gen_signal *x)
     return y;
 }
 
+static inline gen_signal gen_run_crop(const gen_node *n, const gen_signal *x)
+{
+    const size_t front = (size_t)n->front, all = front + (size_t)n->back;
+    gen_signal y = gen_signal_new(x->length > all ? x->length - all : 0,
+                                  n->channels);
+    if (y.length)
+        memcpy(y.x, gen_at(x, front), y.length * (size_t)y.channels *
+                                      sizeof *y.x);
+    return y;
+}
+
 static inline gen_signal gen_run_node(const gen_node *n, const gen_signal *all,
                                       bool zero_start)
 {
@@ -359,6 +382,7 @@ static inline gen_signal gen_run_node(const gen_node *n, const gen_signal *all,
     case GEN_CONV: return gen_run_conv(n, &all[n->a], zero_start);
     case GEN_CONVTR: return gen_run_convtr(n, &all[n->a]);
     case GEN_LSTM: return gen_run_lstm(n, &all[n->a]);
+    case GEN_CROP: return gen_run_crop(n, &all[n->a]);
     case GEN_NORM: return gen_run_norm(n, &all[n->a]);
     default: return gen_run_each(n, &all[n->a], &all[n->b]);
     }
@@ -423,7 +447,9 @@ static inline int gen_random_convtr(gen_net *g, check_rng *r, int x)
     tsri_seq_convtr c = { .out = 1 + (int)check_below(r, 9),
                           .stride = 1 + (int)check_below(r, 4) };
     c.taps = c.stride + (int)check_below(r, 7);
-    c.trim = (int)check_below(r, (uint32_t)(c.taps - c.stride) + 1);
+    c.full = !check_below(r, 3);
+    if (!c.full)
+        c.trim = (int)check_below(r, (uint32_t)(c.taps - c.stride) + 1);
     return gen_convtr(g, r, x, c);
 }
 
@@ -444,7 +470,7 @@ static inline int gen_random_add(gen_net *g, check_rng *r, int x)
 static inline int gen_random_node(gen_net *g, check_rng *r, int x, bool norm)
 {
     const bool dense = g->node[x].up > 4 * g->node[x].down;
-    switch (check_below(r, norm ? 11 : 10)) {
+    switch (check_below(r, norm ? 12 : 11)) {
     case 0: case 1: case 2: return gen_random_conv(g, r, x);
     case 3: case 4:
         return dense ? gen_random_conv(g, r, x) : gen_random_convtr(g, r, x);
@@ -452,7 +478,9 @@ static inline int gen_random_node(gen_net *g, check_rng *r, int x, bool norm)
     case 6: return gen_residual(g, r, x);
     case 7: return gen_random_add(g, r, x);
     case 8: return gen_scale(g, x, 0.8f);
-    case 9: return gen_lstm(g, r, x, 1 + (int)check_below(r, 9));
+    case 9: return gen_crop(g, x, (int)check_below(r, 5),
+                            (int)check_below(r, 5));
+    case 10: return gen_lstm(g, r, x, 1 + (int)check_below(r, 9));
     default: return gen_norm(g, r, x, g->node[x].channels % 2 ? 1 : 2);
     }
 }

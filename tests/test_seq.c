@@ -655,6 +655,8 @@ static void declare_wrong(tsri_seq *q, int which)
     case 22: tsri_seq_group_norm(q, 0, 1, 1, NULL, w); break;
     case 23: tsri_seq_scale(q, 3, 1); break;
     case 24: tsri_seq_finish(q, 0); break;
+    case 25: tsri_seq_crop(q, 0, -1, 0); break;
+    case 26: tsri_seq_crop(q, 0, 0, -1); break;
     }
     if (which < 10)
         tsri_seq_conv1d(q, which == 9 ? 1 : 0, &c);
@@ -672,7 +674,7 @@ static void test_faults(void **unused)
     tsr_context_settings_init(&settings);
     settings.logger.log = quiet;
     assert_int_equal(tsr_context_open(&ctx, &settings), TSR_OK);
-    for (int i = 0; i < 25; i++) {
+    for (int i = 0; i < 27; i++) {
         assert_int_equal(tsri_seq_new(&q, ctx, 2), TSR_OK);
         declare_wrong(q, i);
         assert_int_equal(tsri_seq_scale(q, 0, 1), -1);

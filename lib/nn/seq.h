@@ -44,10 +44,11 @@ typedef struct tsri_seq_conv {
 
 /** A transposed convolution: of the (L - 1) stride + taps samples that it makes
  *  the first `trim` are dropped and then L * stride are kept (taps >= stride,
- *  0 <= trim <= taps - stride). */
+ *  0 <= trim <= taps - stride), or, with `full`, all (trim = 0). */
 typedef struct tsri_seq_convtr {
     int in, out;
     int taps, stride, trim;
+    bool full;
     const float *weight;    /**< [in][out][taps]; used until finish */
     const float *bias;      /**< [out] or NULL */
 } tsri_seq_convtr;
@@ -68,6 +69,8 @@ int tsri_seq_act(tsri_seq *seq, int x, tsri_curve curve, float slope,
 int tsri_seq_add(tsri_seq *seq, int a, int b, float scale);
 /** scale * x. */
 int tsri_seq_scale(tsri_seq *seq, int x, float scale);
+/** Drops the first `front` and the last `back` samples. */
+int tsri_seq_crop(tsri_seq *seq, int x, int front, int back);
 /** One LSTM layer over time, state 0 before the first sample. */
 int tsri_seq_lstm(tsri_seq *seq, int x, int hidden, const float *weight_ih,
                   const float *weight_hh, const float *bias_ih,

@@ -224,7 +224,7 @@ static const char *convtr_fault(const tsri_seq_convtr *c)
     if (c->stride < 1 || c->stride > MAX_STRIDE || c->taps < c->stride ||
         c->taps > MAX_TAPS)
         return "bad taps or stride";
-    if (c->trim < 0 || c->trim > c->taps - c->stride)
+    if (c->trim < 0 || c->trim > (c->full ? 0 : c->taps - c->stride))
         return "bad trim";
     if (c->out < 1 || c->out > MAX_FOLDED / c->stride)
         return "bad number of channels";
@@ -249,6 +249,7 @@ int tsri_seq_convtr1d(tsri_seq *seq, int x, const tsri_seq_convtr *conv)
     n.complete = true;
     n.fold = conv->stride;
     n.trim = conv->trim;
+    n.extra = conv->full ? conv->taps - conv->stride : 0;
     if (!set_rate(&n, from, conv->stride, 1))
         return fault(seq, "rate out of range");
     return append(seq, &n) < 0 ? -1 :
@@ -319,6 +320,21 @@ int tsri_seq_scale(tsri_seq *seq, int x, float scale)
         return -1;
     n = plain_node(TSRI_SEQ_SCALE, x, from->channels);
     n.scale = scale;
+    return append_alike(seq, &n, from);
+}
+
+int tsri_seq_crop(tsri_seq *seq, int x, int front, int back)
+{
+    const tsri_seq_node *from = input(seq, x);
+    tsri_seq_node n;
+
+    if (!from)
+        return -1;
+    if (front < 0 || front > MAX_PAD || back < 0 || back > MAX_PAD)
+        return fault(seq, "bad crop");
+    n = plain_node(TSRI_SEQ_CROP, x, from->channels);
+    n.left = -front;
+    n.right = -back;
     return append_alike(seq, &n, from);
 }
 
@@ -478,7 +494,8 @@ static uint32_t print_of(const tsri_seq *seq)
         const tsri_seq_node *n = &seq->node[i];
         const int shape[] = { n->live, (int)n->kind, n->in[0], n->in[1],
                               n->inputs, n->channels, n->stride, n->reach,
-                              n->fold, n->trim, n->left, n->right, n->complete,
+                              n->fold, n->trim, n->left, n->right, n->extra,
+                              n->complete,
                               n->reflect, (int)n->curve, i == seq->output };
         crc = tsri_crc32c(crc, shape, sizeof shape);
     }

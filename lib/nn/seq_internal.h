@@ -17,12 +17,13 @@ enum {
 
 typedef enum tsri_seq_kind {
     TSRI_SEQ_INPUT, TSRI_SEQ_CONV, TSRI_SEQ_ACT, TSRI_SEQ_ADD, TSRI_SEQ_SCALE,
-    TSRI_SEQ_LSTM, TSRI_SEQ_NORM
+    TSRI_SEQ_LSTM, TSRI_SEQ_NORM, TSRI_SEQ_CROP
 } tsri_seq_kind;
 
 /** A node works in rows: row q reads in[0] from number q * stride - left on,
  *  `reach` samples, and makes the numbers q * fold - trim and the next
- *  fold - 1.  All but convolutions have stride = reach = fold = 1. */
+ *  fold - 1.  All but convolutions have stride = reach = fold = 1.  What a crop
+ *  drops are a negative `left` and `right`. */
 typedef struct tsri_seq_node {
     tsri_seq_kind kind;
     int in[2], inputs;      /**< CONV: in[1] is added to the result */
@@ -34,6 +35,7 @@ typedef struct tsri_seq_node {
     int block;              /**< rows that are made at once */
     int front;              /**< numbers below 0 that are written */
     int stride, reach, fold, trim, left, right;
+    int extra;              /**< outputs beyond a whole number of folds */
     int tail;               /**< last samples kept for reflection at the end */
     bool complete, reflect; /**< transposed convolutions are complete */
     float scale;

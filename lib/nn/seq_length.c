@@ -29,8 +29,11 @@ static uint64_t conv_length(const tsri_seq_node *n, uint64_t in)
     const uint64_t stride = (uint64_t)n->stride, reach = (uint64_t)n->reach;
     const uint64_t padded = plus(in, (uint64_t)n->left + (uint64_t)n->right);
 
-    if (n->complete || !in)
-        return times(in / stride + (in % stride != 0), (uint64_t)n->fold);
+    if (!in)
+        return 0;
+    if (n->complete)
+        return plus(times(in / stride + (in % stride != 0), (uint64_t)n->fold),
+                    (uint64_t)n->extra);
     return padded < reach ? 0 : (padded - reach) / stride + 1;
 }
 
@@ -53,9 +56,21 @@ static uint64_t conv_known(const tsri_seq_node *n, uint64_t in, bool zero_start)
     return rows > trim ? rows - trim : 0;
 }
 
+/* What a crop drops at both ends. */
+static uint64_t dropped(const tsri_seq_node *n)
+{
+    return (uint64_t)-(int64_t)n->left + (uint64_t)-(int64_t)n->right;
+}
+
+static uint64_t crop_length(const tsri_seq_node *n, uint64_t in)
+{
+    return in == UINT64_MAX ? in : in > dropped(n) ? in - dropped(n) : 0;
+}
+
 uint64_t tsri_seq_length(const tsri_seq_node *n, uint64_t in0, uint64_t in1)
 {
-    const uint64_t own = n->kind == TSRI_SEQ_CONV ? conv_length(n, in0) : in0;
+    const uint64_t own = n->kind == TSRI_SEQ_CONV ? conv_length(n, in0) :
+                         n->kind == TSRI_SEQ_CROP ? crop_length(n, in0) : in0;
     return n->inputs == 2 ? min64(own, in1) : own;
 }
 
@@ -64,6 +79,7 @@ uint64_t tsri_seq_known(const tsri_seq_node *n, uint64_t in0, uint64_t in1,
 {
     const uint64_t own = n->kind == TSRI_SEQ_CONV ?
                              conv_known(n, in0, zero_start) :
+                         n->kind == TSRI_SEQ_CROP ? crop_length(n, in0) :
                          n->kind == TSRI_SEQ_NORM ? 0 : in0;
     return n->inputs == 2 ? min64(own, in1) : own;
 }
@@ -101,6 +117,8 @@ static uint64_t needs(const tsri_seq_node *n, int k, uint64_t m, bool zero_start
 
     if (!m || n->kind == TSRI_SEQ_NORM)
         return m ? UINT64_MAX : 0;
+    if (n->kind == TSRI_SEQ_CROP)
+        return plus(m, dropped(n));
     if (n->kind != TSRI_SEQ_CONV || k || m == UINT64_MAX)
         return m;
     last = plus(times(row, (uint64_t)n->stride), (uint64_t)n->reach);

@@ -79,6 +79,7 @@ static void rows(const tsri_seq_work *w, int a, int b)
         norm_rows(w, x, b - a, y);
         break;
     case TSRI_SEQ_ACT:
+    case TSRI_SEQ_CROP:
         if (w->n->curve == TSRI_CURVE_NONE)
             memcpy(y, x, n * sizeof *y);
         else
