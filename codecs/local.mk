@@ -23,6 +23,13 @@ libtsrcore_la_SOURCES += codecs/audio_registry.c codecs/audio/audio.c \
 	codecs/audio/audio_decode.c codecs/audio/audio_encode.c \
 	codecs/audio/audio_file.c codecs/audio/audio_head.c \
 	codecs/audio/audio_play.c codecs/audio/audio_state.c
+# EnCodec and HiFi-Codec: nets, and what they have in common.
+noinst_HEADERS += codecs/audio/encodec.h codecs/audio/flow.h \
+	codecs/audio/hificodec.h codecs/audio/loader.h codecs/audio/quantiser.h
+libtsrcore_la_SOURCES += codecs/audio/blocks.c codecs/audio/encodec.c \
+	codecs/audio/encodec_nets.c codecs/audio/flow.c \
+	codecs/audio/hificodec.c codecs/audio/hificodec_nets.c \
+	codecs/audio/loader.c codecs/audio/quantiser.c codecs/audio/segments.c
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 
