@@ -156,3 +156,9 @@ tests_kv_transform_speed_LDADD = libtsrcore.la
 tests/test_kv_python.log: tessera$(EXEEXT)
 check_SCRIPTS += tests/test_kv_python.sh
 EXTRA_DIST += tests/test_kv_python.sh tests/kv_check.py tests/kv_reader.py
+
+# Sound: streams around codecs of the tests' own.
+if TSR_CMOCKA
+noinst_HEADERS += tests/audio_case.h tests/audio_toy.h tests/audio_toy_case.h
+check_PROGRAMS += tests/test_audio tests/test_audio_loss
+endif
