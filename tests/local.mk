@@ -151,6 +151,10 @@ tests_kv_move_speed_LDADD = libtsrcore.la
 EXTRA_PROGRAMS += tests/kv_transform_speed
 CLEANFILES += tests/kv_transform_speed$(EXEEXT)
 tests_kv_transform_speed_LDADD = libtsrcore.la
+# How fast nets over streams are: make tests/seq_net_speed
+EXTRA_PROGRAMS += tests/seq_net_speed
+CLEANFILES += tests/seq_net_speed$(EXEEXT)
+tests_seq_net_speed_LDADD = libtsrcore.la -lm
 
 # docs/kv-format.md's objects, read by Python.
 tests/test_kv_python.log: tessera$(EXEEXT)
