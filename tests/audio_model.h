@@ -499,4 +499,145 @@ static inline void audio_same_codes(const audio_codes *a, const audio_codes *b)
         assert_memory_equal(a->side[i], b->side[i], TSRI_AUDIO_SIDE_MAX);
     }
 }
+
+/** One piece against many, with all options. */
+static inline void audio_check_pieces(const tsri_audio_codec *codec, void *self,
+                                      size_t n, double window, uint64_t seed)
+{
+    const tsri_audio_shape *shape = codec->shape(self);
+    float *x = audio_signal(n, shape->channels, seed);
+    check_rng rng = { seed };
+
+    for (int zero = 0; zero < 2; zero++) {
+        const tsri_audio_options whole = { .books = shape->books, .lazy = true,
+                                           .zero_start = zero,
+                                           .window = window };
+        audio_codes codes = audio_encode(codec, self, &whole, x, n, NULL);
+        audio_sound sound = audio_decode(codec, self, &whole, &codes, NULL);
+        assert_true(sound.n + (size_t)shape->hop > n);
+        for (int i = 0; i < 6; i++) {
+            tsri_audio_options options = whole;
+            options.lazy = i & 1;
+            audio_codes c = audio_encode(codec, self, &options, x, n, &rng);
+            audio_same_codes(&codes, &c);
+            audio_sound s = audio_decode(codec, self, &options, &codes, &rng);
+            assert_int_equal(s.n, sound.n);
+            if (s.n)
+                assert_memory_equal(s.x, sound.x, s.n * sizeof *s.x *
+                                                  (size_t)shape->channels);
+            free(c.codes);
+            free(s.x);
+        }
+        free(codes.codes);
+        free(sound.x);
+    }
+    free(x);
+}
+
+/* Cuts a state or changes some of its bytes, mostly the first. */
+static inline void audio_damage(check_rng *rng, int how, uint8_t *state,
+                                size_t *bytes)
+{
+    if (how % 3 == 0) {
+        *bytes = check_below(rng, (uint32_t)*bytes);
+        return;
+    }
+    const size_t top = how % 2 && *bytes > 200 ? 200 : *bytes;
+    for (int j = 0; j < 1 + how % 4; j++)
+        state[check_below(rng, (uint32_t)top)] ^=
+            (uint8_t)(1 + check_below(rng, 255));
+}
+
+/* A damaged state is refused, or what follows is harmless: 1 if refused. */
+static inline int audio_bad_encoder(const tsri_audio_codec *codec, void *enc,
+                                    const tsri_audio_shape *shape,
+                                    const float *x, int books, check_rng *rng,
+                                    int how)
+{
+    size_t bytes = codec->enc_state_bytes(enc);
+    uint8_t *state = malloc(bytes);
+    audio_codes out = { .books = books };
+
+    codec->enc_state_save(enc, state);
+    audio_damage(rng, how, state, &bytes);
+    const tsr_error e = codec->enc_state_load(enc, state, bytes);
+    free(state);
+    assert_true(e == TSR_OK || e == TSR_E_CORRUPT);
+    if (e)
+        return 1;
+    if (codec->enc_push(enc, x, 300, true) == TSR_OK)
+        audio_take_codes(codec, enc, shape, 100, &out);
+    free(out.codes);
+    return 0;
+}
+
+static inline int audio_bad_decoder(const tsri_audio_codec *codec, void *dec,
+                                    const tsri_audio_shape *shape,
+                                    const audio_codes *codes, int frames,
+                                    check_rng *rng, int how)
+{
+    size_t bytes = codec->dec_state_bytes(dec);
+    uint8_t *state = malloc(bytes);
+    audio_sound out = { NULL, 0 };
+
+    codec->dec_state_save(dec, state);
+    audio_damage(rng, how, state, &bytes);
+    const tsr_error e = codec->dec_state_load(dec, state, bytes);
+    free(state);
+    assert_true(e == TSR_OK || e == TSR_E_CORRUPT);
+    if (e)
+        return 1;
+    if (codec->dec_push(dec, codes->codes, frames, codes->books, codes->side[0],
+                        true) == TSR_OK)
+        audio_take_samples(codec, dec, shape->channels, 4096, &out);
+    free(out.x);
+    return 0;
+}
+
+/** Damaged states of both directions. */
+static inline void audio_check_states(const tsri_audio_codec *codec, void *self,
+                                      double window, uint64_t seed)
+{
+    const tsri_audio_shape *shape = codec->shape(self);
+    const tsri_audio_options options = { .books = shape->books,
+                                         .window = window };
+    float *x = audio_signal(1200, shape->channels, 5);
+    audio_codes codes = audio_encode(codec, self, &options, x, 1200, NULL);
+    const int frames = shape->segmented ? codes.segment[0] : 9;
+    check_rng rng = { seed };
+    void *enc, *dec;
+    int refused = 0;
+
+    for (int i = 0; i < 150; i++) {
+        assert_int_equal(codec->enc_open(&enc, self, &options), TSR_OK);
+        assert_int_equal(codec->dec_open(&dec, self, &options), TSR_OK);
+        assert_int_equal(codec->enc_push(enc, x, 700, false), TSR_OK);
+        assert_int_equal(codec->dec_push(dec, codes.codes, frames, codes.books,
+                                         codes.side[0], false), TSR_OK);
+        refused += audio_bad_encoder(codec, enc, shape, x, codes.books, &rng,
+                                     i);
+        refused += audio_bad_decoder(codec, dec, shape, &codes, frames, &rng,
+                                     i);
+        codec->enc_close(&enc);
+        codec->dec_close(&dec);
+    }
+    assert_true(refused > 100);
+    free(codes.codes);
+    free(x);
+}
+
+/** What opening a model without tensor `skip` returns. */
+static inline tsr_error audio_try_model(const tsri_audio_codec *codec,
+                                        tsr_context *ctx, check_tensors *list,
+                                        size_t skip, const char *path)
+{
+    tsr_model *model = audio_model(ctx, list, skip, codec->id, path);
+    void *self;
+    const tsr_error e = codec->open(&self, ctx, model);
+
+    assert_true((e == TSR_OK) == (self != NULL));
+    codec->close(&self);
+    tsr_model_unref(&model);
+    return e;
+}
 #endif

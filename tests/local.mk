@@ -32,7 +32,7 @@ noinst_HEADERS += tests/seq_net.h
 EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
-check_PROGRAMS += tests/test_encodec
+check_PROGRAMS += tests/test_encodec tests/test_hificodec
 noinst_HEADERS += tests/audio_model.h tests/vector.h
 EXTRA_DIST += tests/vectors/ac_encodec_f4_d32_16k \
 	tests/vectors/hificodec_b8_r1_16k320 tests/vectors/hificodec_b8_r2_24k240

@@ -7,6 +7,7 @@
 #include "codecs/audio/flow.h"
 
 static const tsri_audio_codec *const codec = &tsri_audio_codec_encodec;
+static const char file[] = "./test_encodec.safetensors";
 static char message[256];
 
 /* Plain C, and the fastest kernels. */
@@ -33,27 +34,25 @@ static const vector vectors[] = {
 
 typedef struct bench {
     const vector *v;
-    char *meta;
-    tsr_context *ctx;
-    tsr_model *model;
+    vector_bench b;
     tsri_audio_form form;
     void *self;
     const tsri_audio_shape *shape;
-    int compared;
 } bench;
 
 static void bench_open(bench *b, const vector *v, unsigned cpu)
 {
-    *b = (bench){ .v = v, .ctx = audio_context(message, cpu, 1) };
-    b->meta = vector_text(v->name, "meta.json");
-    check_tensors list = vector_weights(b->ctx, v->name);
+    *b = (bench){ .v = v };
+    b->b = (vector_bench){ .name = v->name,
+                           .ctx = audio_context(message, cpu, 1) };
+    b->b.meta = vector_text(v->name, "meta.json");
+    check_tensors list = vector_weights(b->b.ctx, v->name);
     audio_form(&list, v->form);
     qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
-    b->model = audio_model(b->ctx, &list, SIZE_MAX, "encodec",
-                           "./test_encodec.safetensors");
+    b->b.model = audio_model(b->b.ctx, &list, SIZE_MAX, "encodec", file);
     check_tensors_free(&list);
-    assert_int_equal(tsri_audio_form_read(b->ctx, b->model, &b->form), TSR_OK);
-    assert_int_equal(codec->open(&b->self, b->ctx, b->model), TSR_OK);
+    assert_int_equal(tsri_audio_form_read(b->b.ctx, b->b.model, &b->form), TSR_OK);
+    assert_int_equal(codec->open(&b->self, b->b.ctx, b->b.model), TSR_OK);
     b->shape = codec->shape(b->self);
 }
 
@@ -61,58 +60,7 @@ static void bench_close(bench *b)
 {
     codec->close(&b->self);
     assert_null(b->self);
-    tsr_model_unref(&b->model);
-    tsr_context_close(&b->ctx);
-    free(b->meta);
-}
-
-/* Turns a stored array [1][channels][n] into rows of time, and back. */
-static float *rows(const check_npy *a)
-{
-    const size_t n = a->shape[a->rank - 1], c = a->count / n;
-    float *x = malloc((a->count + 1) * sizeof *x);
-
-    assert_non_null(x);
-    for (size_t t = 0; t < n; t++)
-        for (size_t i = 0; i < c; i++)
-            x[t * c + i] = ((float *)a->data)[i * n + t];
-    return x;
-}
-
-/* x: rows of time. */
-static void compare(bench *b, const float *x, size_t n, const char *name)
-{
-    check_npy want = vector_array(b->v->name, "%s", name);
-    float *y = rows(&want);
-    double worst = 0;
-
-    assert_int_equal(n, want.shape[want.rank - 1]);
-    for (size_t i = 0; i < want.count; i++)
-        worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
-    const double allowed = vector_tolerance(b->meta, name, &want);
-    if (!(worst <= allowed))
-        fail_msg("%s %s: off by %g, allowed %g", b->v->name, name, worst,
-                 allowed);
-    b->compared++;
-    free(y);
-    free(want.data);
-}
-
-/* All outputs of a net for n samples. */
-static float *run(bench *b, const tsri_seq *seq, const float *x, size_t n,
-                  size_t *out)
-{
-    tsri_seq_stream *stream;
-
-    assert_int_equal(tsri_seq_open(&stream, seq, b->ctx, false), TSR_OK);
-    assert_int_equal(tsri_seq_push(stream, x, n, true, true), TSR_OK);
-    *out = tsri_seq_ready(stream);
-    assert_int_equal(*out, tsri_seq_out_length(seq, n));
-    float *y = malloc((*out * (size_t)tsri_seq_out_channels(seq) + 1) *
-                      sizeof *y);
-    assert_int_equal(tsri_seq_take(stream, y, *out), *out);
-    tsri_seq_close(&stream);
-    return y;
+    vector_close(&b->b);
 }
 
 /* Every stored layer. */
@@ -130,10 +78,10 @@ static void check_layers(bench *b, const char *part, const float *x, size_t n,
         size_t out;
         assert_int_equal((encoder ? tsri_encodec_encoder
                                   : tsri_encodec_decoder)(
-                             &seq, b->ctx, b->model, &b->form, layer + 1),
+                             &seq, b->b.ctx, b->b.model, &b->form, layer + 1),
                          TSR_OK);
-        float *y = run(b, seq, x, n, &out);
-        compare(b, y, out, name);
+        float *y = vector_run(&b->b, seq, x, n, &out);
+        vector_compare(&b->b, y, out, name);
         free(y);
         tsri_seq_free(&seq);
     }
@@ -155,7 +103,7 @@ static void compare_codes(bench *b, const uint16_t *codes, int frames,
             assert_true(((float *)margin.data)[at] > 1e-4f);
             assert_int_equal(codes[t * books + q], ((int32_t *)want.data)[at]);
         }
-    b->compared++;
+    b->b.compared++;
     free(want.data);
     free(margin.data);
 }
@@ -185,15 +133,15 @@ static void check_zq(bench *b, const uint16_t *codes, int frames, int books,
                       sizeof *z);
     assert_int_equal(tsri_quantiser_lookup(&flow->quantiser, codes, frames,
                                            books, z), TSR_OK);
-    compare(b, z, (size_t)frames, name);
+    vector_compare(&b->b, z, (size_t)frames, name);
     free(z);
 }
 
 static void check_latent(bench *b, const float *x, size_t n, const char *name)
 {
     size_t out;
-    float *z = run(b, ((const tsri_flow *)b->self)->enc, x, n, &out);
-    compare(b, z, out, name);
+    float *z = vector_run(&b->b, ((const tsri_flow *)b->self)->enc, x, n, &out);
+    vector_compare(&b->b, z, out, name);
     free(z);
 }
 
@@ -214,10 +162,10 @@ static void check_plain(bench *b, int length, const float *x)
     check_zq(b, stored.codes, stored.frames, stored.books,
              check_name(name, "L%d_zq", length));
     check_npy zq = vector_array(b->v->name, "%s", name);
-    float *z = rows(&zq);
+    float *z = vector_rows(&zq);
     check_layers(b, "dec", z, (size_t)stored.frames, length);
     audio_sound y = audio_decode(codec, b->self, &all, &stored, NULL);
-    compare(b, y.x, y.n, check_name(name, "L%d_recon", length));
+    vector_compare(&b->b, y.x, y.n, check_name(name, "L%d_recon", length));
     free(y.x);
     free(z);
     free(zq.data);
@@ -240,7 +188,7 @@ static void check_encoded(bench *b, int length, const audio_codes *codes,
                  stored->books, check_name(name, "L%d_seg%d_zq", length, i));
         float scale;
         assert_true(tsri_segments_scale(codes->side[i], &scale));
-        compare(b, &scale, 1, check_name(name, "L%d_seg%d_scale", length, i));
+        vector_compare(&b->b, &scale, 1, check_name(name, "L%d_seg%d_scale", length, i));
         memcpy(stored->side[i], codes->side[i], TSRI_AUDIO_SIDE_MAX);
         stored->segments++;
     }
@@ -273,10 +221,10 @@ static void check_segmented(bench *b, int length, const float *x)
         free(piece);
     }
     check_npy zq = vector_array(b->v->name, "L%d_seg0_zq", length);
-    float *z = rows(&zq);
+    float *z = vector_rows(&zq);
     check_layers(b, "dec", z, (size_t)stored.segment[0], length);
     audio_sound y = audio_decode(codec, b->self, &all, &stored, NULL);
-    compare(b, y.x, y.n, check_name(name, "L%d_recon", length));
+    vector_compare(&b->b, y.x, y.n, check_name(name, "L%d_recon", length));
     free(y.x);
     free(z);
     free(zq.data);
@@ -296,13 +244,13 @@ static void check_vector(const vector *v, unsigned cpu)
     assert_int_equal(b.shape->segmented, v->form[6] > 0);
     for (int i = 0; i < 4 && v->lengths[i]; i++) {
         check_npy input = vector_array(v->name, "L%d_input", v->lengths[i]);
-        float *x = rows(&input);
+        float *x = vector_rows(&input);
         (b.shape->segmented ? check_segmented : check_plain)(
             &b, v->lengths[i], x);
         free(x);
         free(input.data);
     }
-    assert_int_equal(b.compared, v->compared);
+    assert_int_equal(b.b.compared, v->compared);
     bench_close(&b);
 }
 
@@ -336,44 +284,13 @@ static void *open_tiny(tsr_context *ctx, const encodec_sizes *s)
 {
     check_tensors list = encodec_model(s, 7);
     tsr_model *model = audio_model(ctx, &list, SIZE_MAX, "encodec",
-                                   "./test_encodec.safetensors");
+                                   file);
     void *self;
 
     assert_int_equal(codec->open(&self, ctx, model), TSR_OK);
     tsr_model_unref(&model); /* the codec has its own reference */
     check_tensors_free(&list);
     return self;
-}
-
-/* One piece against many, for all options. */
-static void check_pieces(void *self, size_t n, uint64_t seed)
-{
-    const tsri_audio_shape *shape = codec->shape(self);
-    float *x = audio_signal(n, shape->channels, seed);
-    check_rng rng = { seed };
-
-    for (int zero = 0; zero < 2; zero++) {
-        const tsri_audio_options whole = { .books = shape->books,
-                                           .zero_start = zero, .lazy = true };
-        audio_codes codes = audio_encode(codec, self, &whole, x, n, NULL);
-        audio_sound sound = audio_decode(codec, self, &whole, &codes, NULL);
-        assert_true(sound.n >= n);
-        for (int i = 0; i < 6; i++) {
-            tsri_audio_options options = whole;
-            options.lazy = i & 1;
-            audio_codes c = audio_encode(codec, self, &options, x, n, &rng);
-            audio_same_codes(&codes, &c);
-            audio_sound s = audio_decode(codec, self, &options, &codes, &rng);
-            assert_int_equal(s.n, sound.n);
-            assert_memory_equal(s.x, sound.x, s.n * (size_t)shape->channels *
-                                                  sizeof *s.x);
-            free(c.codes);
-            free(s.x);
-        }
-        free(codes.codes);
-        free(sound.x);
-    }
-    free(x);
 }
 
 static void test_pieces(void **state)
@@ -386,7 +303,7 @@ static void test_pieces(void **state)
             tsr_context *ctx = audio_context(message, variants[v], 1 + v);
             void *self = open_tiny(ctx, &tiny[i]);
             for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
-                check_pieces(self, lengths[k], 100 + k);
+                audio_check_pieces(codec, self, lengths[k], 0, 100 + k);
             codec->close(&self);
             tsr_context_close(&ctx);
         }
@@ -509,83 +426,13 @@ static void test_published_latency(void **state)
 
 /* ---- hostile bytes ---- */
 
-/* Damaged states are refused or harmless. */
-static void check_state(void *self, check_rng *rng)
-{
-    const tsri_audio_shape *shape = codec->shape(self);
-    const tsri_audio_options options = { .books = shape->books };
-    float *x = audio_signal(1200, shape->channels, 5);
-    audio_codes codes = audio_encode(codec, self, &options, x, 1200, NULL);
-    void *enc, *dec;
-    int refused = 0;
-
-    for (int i = 0; i < 150; i++) {
-        assert_int_equal(codec->enc_open(&enc, self, &options), TSR_OK);
-        assert_int_equal(codec->dec_open(&dec, self, &options), TSR_OK);
-        assert_int_equal(codec->enc_push(enc, x, 700, false), TSR_OK);
-        assert_int_equal(codec->dec_push(dec, codes.codes,
-                                         shape->segmented ? codes.segment[0]
-                                                          : 9,
-                                         codes.books, codes.side[0], false),
-                         TSR_OK);
-        size_t n[2] = { codec->enc_state_bytes(enc),
-                        codec->dec_state_bytes(dec) };
-        uint8_t *s[2] = { malloc(n[0] + 1), malloc(n[1] + 1) };
-        codec->enc_state_save(enc, s[0]);
-        codec->dec_state_save(dec, s[1]);
-        for (int k = 0; k < 2; k++) {
-            if (i % 3 == 0)
-                n[k] = check_below(rng, (uint32_t)n[k]);
-            else
-                for (int j = 0; j < 1 + i % 4; j++) {
-                    const uint32_t top = i % 2 && n[k] > 200 ? 200
-                                                             : (uint32_t)n[k];
-                    s[k][check_below(rng, top)] ^= (uint8_t)(1 +
-                        check_below(rng, 255));
-                }
-        }
-        tsr_error e = codec->enc_state_load(enc, s[0], n[0]);
-        assert_true(e == TSR_OK || e == TSR_E_CORRUPT);
-        refused += e != TSR_OK;
-        if (!e) {
-            audio_codes out = { .books = codes.books };
-            e = codec->enc_push(enc, x, 300, true);
-            assert_true(e == TSR_OK || e == TSR_E_ARG);
-            if (!e)
-                audio_take_codes(codec, enc, shape, 100, &out);
-            free(out.codes);
-        }
-        e = codec->dec_state_load(dec, s[1], n[1]);
-        assert_true(e == TSR_OK || e == TSR_E_CORRUPT);
-        refused += e != TSR_OK;
-        if (!e) {
-            audio_sound out = { NULL, 0 };
-            e = codec->dec_push(dec, codes.codes, shape->segmented ?
-                                codes.segment[0] : 5, codes.books,
-                                codes.side[0], true);
-            assert_true(e == TSR_OK || e == TSR_E_ARG);
-            if (!e)
-                audio_take_samples(codec, dec, shape->channels, 4096, &out);
-            free(out.x);
-        }
-        codec->enc_close(&enc);
-        codec->dec_close(&dec);
-        free(s[0]);
-        free(s[1]);
-    }
-    assert_true(refused > 100);
-    free(codes.codes);
-    free(x);
-}
-
 static void test_damaged_state(void **state)
 {
     tsr_context *ctx = audio_context(message, UINT_MAX, 1);
-    check_rng rng = { 9 };
     (void)state;
     for (int i = 0; i < TINY; i++) {
         void *self = open_tiny(ctx, &tiny[i]);
-        check_state(self, &rng);
+        audio_check_states(codec, self, 0, 9 + (uint64_t)i);
         codec->close(&self);
     }
     tsr_context_close(&ctx);
@@ -673,15 +520,7 @@ static void test_loud(void **state)
 
 static tsr_error open_list(tsr_context *ctx, check_tensors *list, size_t skip)
 {
-    tsr_model *model = audio_model(ctx, list, skip, "encodec",
-                                   "./test_encodec.safetensors");
-    void *self;
-    const tsr_error e = codec->open(&self, ctx, model);
-
-    assert_true((e == TSR_OK) == (self != NULL));
-    codec->close(&self);
-    tsr_model_unref(&model);
-    return e;
+    return audio_try_model(codec, ctx, list, skip, file);
 }
 
 /* Without any one tensor: refused, and it is named.  The last LSTM layer and

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "tests/tensors.h"
 #include <tessera/model.h>
+#include "lib/nn/seq.h"
 
 /** A file's path below the source tree; one buffer, overwritten. */
 static inline const char *vector_file(const char *vector, const char *file)
@@ -105,5 +106,72 @@ static inline check_tensors vector_weights(tsr_context *ctx, const char *vector)
     assert_string_equal(hex, want);
     free(spec);
     return list;
+}
+/* ---- vectors of sound ---- */
+
+/** One vector on one set of kernels. */
+typedef struct vector_bench {
+    const char *name;
+    char *meta;             /**< text of meta.json */
+    tsr_context *ctx;
+    tsr_model *model;
+    int compared;           /**< arrays */
+} vector_bench;
+
+static inline void vector_close(vector_bench *b)
+{
+    tsr_model_unref(&b->model);
+    tsr_context_close(&b->ctx);
+    free(b->meta);
+}
+
+/** Turns a stored array [1][channels][n] into rows of time; free() them. */
+static inline float *vector_rows(const check_npy *a)
+{
+    const size_t n = a->shape[a->rank - 1], c = a->count / n;
+    float *x = malloc((a->count + 1) * sizeof *x);
+
+    assert_non_null(x);
+    for (size_t t = 0; t < n; t++)
+        for (size_t i = 0; i < c; i++)
+            x[t * c + i] = ((float *)a->data)[i * n + t];
+    return x;
+}
+
+/** Compares rows of time with a stored array. */
+static inline void vector_compare(vector_bench *b, const float *x, size_t n,
+                                  const char *name)
+{
+    check_npy want = vector_array(b->name, "%s", name);
+    float *y = vector_rows(&want);
+    double worst = 0;
+
+    assert_int_equal(n, want.shape[want.rank - 1]);
+    for (size_t i = 0; i < want.count; i++)
+        worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
+    const double allowed = vector_tolerance(b->meta, name, &want);
+    if (!(worst <= allowed))
+        fail_msg("%s %s: off by %g, allowed %g", b->name, name, worst, allowed);
+    b->compared++;
+    free(y);
+    free(want.data);
+}
+
+/** All outputs of a net for n samples; free() them. */
+static inline float *vector_run(vector_bench *b, const tsri_seq *seq,
+                                const float *x, size_t n, size_t *out)
+{
+    tsri_seq_stream *stream;
+
+    assert_int_equal(tsri_seq_open(&stream, seq, b->ctx, false), TSR_OK);
+    assert_int_equal(tsri_seq_push(stream, x, n, true, true), TSR_OK);
+    *out = tsri_seq_ready(stream);
+    assert_int_equal(*out, tsri_seq_out_length(seq, n));
+    float *y = malloc((*out * (size_t)tsri_seq_out_channels(seq) + 1) *
+                      sizeof *y);
+    assert_non_null(y);
+    assert_int_equal(tsri_seq_take(stream, y, *out), *out);
+    tsri_seq_close(&stream);
+    return y;
 }
 #endif

@@ -21,8 +21,9 @@ static tsr_error books_shape(tsr_context *ctx, const tsr_model *model,
 
     TSR_TRY(tsri_want(ctx, model, &book, 2, any,
                       "quantizer.quantizer_modules.0.embedding.weight"));
-    const int groups = tsri_loader_last(&load,
-                                        "quantizer.quantizer_modules") + 1;
+    const int groups = 1 + tsri_max(
+        tsri_loader_last(&load, "quantizer.quantizer_modules"),
+        tsri_loader_last(&load, "quantizer.quantizer_modules2"));
     if (book->dims[0] < 2 || book->dims[0] > 1 << 16 ||
         book->dims[1] > TSR_VQ_MAX_DIM || groups < 1 ||
         groups > TSR_AUDIO_MAX_BOOKS / LEVELS ||
