@@ -7,27 +7,27 @@
 #include <tessera/audio.h>
 #include <tessera/model.h>
 
-typedef struct audio_packet {
+typedef struct sound_packet {
     uint8_t *data;
     tsr_audio_packet is;    /* data: NULL */
-} audio_packet;
+} sound_packet;
 
 /** What an encoder gave. */
-typedef struct audio_stream {
+typedef struct sound_stream {
     uint8_t extradata[160];
     size_t extradata_bytes;
-    audio_packet *packet;
+    sound_packet *packet;
     size_t packets;
-} audio_stream;
+} sound_stream;
 
-typedef struct audio_samples {
+typedef struct sound_samples {
     float *x;
     size_t n;               /* of each channel */
     int rate, channels;
     uint64_t concealed;     /* frames */
-} audio_samples;
+} sound_samples;
 
-static inline tsr_context *audio_quiet(int threads)
+static inline tsr_context *sound_quiet(int threads)
 {
     tsr_context_settings s;
     tsr_context *ctx;
@@ -40,7 +40,7 @@ static inline tsr_context *audio_quiet(int threads)
 }
 
 /** Two tones and some noise, within -1..1. */
-static inline float *audio_tones(size_t n, int channels, uint64_t seed)
+static inline float *sound_tones(size_t n, int channels, uint64_t seed)
 {
     float *x = malloc((n + 1) * (size_t)channels * sizeof *x);
     check_rng rng = { seed };
@@ -54,16 +54,16 @@ static inline float *audio_tones(size_t n, int channels, uint64_t seed)
     return x;
 }
 
-static inline void audio_free_stream(audio_stream *s)
+static inline void sound_free_stream(sound_stream *s)
 {
     for (size_t i = 0; i < s->packets; i++)
         free(s->packet[i].data);
     free(s->packet);
-    *s = (audio_stream){ 0 };
+    *s = (sound_stream){ 0 };
 }
 
 /** A copy that ends where its memory ends, so that sanitizers see all reads. */
-static inline uint8_t *audio_copy(const uint8_t *data, size_t bytes)
+static inline uint8_t *sound_copy(const uint8_t *data, size_t bytes)
 {
     uint8_t *copy = malloc(bytes ? bytes : 1);
     assert_non_null(copy);
@@ -71,7 +71,7 @@ static inline uint8_t *audio_copy(const uint8_t *data, size_t bytes)
 }
 
 /** Takes the packets that are there; returns the last answer. */
-static inline tsr_error audio_take(tsr_audio_encoder *e, audio_stream *s)
+static inline tsr_error sound_take(tsr_audio_encoder *e, sound_stream *s)
 {
     tsr_audio_packet p;
     tsr_error error;
@@ -79,18 +79,18 @@ static inline tsr_error audio_take(tsr_audio_encoder *e, audio_stream *s)
     while (!(error = tsr_audio_encoder_pull(e, &p)) && p.data) {
         s->packet = realloc(s->packet, (s->packets + 1) * sizeof *s->packet);
         assert_non_null(s->packet);
-        s->packet[s->packets].data = audio_copy(p.data, p.bytes);
+        s->packet[s->packets].data = sound_copy(p.data, p.bytes);
         p.data = NULL;
         s->packet[s->packets++].is = p;
     }
     return error;
 }
 
-static inline void audio_begin(const tsr_audio_encoder *e, audio_stream *s)
+static inline void sound_begin(const tsr_audio_encoder *e, sound_stream *s)
 {
     const uint8_t *data;
 
-    *s = (audio_stream){ 0 };
+    *s = (sound_stream){ 0 };
     tsr_audio_encoder_extradata(e, &data, &s->extradata_bytes);
     assert_in_range(s->extradata_bytes, 60, 123);
     memcpy(s->extradata, data, s->extradata_bytes);
@@ -98,33 +98,33 @@ static inline void audio_begin(const tsr_audio_encoder *e, audio_stream *s)
 
 /** Pushes of 1..most samples, packets taken now and then; most = 0: all at
  *  once. */
-static inline audio_stream audio_encode(tsr_context *ctx, tsr_model *model,
+static inline sound_stream sound_encode(tsr_context *ctx, tsr_model *model,
                                         const tsr_audio_settings *settings,
                                         const float *x, size_t n, int channels,
                                         size_t most, uint64_t seed)
 {
     tsr_audio_encoder *e;
-    audio_stream s;
+    sound_stream s;
     check_rng rng = { seed };
 
     assert_int_equal(tsr_audio_encoder_open(&e, ctx, model, settings), TSR_OK);
-    audio_begin(e, &s);
+    sound_begin(e, &s);
     for (size_t at = 0, now; at < n; at += now) {
         now = most ? 1 + check_below(&rng, (uint32_t)most) : n;
         now = now < n - at ? now : n - at;
         assert_int_equal(tsr_audio_encoder_push(e, x + at * (size_t)channels, now),
                          TSR_OK);
         if (check_below(&rng, 2))
-            assert_int_equal(audio_take(e, &s), TSR_OK);
+            assert_int_equal(sound_take(e, &s), TSR_OK);
     }
     assert_int_equal(tsr_audio_encoder_finish(e), TSR_OK);
-    assert_int_equal(audio_take(e, &s), TSR_E_EOF);
+    assert_int_equal(sound_take(e, &s), TSR_E_EOF);
     tsr_audio_encoder_close(&e);
     assert_null(e);
     return s;
 }
 
-static inline void audio_same_streams(const audio_stream *a, const audio_stream *b)
+static inline void sound_same_streams(const sound_stream *a, const sound_stream *b)
 {
     assert_int_equal(a->packets, b->packets);
     assert_int_equal(a->extradata_bytes, b->extradata_bytes);
@@ -138,7 +138,7 @@ static inline void audio_same_streams(const audio_stream *a, const audio_stream 
 
 /** Pulls what is there, up to `most` samples at a time (0: 1000); returns the
  *  last answer. */
-static inline tsr_error audio_pull(tsr_audio_decoder *d, audio_samples *out,
+static inline tsr_error sound_pull(tsr_audio_decoder *d, sound_samples *out,
                                    size_t most)
 {
     const size_t channels = (size_t)tsr_audio_decoder_channels(d);
@@ -157,37 +157,37 @@ static inline tsr_error audio_pull(tsr_audio_decoder *d, audio_samples *out,
     return error;
 }
 
-static inline audio_samples audio_end(tsr_audio_decoder **d, audio_samples *out,
+static inline sound_samples sound_end(tsr_audio_decoder **d, sound_samples *out,
                                       size_t most)
 {
     assert_int_equal(tsr_audio_decoder_finish(*d), TSR_OK);
-    assert_int_equal(audio_pull(*d, out, most), TSR_E_EOF);
+    assert_int_equal(sound_pull(*d, out, most), TSR_E_EOF);
     out->concealed = tsr_audio_decoder_concealed(*d);
     tsr_audio_decoder_close(d);
     assert_null(*d);
     return *out;
 }
 
-static inline tsr_audio_decoder *audio_decoder(tsr_context *ctx, tsr_model *model,
-                                               const audio_stream *s, int live,
-                                               audio_samples *out)
+static inline tsr_audio_decoder *sound_decoder(tsr_context *ctx, tsr_model *model,
+                                               const sound_stream *s, int live,
+                                               sound_samples *out)
 {
     tsr_audio_decoder *d;
 
     assert_int_equal(tsr_audio_decoder_open(&d, ctx, model, s->extradata,
                                             s->extradata_bytes, live), TSR_OK);
-    *out = (audio_samples){ .rate = tsr_audio_decoder_rate(d),
+    *out = (sound_samples){ .rate = tsr_audio_decoder_rate(d),
                             .channels = tsr_audio_decoder_channels(d) };
     return d;
 }
 
 /** Decodes the packets i whose lost[i] is 0 (NULL: all). */
-static inline audio_samples audio_decode(tsr_context *ctx, tsr_model *model,
-                                         const audio_stream *s, int live,
+static inline sound_samples sound_decode(tsr_context *ctx, tsr_model *model,
+                                         const sound_stream *s, int live,
                                          size_t most, const char *lost)
 {
-    audio_samples out;
-    tsr_audio_decoder *d = audio_decoder(ctx, model, s, live, &out);
+    sound_samples out;
+    tsr_audio_decoder *d = sound_decoder(ctx, model, s, live, &out);
 
     for (size_t i = 0; i < s->packets; i++) {
         if (lost && lost[i])
@@ -195,13 +195,13 @@ static inline audio_samples audio_decode(tsr_context *ctx, tsr_model *model,
         assert_int_equal(tsr_audio_decoder_push(d, s->packet[i].data,
                                                 s->packet[i].is.bytes), TSR_OK);
         if (most || i % 3 == 0)
-            assert_int_equal(audio_pull(d, &out, most), TSR_OK);
+            assert_int_equal(sound_pull(d, &out, most), TSR_OK);
     }
-    return audio_end(&d, &out, most);
+    return sound_end(&d, &out, most);
 }
 
-static inline void audio_same_samples(const audio_samples *a,
-                                      const audio_samples *b)
+static inline void sound_same_samples(const sound_samples *a,
+                                      const sound_samples *b)
 {
     assert_int_equal(a->n, b->n);
     assert_int_equal(a->channels, b->channels);

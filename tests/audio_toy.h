@@ -193,10 +193,10 @@ static int toy_take_segment(toy_stream *s, uint16_t *codes, uint8_t *side)
     }
     const uint16_t scale = (uint16_t)(peak > 1 ? 65535 : peak * 65535);
     const int frames = tsri_ceil_div((int)n, TOY_HOP);
-    tsri_put16(side, scale);
+    tsri_put16(side, scale == 0xbad ? 0xbae : scale);
     for (int i = 0; i < frames * s->books; i++) {
         const size_t t = (size_t)(i / s->books * TOY_HOP + i % s->books);
-        codes[i] = toy_code((t < n ? s->x[t] : 0) * 65536 / ((float)scale + 1));
+        codes[i] = toy_code((t < n ? s->x[t] : 0) * 65536 / ((float)tsri_get16(side) + 1));
     }
     const size_t step = (size_t)shape->segment_step;
     toy_remove(s, s->n < step ? s->n : step);
@@ -318,6 +318,12 @@ static tsr_error toy_dec_take(void *dec, float *x, size_t room, size_t *n)
     return TSR_OK;
 }
 
+/* One number is none. */
+static bool toy_side_good(const uint8_t *side)
+{
+    return tsri_get16(side) != 0xbad;
+}
+
 /* ---- the codecs ---- */
 
 static tsr_error toy_open(void **out, tsr_context *ctx,
@@ -377,7 +383,8 @@ TOY_OPEN(3)
       .enc_take = toy_enc_take, .enc_latency = toy_enc_latency, \
       .enc_state_bytes = toy_state_bytes, .enc_state_save = toy_state_save, \
       .enc_state_load = toy_state_load, .dec_open = toy_stream_open, \
-      .dec_close = toy_stream_close, .dec_push = toy_dec_push, \
+      .dec_close = toy_stream_close, .side_good = toy_side_good, \
+      .dec_push = toy_dec_push, \
       .dec_take = toy_dec_take, .dec_state_bytes = toy_state_bytes, \
       .dec_state_save = toy_state_save, .dec_state_load = toy_state_load }
 

@@ -11,7 +11,7 @@ static tsr_model *model[TOYS], *tables;
 static inline int setup(void **state)
 {
     (void)state;
-    quiet = audio_quiet(1);
+    quiet = sound_quiet(1);
     for (int i = 0; i < TOYS; i++)
         model[i] = toy_model(quiet, toys[i].id, false);
     tables = toy_model(quiet, toys[TOY_MONO].id, true);
@@ -59,7 +59,7 @@ static inline float expected(const float *x, size_t n, int channels, size_t t, i
                             0.5f * (t > 1 ? at(x, n, channels, t - 2, c) : 0));
 }
 
-static inline void as_expected(const audio_samples *got, const float *x, size_t n)
+static inline void as_expected(const sound_samples *got, const float *x, size_t n)
 {
     assert_int_equal(got->n, n);
     for (size_t t = 0; t < n; t++)

@@ -137,7 +137,7 @@ static const form forms[] = {
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
-static void check_numbers(const audio_stream *s, size_t n)
+static void check_numbers(const sound_stream *s, size_t n)
 {
     uint64_t all = 0;
 
@@ -154,26 +154,26 @@ static void check_pieces(const form *f, size_t n)
 {
     const tsr_audio_settings settings = settings_of(f);
     tsr_model *m = model[f->toy];
-    float *x = audio_tones(n, f->channels, n);
-    audio_stream whole = audio_encode(quiet, m, &settings, x, n, f->channels, 0, 1);
-    audio_samples first = audio_decode(quiet, m, &whole, 0, 0, NULL);
+    float *x = sound_tones(n, f->channels, n);
+    sound_stream whole = sound_encode(quiet, m, &settings, x, n, f->channels, 0, 1);
+    sound_samples first = sound_decode(quiet, m, &whole, 0, 0, NULL);
 
     check_numbers(&whole, n);
     assert_int_equal(first.n, n);
     assert_int_equal(first.concealed, 0);
     for (uint64_t i = 0; i < 3; i++) {
-        audio_stream s = audio_encode(quiet, m, &settings, x, n, f->channels,
+        sound_stream s = sound_encode(quiet, m, &settings, x, n, f->channels,
                                       (size_t)1 << 4 * i, 7 + i);
-        audio_samples got = audio_decode(quiet, m, &s, (int)i % 2, 1 + 50 * i, NULL);
-        audio_same_streams(&s, &whole);
-        audio_same_samples(&got, &first);
-        audio_free_stream(&s);
+        sound_samples got = sound_decode(quiet, m, &s, (int)i % 2, 1 + 50 * i, NULL);
+        sound_same_streams(&s, &whole);
+        sound_same_samples(&got, &first);
+        sound_free_stream(&s);
         free(got.x);
     }
     if (f->toy != TOY_SEGMENTS && f->books == TOY_HOP *
                                            (f->toy == TOY_TAIL ? 2 : 1))
         as_expected(&first, x, n);
-    audio_free_stream(&whole);
+    sound_free_stream(&whole);
     free(first.x);
     free(x);
 }
@@ -197,20 +197,20 @@ static void test_packets_change_nothing(void **state)
 
     for (int k = 0; k < TOYS; k++) {
         const int channels = toy_shapes[k].channels;
-        float *x = audio_tones(n, channels, 5);
-        audio_samples first = { 0 };
+        float *x = sound_tones(n, channels, 5);
+        sound_samples first = { 0 };
         for (int i = 0; i < 10; i++) {
             const form s = { k, channels, 4, frames[i % 5], i % 2 ? 1 : 4, i % 3 > 1,
                               0 };
             const tsr_audio_settings settings = settings_of(&s);
-            audio_stream stream = audio_encode(quiet, model[k], &settings, x, n,
+            sound_stream stream = sound_encode(quiet, model[k], &settings, x, n,
                                                channels, 0, 1);
-            audio_samples got = audio_decode(quiet, model[k], &stream, 0, 0, NULL);
+            sound_samples got = sound_decode(quiet, model[k], &stream, 0, 0, NULL);
             if (first.x)
-                audio_same_samples(&got, &first);
+                sound_same_samples(&got, &first);
             free(first.x);
             first = got;
-            audio_free_stream(&stream);
+            sound_free_stream(&stream);
         }
         free(first.x);
         free(x);
@@ -222,18 +222,18 @@ static void test_not_finite(void **state)
 {
     static const float odd[] = { NAN, INFINITY, -INFINITY };
     tsr_audio_settings s = defaults();
-    float *x = audio_tones(500, 1, 3), *y = audio_tones(500, 1, 3);
+    float *x = sound_tones(500, 1, 3), *y = sound_tones(500, 1, 3);
     (void)state;
 
     for (int i = 0; i < 500; i += 7) {
         x[i] = odd[i % 3];
         y[i] = 0;
     }
-    audio_stream a = audio_encode(quiet, model[TOY_MONO], &s, x, 500, 1, 0, 1);
-    audio_stream b = audio_encode(quiet, model[TOY_MONO], &s, y, 500, 1, 0, 1);
-    audio_same_streams(&a, &b);
-    audio_free_stream(&a);
-    audio_free_stream(&b);
+    sound_stream a = sound_encode(quiet, model[TOY_MONO], &s, x, 500, 1, 0, 1);
+    sound_stream b = sound_encode(quiet, model[TOY_MONO], &s, y, 500, 1, 0, 1);
+    sound_same_streams(&a, &b);
+    sound_free_stream(&a);
+    sound_free_stream(&b);
     free(x);
     free(y);
 }
@@ -242,19 +242,19 @@ static void test_not_finite(void **state)
 static void test_auto_entropy(void **state)
 {
     tsr_audio_settings s = defaults();
-    float *x = audio_tones(5000, 1, 3);
+    float *x = sound_tones(5000, 1, 3);
     size_t bytes[2];
     (void)state;
 
     for (int i = 0; i < 2; i++) {
         s.entropy = i ? TSR_AUDIO_ENTROPY_AUTO : TSR_AUDIO_ENTROPY_FIXED;
-        audio_stream a = audio_encode(quiet, tables, &s, x, 5000, 1, 0, 1);
-        audio_samples got = audio_decode(quiet, tables, &a, 0, 0, NULL);
+        sound_stream a = sound_encode(quiet, tables, &s, x, 5000, 1, 0, 1);
+        sound_samples got = sound_decode(quiet, tables, &a, 0, 0, NULL);
         assert_int_equal(got.n, 5000);
         assert_int_equal(a.extradata[3], i ? TSR_AUDIO_ENTROPY_STATIC
                                            : TSR_AUDIO_ENTROPY_FIXED);
         bytes[i] = a.packet[0].is.bytes;
-        audio_free_stream(&a);
+        sound_free_stream(&a);
         free(got.x);
     }
     assert_true(bytes[1] < bytes[0]);
@@ -265,24 +265,24 @@ static void test_threads(void **state)
 {
     const form s = { TOY_MONO, 8, 4, 33, 4, 1, 0 };
     const tsr_audio_settings settings = settings_of(&s);
-    float *x = audio_tones(3000, 8, 1);
-    audio_stream one = audio_encode(quiet, model[TOY_MONO], &settings, x, 3000, 8, 0,
+    float *x = sound_tones(3000, 8, 1);
+    sound_stream one = sound_encode(quiet, model[TOY_MONO], &settings, x, 3000, 8, 0,
                                     1);
-    audio_samples first = audio_decode(quiet, model[TOY_MONO], &one, 0, 0, NULL);
+    sound_samples first = sound_decode(quiet, model[TOY_MONO], &one, 0, 0, NULL);
     (void)state;
 
     for (int threads = 2; threads <= 3; threads++) {
-        tsr_context *ctx = audio_quiet(threads);
-        audio_stream a = audio_encode(ctx, model[TOY_MONO], &settings, x, 3000, 8, 99,
+        tsr_context *ctx = sound_quiet(threads);
+        sound_stream a = sound_encode(ctx, model[TOY_MONO], &settings, x, 3000, 8, 99,
                                       1);
-        audio_samples got = audio_decode(ctx, model[TOY_MONO], &a, 0, 0, NULL);
-        audio_same_streams(&a, &one);
-        audio_same_samples(&got, &first);
-        audio_free_stream(&a);
+        sound_samples got = sound_decode(ctx, model[TOY_MONO], &a, 0, 0, NULL);
+        sound_same_streams(&a, &one);
+        sound_same_samples(&got, &first);
+        sound_free_stream(&a);
         free(got.x);
         tsr_context_close(&ctx);
     }
-    audio_free_stream(&one);
+    sound_free_stream(&one);
     free(first.x);
     free(x);
 }
@@ -295,28 +295,28 @@ static void check_latency(int which, int live, int frames)
 {
     tsr_audio_settings s = defaults();
     const size_t n = 3000;
-    float *x = audio_tones(n, 1, 1);
+    float *x = sound_tones(n, 1, 1);
     uint64_t running, start, latest = 0, first = 0;
     tsr_audio_encoder *e;
-    audio_stream stream;
-    audio_samples out;
+    sound_stream stream;
+    sound_samples out;
 
     s.live = live;
     s.packet_frames = frames;
     assert_int_equal(tsr_audio_encoder_open(&e, quiet, model[which], &s), TSR_OK);
     tsr_audio_encoder_latency(e, &running, &start);
-    audio_begin(e, &stream);
-    tsr_audio_decoder *d = audio_decoder(quiet, model[which], &stream, 1, &out);
+    sound_begin(e, &stream);
+    tsr_audio_decoder *d = sound_decoder(quiet, model[which], &stream, 1, &out);
     for (size_t t = 0, fed = 0; t < n; t++) {
         assert_int_equal(tsr_audio_encoder_push(e, x + t, 1), TSR_OK);
-        assert_int_equal(audio_take(e, &stream), TSR_OK);
+        assert_int_equal(sound_take(e, &stream), TSR_OK);
         for (; fed < stream.packets; fed++)
             assert_int_equal(tsr_audio_decoder_push(d, stream.packet[fed].data,
                                                     stream.packet[fed].is.bytes),
                              TSR_OK);
         if (t >= n - 1000) /* sample out.n still waits, t + 1 are pushed */
             latest = t + 1 - out.n > latest ? t + 1 - out.n : latest;
-        assert_int_equal(audio_pull(d, &out, 0), TSR_OK);
+        assert_int_equal(sound_pull(d, &out, 0), TSR_OK);
         if (out.n && !first)
             first = t + 1;
     }
@@ -325,8 +325,8 @@ static void check_latency(int which, int live, int frames)
     if (start > running)
         assert_int_equal(first, start);
     tsr_audio_encoder_close(&e);
-    audio_free_stream(&stream);
-    free(audio_end(&d, &out, 0).x);
+    sound_free_stream(&stream);
+    free(sound_end(&d, &out, 0).x);
     free(x);
 }
 
@@ -349,12 +349,12 @@ static void test_codes(void **state)
     const form f = { TOY_MONO, 3, 4, FRAMES, 1, 0, 0 };
     const tsr_audio_settings settings = settings_of(&f);
     const size_t n = 5 * SPAN - 5, frames = 5 * FRAMES - 1;
-    float *x = audio_tones(n, 3, 9);
+    float *x = sound_tones(n, 3, 9);
     uint16_t *codes = calloc(frames + 9, 12 * sizeof *codes), packet[FRAMES * 12];
-    audio_stream s = audio_encode(quiet, model[TOY_MONO], &settings, x, n, 3, 0, 1);
+    sound_stream s = sound_encode(quiet, model[TOY_MONO], &settings, x, n, 3, 0, 1);
     tsr_audio_encoder *e;
     tsr_audio_packet none;
-    audio_samples got;
+    sound_samples got;
     size_t have = 0, now;
     (void)state;
 
@@ -368,7 +368,7 @@ static void test_codes(void **state)
     assert_int_equal(tsr_audio_encoder_pull(e, &none), TSR_E_ARG);
     tsr_audio_encoder_close(&e);
 
-    tsr_audio_decoder *d = audio_decoder(quiet, model[TOY_MONO], &s, 0, &got);
+    tsr_audio_decoder *d = sound_decoder(quiet, model[TOY_MONO], &s, 0, &got);
     for (size_t i = 0; i < s.packets; i++) {
         const size_t bytes = s.packet[i].is.bytes;
         const size_t count = i < 4 ? FRAMES : FRAMES - 1;
@@ -389,11 +389,11 @@ static void test_codes(void **state)
     }
     codes[5] = TOY_WORDS;
     assert_int_equal(tsr_audio_decoder_push_codes(d, codes, 1), TSR_E_ARG);
-    audio_end(&d, &got, 0);
+    sound_end(&d, &got, 0);
     assert_int_equal(got.n, frames * TOY_HOP); /* the end is not known */
     got.n = n;
     as_expected(&got, x, n);
-    audio_free_stream(&s);
+    sound_free_stream(&s);
     free(got.x);
     free(codes);
     free(x);
@@ -404,16 +404,16 @@ static void test_codes_of_segments(void **state)
 {
     const tsr_audio_settings s = defaults();
     uint16_t codes[4] = { 0 };
-    audio_stream stream;
-    audio_samples out;
+    sound_stream stream;
+    sound_samples out;
     tsr_audio_encoder *e;
     size_t n;
     (void)state;
 
     assert_int_equal(tsr_audio_encoder_open(&e, quiet, model[TOY_SEGMENTS], &s),
                      TSR_OK);
-    audio_begin(e, &stream);
-    tsr_audio_decoder *d = audio_decoder(quiet, model[TOY_SEGMENTS], &stream, 0, &out);
+    sound_begin(e, &stream);
+    tsr_audio_decoder *d = sound_decoder(quiet, model[TOY_SEGMENTS], &stream, 0, &out);
     assert_int_equal(tsr_audio_encoder_pull_codes(e, codes, 1, &n), TSR_E_UNSUPPORTED);
     assert_int_equal(tsr_audio_decoder_push_codes(d, codes, 1), TSR_E_UNSUPPORTED);
     tsr_audio_encoder_close(&e);
@@ -422,7 +422,7 @@ static void test_codes_of_segments(void **state)
 
 /* Books are cut off layered packets as the page tells: what is left decodes to
  * what fewer books give. */
-static size_t cut_books(const audio_packet *p, int books, int groups, uint8_t *out)
+static size_t cut_books(const sound_packet *p, int books, int groups, uint8_t *out)
 {
     uint64_t v = 0, lengths[TSR_AUDIO_MAX_BOOKS * 4];
     size_t at = 0, n = 0, total = 0;
@@ -456,11 +456,11 @@ static void test_cut_books(void **state)
 {
     const form all = { TOY_MONO, 2, 4, 30, 1, 1, 0 }, two = { TOY_MONO, 2, 2, 30, 1, 1, 0 };
     const tsr_audio_settings a = settings_of(&all), b = settings_of(&two);
-    float *x = audio_tones(997, 2, 9);
-    audio_stream whole = audio_encode(quiet, model[TOY_MONO], &a, x, 997, 2, 0, 1);
-    audio_stream few = audio_encode(quiet, model[TOY_MONO], &b, x, 997, 2, 0, 1);
-    audio_samples want = audio_decode(quiet, model[TOY_MONO], &few, 0, 0, NULL), got;
-    tsr_audio_decoder *d = audio_decoder(quiet, model[TOY_MONO], &whole, 0, &got);
+    float *x = sound_tones(997, 2, 9);
+    sound_stream whole = sound_encode(quiet, model[TOY_MONO], &a, x, 997, 2, 0, 1);
+    sound_stream few = sound_encode(quiet, model[TOY_MONO], &b, x, 997, 2, 0, 1);
+    sound_samples want = sound_decode(quiet, model[TOY_MONO], &few, 0, 0, NULL), got;
+    tsr_audio_decoder *d = sound_decoder(quiet, model[TOY_MONO], &whole, 0, &got);
     uint8_t cut[2000];
     uint16_t codes[30 * 8];
     size_t frames;
@@ -473,10 +473,10 @@ static void test_cut_books(void **state)
         assert_true(codes[1] < TOY_WORDS && codes[2] == 65535 && codes[7] == 65535);
         assert_int_equal(tsr_audio_decoder_push(d, cut, n), TSR_OK);
     }
-    audio_end(&d, &got, 0);
-    audio_same_samples(&got, &want);
-    audio_free_stream(&whole);
-    audio_free_stream(&few);
+    sound_end(&d, &got, 0);
+    sound_same_samples(&got, &want);
+    sound_free_stream(&whole);
+    sound_free_stream(&few);
     free(want.x);
     free(got.x);
     free(x);

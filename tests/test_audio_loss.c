@@ -2,11 +2,11 @@
 /* Packets that are lost, damaged, late or too many. */
 #include "tests/audio_toy_case.h"
 
-static audio_stream make_stream(const float *x, size_t n)
+static sound_stream make_stream(const float *x, size_t n)
 {
     const form s = { TOY_MONO, 1, 4, FRAMES, 1, 0, 0 };
     const tsr_audio_settings settings = settings_of(&s);
-    return audio_encode(quiet, model[TOY_MONO], &settings, x, n, 1, 0, 1);
+    return sound_encode(quiet, model[TOY_MONO], &settings, x, n, 1, 0, 1);
 }
 
 /* Level of sample t, after losses, as docs/audio-format.md section 4 has it. */
@@ -17,10 +17,10 @@ static double next_level(double level, bool lost)
 
 /* What comes out with losses is what the codes say: the last frame again and
  * again, faded. */
-static void check_losses(const audio_stream *s, const audio_samples *good,
+static void check_losses(const sound_stream *s, const sound_samples *good,
                          const char *lost)
 {
-    audio_samples got = audio_decode(quiet, model[TOY_MONO], s, 0, 64, lost);
+    sound_samples got = sound_decode(quiet, model[TOY_MONO], s, 0, 64, lost);
     double level = 1;
     size_t found = 0, gone = 0;
     bool any = false;
@@ -55,9 +55,9 @@ static void check_losses(const audio_stream *s, const audio_samples *good,
 
 static void test_losses(void **state)
 {
-    float *x = audio_tones(20 * SPAN - 3, 1, 9);
-    audio_stream s = make_stream(x, 20 * SPAN - 3);
-    audio_samples good = audio_decode(quiet, model[TOY_MONO], &s, 0, 0, NULL);
+    float *x = sound_tones(20 * SPAN - 3, 1, 9);
+    sound_stream s = make_stream(x, 20 * SPAN - 3);
+    sound_samples good = sound_decode(quiet, model[TOY_MONO], &s, 0, 0, NULL);
     check_rng rng = { 4 };
     (void)state;
 
@@ -69,7 +69,7 @@ static void test_losses(void **state)
         lost[check_below(&rng, 20)] = 0;
         check_losses(&s, &good, lost);
     }
-    audio_free_stream(&s);
+    sound_free_stream(&s);
     free(good.x);
     free(x);
 }
@@ -77,16 +77,16 @@ static void test_losses(void **state)
 /* lost() does what a gap does; damage what lost() does; late ones nothing. */
 static void test_lost_and_damaged(void **state)
 {
-    float *x = audio_tones(12 * SPAN, 1, 9);
-    audio_stream s = make_stream(x, 12 * SPAN);
+    float *x = sound_tones(12 * SPAN, 1, 9);
+    sound_stream s = make_stream(x, 12 * SPAN);
     char lost[12] = { 0, 0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0 };
-    audio_samples gap = audio_decode(quiet, model[TOY_MONO], &s, 0, 0, lost);
+    sound_samples gap = sound_decode(quiet, model[TOY_MONO], &s, 0, 0, lost);
     (void)state;
 
     assert_int_equal(gap.concealed, 3 * FRAMES);
     for (int how = 0; how < 3; how++) {
-        audio_samples out;
-        tsr_audio_decoder *d = audio_decoder(quiet, model[TOY_MONO], &s, how == 1,
+        sound_samples out;
+        tsr_audio_decoder *d = sound_decoder(quiet, model[TOY_MONO], &s, how == 1,
                                              &out);
         for (size_t i = 0; i < s.packets; i++) {
             const size_t bytes = s.packet[i].is.bytes;
@@ -102,17 +102,17 @@ static void test_lost_and_damaged(void **state)
             if (i > 1) /* again, and too late */
                 assert_int_equal(tsr_audio_decoder_push(d, s.packet[i - 2].data,
                                      s.packet[i - 2].is.bytes), TSR_OK);
-            assert_int_equal(audio_pull(d, &out, 0), TSR_OK);
+            assert_int_equal(sound_pull(d, &out, 0), TSR_OK);
         }
         /* All packets of the sound but the last are full: not the end. */
         assert_int_equal(tsr_audio_decoder_finish(d), TSR_OK);
         assert_int_equal(tsr_audio_decoder_lost(d), TSR_E_ARG);
         assert_int_equal(tsr_audio_decoder_push(d, s.packet[0].data, 5), TSR_E_ARG);
-        out = audio_end(&d, &out, 0);
-        audio_same_samples(&out, &gap);
+        out = sound_end(&d, &out, 0);
+        sound_same_samples(&out, &gap);
         free(out.x);
     }
-    audio_free_stream(&s);
+    sound_free_stream(&s);
     free(gap.x);
     free(x);
 }
@@ -122,8 +122,8 @@ static void test_long_gaps(void **state)
 {
     const form f = { TOY_MONO, 1, 4, FRAMES, 1, 0, 0 };
     const tsr_audio_settings settings = settings_of(&f);
-    float *x = audio_tones(600 * SPAN, 1, 9);
-    audio_stream s = audio_encode(quiet, model[TOY_MONO], &settings, x, 600 * SPAN, 1,
+    float *x = sound_tones(600 * SPAN, 1, 9);
+    sound_stream s = sound_encode(quiet, model[TOY_MONO], &settings, x, 600 * SPAN, 1,
                                   0, 1);
     (void)state;
 
@@ -132,14 +132,14 @@ static void test_long_gaps(void **state)
         memset(lost, 1, sizeof lost);
         lost[0] = first == 0;
         lost[599] = 0;
-        audio_samples got = audio_decode(quiet, model[TOY_MONO], &s, 0, 0, lost);
+        sound_samples got = sound_decode(quiet, model[TOY_MONO], &s, 0, 0, lost);
         assert_int_equal(got.concealed, 20000);
         assert_int_equal(got.n, 80000 + (1 + first) * SPAN);
         for (size_t t = first * (SPAN + 800); t < got.n - SPAN; t++)
             assert_true(got.x[t] == 0);
         free(got.x);
     }
-    audio_free_stream(&s);
+    sound_free_stream(&s);
     free(x);
 }
 
@@ -150,10 +150,10 @@ static void test_lost_segments(void **state)
     const tsr_audio_settings settings = settings_of(&f);
     const size_t span = 2 * 396, n = 6 * span - 100;
     const char lost[6] = { 1, 0, 0, 1, 0, 0 };
-    float *x = audio_tones(n, 2, 9);
-    audio_stream s = audio_encode(quiet, model[TOY_SEGMENTS], &settings, x, n, 2, 0, 1);
-    audio_samples good = audio_decode(quiet, model[TOY_SEGMENTS], &s, 0, 0, NULL);
-    audio_samples got = audio_decode(quiet, model[TOY_SEGMENTS], &s, 0, 7, lost);
+    float *x = sound_tones(n, 2, 9);
+    sound_stream s = sound_encode(quiet, model[TOY_SEGMENTS], &settings, x, n, 2, 0, 1);
+    sound_samples good = sound_decode(quiet, model[TOY_SEGMENTS], &s, 0, 0, NULL);
+    sound_samples got = sound_decode(quiet, model[TOY_SEGMENTS], &s, 0, 7, lost);
     double level = 0;
     (void)state;
 
@@ -169,7 +169,7 @@ static void test_lost_segments(void **state)
         const size_t from = lost[p] ? 2 * (3 * span - 396 + in) + t % 2 : t;
         assert_float_equal(got.x[t], (float)level * good.x[p ? from : t], 1e-5f);
     }
-    audio_free_stream(&s);
+    sound_free_stream(&s);
     free(good.x);
     free(got.x);
     free(x);
@@ -180,18 +180,18 @@ static void test_reordered(void **state)
 {
     static const size_t order[] = { 0, 2, 1, 4, 3, 3, 5 };
     const char lost[6] = { 0, 1, 0, 1, 0, 0 };
-    float *x = audio_tones(6 * SPAN, 1, 9);
-    audio_stream s = make_stream(x, 6 * SPAN);
-    audio_samples want = audio_decode(quiet, model[TOY_MONO], &s, 0, 0, lost), got;
-    tsr_audio_decoder *d = audio_decoder(quiet, model[TOY_MONO], &s, 1, &got);
+    float *x = sound_tones(6 * SPAN, 1, 9);
+    sound_stream s = make_stream(x, 6 * SPAN);
+    sound_samples want = sound_decode(quiet, model[TOY_MONO], &s, 0, 0, lost), got;
+    tsr_audio_decoder *d = sound_decoder(quiet, model[TOY_MONO], &s, 1, &got);
     (void)state;
 
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         assert_int_equal(tsr_audio_decoder_push(d, s.packet[order[i]].data,
                              s.packet[order[i]].is.bytes), TSR_OK);
-    audio_end(&d, &got, 0);
-    audio_same_samples(&got, &want);
-    audio_free_stream(&s);
+    sound_end(&d, &got, 0);
+    sound_same_samples(&got, &want);
+    sound_free_stream(&s);
     free(want.x);
     free(got.x);
     free(x);
@@ -200,23 +200,23 @@ static void test_reordered(void **state)
 /* What comes after a last packet is refused, and changes nothing. */
 static void test_after_the_last(void **state)
 {
-    float *x = audio_tones(6 * SPAN, 1, 9);
-    audio_stream longer = make_stream(x, 6 * SPAN), s = make_stream(x, 3 * SPAN - 7);
-    audio_samples got;
-    tsr_audio_decoder *d = audio_decoder(quiet, model[TOY_MONO], &s, 1, &got);
+    float *x = sound_tones(6 * SPAN, 1, 9);
+    sound_stream longer = make_stream(x, 6 * SPAN), s = make_stream(x, 3 * SPAN - 7);
+    sound_samples got;
+    tsr_audio_decoder *d = sound_decoder(quiet, model[TOY_MONO], &s, 1, &got);
     (void)state;
 
     for (size_t i = 0; i < 6; i++) {
-        const audio_packet *p = i < 3 ? &s.packet[i] : &longer.packet[i];
+        const sound_packet *p = i < 3 ? &s.packet[i] : &longer.packet[i];
         assert_int_equal(tsr_audio_decoder_push(d, p->data, p->is.bytes),
                          i < 3 ? TSR_OK : TSR_E_CORRUPT);
     }
     assert_int_equal(tsr_audio_decoder_lost(d), TSR_OK);
-    audio_end(&d, &got, 0);
+    sound_end(&d, &got, 0);
     as_expected(&got, x, 3 * SPAN - 7);
     assert_int_equal(got.concealed, 0);
-    audio_free_stream(&s);
-    audio_free_stream(&longer);
+    sound_free_stream(&s);
+    sound_free_stream(&longer);
     free(got.x);
     free(x);
 }

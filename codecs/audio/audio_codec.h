@@ -73,9 +73,13 @@ typedef struct tsri_audio_codec {
     tsr_error (*dec_open)(void **dec, const void *self,
                           const tsri_audio_options *options);
     void (*dec_close)(void **dec);
+    /** Are these side bytes of a segment?  Those of dec_push() are.  NULL where
+     *  a codec has none, or any will do. */
+    bool (*side_good)(const uint8_t *side);
     /** codes: [frames][books], each below shape.codewords; books may change from
      *  call to call, 1..shape.books.  Segmented codecs: exactly one segment a
-     *  call, and its side bytes, which are hostile.  frames 0 with end: no more. */
+     *  call, at most segment_frames, and its side bytes.  frames 0 with end: no
+     *  more. */
     tsr_error (*dec_push)(void *dec, const uint16_t *codes, int frames, int books,
                           const uint8_t *side, bool end);
     /** At most `room` samples, [n][channels]; *n: out.  In all, hop times the

@@ -184,6 +184,16 @@ void tsri_audio_decoder_begin(tsr_audio_decoder *d, uint64_t number,
     d->patience = seconds;
 }
 
+static bool sides_good(const tsr_audio_decoder *d, const tsri_audio_packet *p)
+{
+    const size_t n = (size_t)tsri_audio_groups(&d->head) * (size_t)p->units;
+
+    for (size_t i = 0; d->head.side && d->m.codec->side_good && i < n; i++)
+        if (!d->m.codec->side_good(p->side + i * (size_t)d->head.side))
+            return false;
+    return true;
+}
+
 /* The codes of a packet; *item is NULL on failure. */
 static tsr_error get_codes(tsr_audio_decoder *d, const tsri_audio_packet *p,
                            tsri_audio_item **out)
@@ -198,6 +208,8 @@ static tsr_error get_codes(tsr_audio_decoder *d, const tsri_audio_packet *p,
     const uint8_t *data;
 
     *out = NULL;
+    if (!sides_good(d, p))
+        return TSR_E_CORRUPT;
     TSR_TRY(tsri_audio_lengths_get(p, d->lengths, groups * segments, &data));
     tsri_audio_item *item = tsri_audio_item_new(d, (uint64_t)p->units,
                                                 (size_t)p->frames, p->books);

@@ -421,6 +421,12 @@ static tsr_error push_segment(decoder *d, const uint16_t *codes, int frames,
     return tsri_segments_add(d->segments, d->y, n, scale);
 }
 
+bool tsri_flow_side_good(const uint8_t *side)
+{
+    float scale;
+    return tsri_segments_scale(side, &scale);
+}
+
 tsr_error tsri_flow_dec_push(void *dec, const uint16_t *codes, int frames,
                              int books, const uint8_t *side, bool end)
 {

@@ -159,6 +159,7 @@ size_t tsri_flow_enc_state_bytes(const void *enc);
 void tsri_flow_enc_state_save(const void *enc, uint8_t *state);
 tsr_error tsri_flow_enc_state_load(void *enc, const uint8_t *state,
                                    size_t bytes);
+bool tsri_flow_side_good(const uint8_t *side);
 tsr_error tsri_flow_dec_open(void **dec, const void *self,
                              const tsri_audio_options *options);
 void tsri_flow_dec_close(void **dec);
@@ -179,6 +180,7 @@ tsr_error tsri_flow_dec_state_load(void *dec, const uint8_t *state,
     .enc_state_bytes = tsri_flow_enc_state_bytes,                              \
     .enc_state_save = tsri_flow_enc_state_save,                                \
     .enc_state_load = tsri_flow_enc_state_load,                                \
+    .side_good = tsri_flow_side_good,                                          \
     .dec_open = tsri_flow_dec_open, .dec_close = tsri_flow_dec_close,          \
     .dec_push = tsri_flow_dec_push, .dec_take = tsri_flow_dec_take,            \
     .dec_state_bytes = tsri_flow_dec_state_bytes,                              \
