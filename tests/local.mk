@@ -25,6 +25,25 @@ check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn
 check_PROGRAMS += tests/test_golden
+# Parts of the program, by themselves.
+check_PROGRAMS += tests/test_wav tests/test_sound_metrics \
+	tests/test_sound_convert
+tests_test_wav_SOURCES = tests/test_wav.c tools/args.h tools/input.c \
+	tools/input.h tools/output.c tools/output.h tools/say.c tools/say.h \
+	tools/args.c tools/io/wav.h tools/io/wav_read.c tools/io/wav_write.c
+tests_test_sound_metrics_SOURCES = tests/test_sound_metrics.c \
+	tools/sound_metrics.c tools/sound_metrics.h
+tests_test_sound_convert_SOURCES = tests/test_sound_convert.c tools/say.c \
+	tools/say.h tools/sound/convert.c tools/sound/convert.h \
+	tools/sound/resample.h
+if TSR_SOXR
+tests_test_sound_convert_SOURCES += tools/sound/resample_soxr.c
+else
+tests_test_sound_convert_SOURCES += tools/sound/resample_none.c
+endif
+tests_test_wav_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+tests_test_sound_convert_CPPFLAGS = $(AM_CPPFLAGS) $(SOXR_CFLAGS)
+tests_test_sound_convert_LDADD = $(LDADD) $(SOXR_LIBS)
 check_PROGRAMS += tests/test_iconv tests/test_seq_kernels
 check_PROGRAMS += tests/test_seq
 noinst_HEADERS += tests/seq_net.h

@@ -167,6 +167,42 @@ static int bad_value(const opt *o, const char *arg, const char *text)
                      o->max);
 }
 
+/* Times as ffmpeg spells them; NAN where `text` is none. */
+static double read_time(const char *text)
+{
+    static const struct { const char *unit; double seconds; } units[] = {
+        { "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "us", 1e-6 }
+    };
+    double sum = 0;
+    char *end;
+    int colons = 0;
+
+    for (;; text = end + 1, colons++) {
+        const double part = strtod(text, &end);
+        if (end == text || strspn(text, "0123456789.") != (size_t)(end - text) ||
+            (colons && part >= 60))
+            return NAN;
+        sum = 60 * sum + part;
+        if (*end != ':' || colons == 2)
+            break;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].unit) && (!colons || !i))
+            return sum * units[i].seconds;
+    return NAN;
+}
+
+static int store_time(double *field, const opt *o, const char *arg,
+                      const char *text)
+{
+    *field = read_time(text);
+    if (*field >= o->min && *field <= o->max)
+        return RC_OK;
+    return say_error(RC_USAGE, NULL, "%.*s %s: a time is wanted: seconds, or"
+                     " hours:minutes:seconds", (int)strcspn(arg, "="), arg,
+                     text);
+}
+
 static int store(args *a, const opt *o, const char *arg, const char *text)
 {
     void *field = (char *)a + o->offset;
@@ -177,12 +213,18 @@ static int store(args *a, const opt *o, const char *arg, const char *text)
         *(const char **)field = text;
         return RC_OK;
     }
+    if (o->kind == OPT_TIME)
+        return store_time(field, o, arg, text);
     errno = 0;
     number = strtod(text, &end);
+    if (o->kind == OPT_SCALED && end != text && *end) {
+        number *= *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 : 1;
+        end += strchr("kKM", *end) != NULL;
+    }
     if (errno || end == text || *end || !(number >= o->min) ||
         !(number <= o->max))
         return bad_value(o, arg, text);
-    if (o->kind == OPT_NUMBER)
+    if (o->kind != OPT_INT)
         *(double *)field = number;
     else if (number != floor(number))
         return bad_value(o, arg, text);
@@ -230,9 +272,9 @@ int args_parse(args *a, const command *cmd, int argc, char **argv)
     static const char *files[ARGS_MAX_FILES];
     int plain = 0, rc = RC_OK;
 
-    *a = (args){ .quality = 50, .file = files, .max_pixels = 2147483647.0,
+    *a = (args){ .quality = -1, .file = files, .max_pixels = 2147483647.0,
                  .seed = 1, .iterations = 50, .tolerance = 1e-4,
-                 .sinks = -1, .boost = -1 };
+                 .sinks = -1, .boost = -1, .window = -1 };
     for (int i = 0; i < argc && !rc; i++) {
         if (plain || argv[i][0] != '-' || !argv[i][1])
             rc = add_file(a, argv[i]);

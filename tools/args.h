@@ -13,7 +13,7 @@ typedef struct args {
     const char *in, *out;
     const char *model, *codec, *format;
     const char *backend, *cpuflags, *progress, *loglevel;
-    double quality;
+    double quality;     /**< below 0: not given */
     int threads;
     double max_pixels;
     double max_memory;  /**< bytes; 0, the default, is the library's */
@@ -29,12 +29,20 @@ typedef struct args {
     int heads, levels, level, sinks, recent, boost, tile, chunk, no_ids;
     int k, seed, iterations, batch, random;
     double tolerance;
+    double bitrate, packet, window;         /**< of sound; 0: not given */
+    double start, length, until;            /**< seconds; 0: not given */
+    int books, live, droppable, rate, channels;
+    const char *entropy, *sample_format;
     int help;
     const char **file;  /**< what is no option; points into argv */
     int files;
 } args;
 
-typedef enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_INT, OPT_NUMBER } opt_kind;
+typedef enum opt_kind {
+    OPT_FLAG, OPT_TEXT, OPT_INT, OPT_NUMBER,
+    OPT_SCALED,         /**< a number with k or M behind it, or nothing */
+    OPT_TIME            /**< seconds: 90, 90s, 1:30, 0:01:30.5, 500ms */
+} opt_kind;
 
 typedef struct opt {
     const char *names;  /**< as the help shows them: "-q --quality"; one dash
@@ -46,7 +54,7 @@ typedef struct opt {
     double min, max;    /**< of a number */
 } opt;
 
-enum { CMD_MAX_TABLES = 4 };
+enum { CMD_MAX_TABLES = 7 };
 
 typedef struct command {
     const char *name;

@@ -5,9 +5,11 @@
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/io/picture.h"
+#include "tools/io/wav.h"
 #include "tools/json.h"
 #include "tools/metrics.h"
 #include "tools/say.h"
+#include "tools/sound/sound.h"
 
 static const opt compare_options[] = {
     { "--json", NULL, "a JSON object instead of text", OPT_FLAG,
@@ -61,16 +63,6 @@ static void print_text(const metrics *m)
         printf("alpha     differs\n");
 }
 
-static int read_one(tsr_context *ctx, const char *path, tsr_image *image)
-{
-    input in;
-    int rc = input_open(&in, path);
-    if (!rc)
-        rc = picture_read(ctx, &in, image);
-    input_close(&in);
-    return rc;
-}
-
 static int compare(const args *a, const tsr_image *x, const tsr_image *y)
 {
     metrics m;
@@ -86,38 +78,59 @@ static int compare(const args *a, const tsr_image *x, const tsr_image *y)
     return RC_OK;
 }
 
-static int run(args *a)
+static int pictures(const args *a, input *p, input *q)
 {
     tsr_context *ctx;
     tsr_image x = { 0 }, y = { 0 };
+    int rc = engine_open(&ctx, a);
+
+    if (rc)
+        return rc;
+    rc = picture_read(ctx, p, &x);
+    if (!rc)
+        rc = picture_read(ctx, q, &y);
+    if (!rc)
+        rc = compare(a, &x, &y);
+    tsr_image_free(ctx, &x);
+    tsr_image_free(ctx, &y);
+    tsr_context_close(&ctx);
+    return rc;
+}
+
+static int run(args *a)
+{
+    input p = { 0 }, q = { 0 };
     int rc;
 
     if (a->files != 2)
-        return say_error(RC_USAGE, NULL, "compare wants two pictures");
-    rc = engine_open(&ctx, a);
+        return say_error(RC_USAGE, NULL, "compare wants two pictures or two"
+                         " sounds");
+    rc = input_open(&p, a->file[0]);
     if (!rc)
-        rc = read_one(ctx, a->file[0], &x);
-    if (!rc)
-        rc = read_one(ctx, a->file[1], &y);
-    if (!rc)
-        rc = compare(a, &x, &y);
-    if (ctx) {
-        tsr_image_free(ctx, &x);
-        tsr_image_free(ctx, &y);
-    }
-    tsr_context_close(&ctx);
+        rc = input_open(&q, a->file[1]);
+    if (!rc && wav_is(&p) != wav_is(&q))
+        rc = say_error(RC_USAGE, NULL, "%s and %s are not of one kind",
+                       p.name, q.name);
+    else if (!rc)
+        rc = wav_is(&p) ? sound_compare(a, &p, &q) : pictures(a, &p, &q);
+    input_close(&p);
+    input_close(&q);
     return rc;
 }
 
 const command command_compare = {
     .name = "compare",
-    .summary = "how far two pictures are apart",
+    .summary = "how far two pictures, or two sounds, are apart",
     .usage =
         "  tessera compare photo.png decoded.png\n"
-        "  tessera compare --json photo.png decoded.ppm\n",
+        "  tessera compare --json photo.png decoded.ppm\n"
+        "  tessera compare speech.wav decoded.wav\n",
     .notes =
         "PSNR is over R, G and B. MS-SSIM (Wang 2003) is the mean of the\n"
-        "three channels; its decibels are -10 log10(1 - MS-SSIM).\n",
+        "three channels; its decibels are -10 log10(1 - MS-SSIM).\n"
+        "Sound: SI-SDR (Le Roux 2019), SNR, and LSD, the log-spectral distance of\n"
+        "windows of 21 ms with a floor at -100 dB. The second sound is measured\n"
+        "against the first; both have the same rate and channels.\n",
     .tables = { compare_options, args_common_options },
     .run = run
 };

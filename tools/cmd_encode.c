@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stddef.h>
+#include <tessera/stream.h>
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/io/picture.h"
+#include "tools/io/wav.h"
 #include "tools/progress.h"
 #include "tools/say.h"
+#include "tools/sound/sound.h"
 
 static const opt encode_options[] = {
-    { "-i --input", "FILE", "the picture: PNG or PNM; - is stdin", OPT_TEXT,
+    { "-i --input", "FILE", "PNG, PNM or WAV; - is stdin", OPT_TEXT,
       offsetof(args, in), 0, 0 },
-    { "-q --quality", "N", "0 (smallest) to 100 (best); default 50", OPT_NUMBER,
+    { "-q --quality", "N", "picture: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
-    { "-c:v --codec", "NAME", "take a model of this codec: hyper or mcquic", OPT_TEXT,
-      offsetof(args, codec), 0, 0 },
-    { "-noalpha", NULL, "drop the alpha plane, which is kept exactly otherwise",
+    { "-c:v -c:a --codec", "NAME", "a model of this codec: hyper, mcquic,"
+      " encodec, hificodec", OPT_TEXT, offsetof(args, codec), 0, 0 },
+    { "-noalpha", NULL, "picture: drop alpha, which is kept exactly otherwise",
       OPT_FLAG, offsetof(args, noalpha), 0, 0 },
-    { "-container", NULL, "the chunked form for small pictures too", OPT_FLAG,
-      offsetof(args, container), 0, 0 },
+    { "-container", NULL, "picture: the chunked form for small ones too",
+      OPT_FLAG, offsetof(args, container), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -24,7 +27,7 @@ static tsr_image_settings settings_of(const args *a, progress *p)
 {
     tsr_image_settings s;
     tsr_image_settings_init(&s);
-    s.quality = a->quality;
+    s.quality = a->quality < 0 ? 50 : a->quality;
     s.container = a->container;
     s.lossless_alpha = !a->noalpha;
     s.progress = progress_hook(p);
@@ -83,10 +86,25 @@ static int encode_picture(tsr_context *ctx, tsr_model *model, const args *a,
 /* Nobody wants a .tess stream in a file called .png. */
 static int check_name(const char *out)
 {
-    if (!picture_named(out))
+    if (!picture_named(out) && !wav_named(out))
         return RC_OK;
-    return say_error(RC_USAGE, out, "is the name of a picture, and encode"
-                     " writes .tess");
+    return say_error(RC_USAGE, out, "is the name of a %s, and encode"
+                     " writes .tess", wav_named(out) ? "sound" : "picture");
+}
+
+/* Options that would do nothing are a mistake. */
+static int check_options(const args *a, int sound)
+{
+    const char *alien = sound
+        ? a->quality >= 0 ? "-q is for pictures; -b:a chooses the rate of sound"
+            : a->noalpha || a->container
+                ? "-noalpha and -container are for pictures" : NULL
+        : a->bitrate > 0 ? "-b:a is for sound; -q chooses a picture's quality"
+            : a->books || a->channels || a->entropy || a->packet > 0 ||
+              a->live || a->droppable || a->window >= 0 || a->start > 0 ||
+              a->length > 0 || a->until > 0
+                ? "is a picture, and an option for sound was given" : NULL;
+    return alien ? say_error(RC_USAGE, a->in, "%s", alien) : RC_OK;
 }
 
 static int run(args *a)
@@ -95,18 +113,24 @@ static int run(args *a)
     tsr_context *ctx = NULL;
     tsr_model *model = NULL;
     input in = { 0 };
-    int rc = command_paths(a, NULL, ".tess", made);
+    int sound = 0, rc = command_paths(a, NULL, ".tess", made);
 
     if (!rc)
         rc = check_name(a->out);
     if (!rc)
         rc = input_open(&in, a->in);
+    if (!rc) {
+        sound = wav_is(&in);
+        rc = check_options(a, sound);
+    }
     if (!rc)
         rc = engine_open(&ctx, a);
     if (!rc)
-        rc = engine_model(&model, ctx, a);
+        rc = engine_model(&model, ctx, a, sound ? TSR_KIND_AUDIO
+                                                : TSR_KIND_IMAGE);
     if (!rc)
-        rc = encode_picture(ctx, model, a, &in);
+        rc = sound ? sound_encode(ctx, model, a, &in)
+                   : encode_picture(ctx, model, a, &in);
     tsr_model_unref(&model);
     tsr_context_close(&ctx);
     input_close(&in);
@@ -115,16 +139,24 @@ static int run(args *a)
 
 const command command_encode = {
     .name = "encode",
-    .summary = "a picture becomes a .tess file",
+    .summary = "a picture or a sound becomes a .tess file",
     .usage =
         "  tessera encode photo.png                  writes photo.tess\n"
         "  tessera encode -q 70 -i photo.png small.tess\n"
-        "  djpeg photo.jpg | tessera encode -i - -o photo.tess\n",
+        "  djpeg photo.jpg | tessera encode -i - -o photo.tess\n"
+        "  tessera encode speech.wav                 writes speech.tess\n"
+        "  tessera encode -b:a 1.5k -ss 1:30 -t 20 -i song.wav part.tess\n"
+        "  arecord -f S16_LE -r 24000 | tessera encode -live - - | ...\n",
     .notes =
-        "Reads PNG of any kind and PNM (P2, P3, P5, P6, PAM). The model is \"photo\"\n"
-        "if none is named. An existing file is overwritten with -y, or after a\n"
-        "question on a terminal.\n",
-    .tables = { encode_options, args_output_options, args_engine_options,
+        "Reads PNG of any kind and PNM (P2, P3, P5, P6, PAM), and WAV: 8 to 32 bits,\n"
+        "float, any rate (resampled to the model's) and up to 64 channels. The model is\n"
+        "\"photo\" or \"sound\" if none is named. An existing file is overwritten with -y,\n"
+        "or after a question on a terminal.\n"
+        "\n"
+        "Channels: a mono model gets their mean, and says so; -ac N codes each of N\n"
+        "channels alone, for N times the bits. A stereo model gets mono sound twice.\n"
+        "Recording from a pipe: the first Ctrl-C ends the sound and finishes the file.\n",
+    .tables = { encode_options, sound_encode_options, sound_cut_options, args_output_options, args_engine_options,
                 args_common_options },
     .run = run
 };

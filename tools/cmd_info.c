@@ -6,11 +6,13 @@
 #include <string.h>
 #include <tessera/image.h>
 #include <tessera/stream.h>
+#include "tools/chunks.h"
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/input.h"
 #include "tools/json.h"
 #include "tools/say.h"
+#include "tools/sound/sound.h"
 
 enum { MAX_LAYERS = 8, BAR = 30 };
 
@@ -30,8 +32,7 @@ typedef struct report {
     tsr_image_info i;
     const char *model;         /* its name, or NULL: not on this machine */
     int checked;               /* --check was possible */
-    uint64_t sound, lost;      /* chunks, of --check */
-    tsr_stream_damage damage;
+    chunks found;              /* of --check */
 } report;
 
 static double bits_per_pixel(const report *r, uint64_t bytes)
@@ -80,8 +81,8 @@ static void print_check(const report *r)
         printf("check      %s\n", r->i.damaged ? "damaged" : "sound");
     else
         printf("check      %" PRIu64 " of %" PRIu64 " chunks are sound%s\n",
-               r->sound, r->sound + r->lost,
-               r->damage.truncated ? "; the end is missing" : "");
+               r->found.sound, r->found.sound + r->found.lost,
+               r->found.damage.truncated ? "; the end is missing" : "");
 }
 
 static void print_hash(const tsr_image_info *i)
@@ -150,30 +151,9 @@ static void print_json(const report *r, int check)
         printf(", \"checked\": %s", r->checked ? "true" : "false");
     if (check && !r->i.compact)
         printf(", \"chunks_sound\": %" PRIu64 ", \"chunks_lost\": %" PRIu64
-               ", \"truncated\": %s", r->sound, r->lost,
-               r->damage.truncated ? "true" : "false");
+               ", \"truncated\": %s", r->found.sound, r->found.lost,
+               r->found.damage.truncated ? "true" : "false");
     printf(", \"damaged\": %s}\n", r->i.damaged ? "true" : "false");
-}
-
-/* Reads every chunk of the container. */
-static int check_chunks(tsr_context *ctx, input *in, report *r)
-{
-    tsr_stream_reader *reader;
-    const tsr_source source = input_source(in);
-    tsr_chunk chunk;
-    tsr_error error = tsr_stream_reader_open(&reader, ctx, &source);
-
-    if (error)
-        return say_failure(in->name, error);
-    while (!(error = tsr_stream_reader_next(reader, &chunk)))
-        r->sound++;
-    r->damage = tsr_stream_reader_damage(reader);
-    r->lost = r->damage.lost_chunks;
-    if (r->lost || r->damage.skipped_bytes || r->damage.truncated)
-        r->i.damaged = 1;
-    r->checked = 1;
-    tsr_stream_reader_close(&reader);
-    return error == TSR_E_EOF ? RC_OK : say_failure(in->name, error);
 }
 
 static int probe(tsr_context *ctx, input *in, const args *a, report *r)
@@ -190,7 +170,12 @@ static int probe(tsr_context *ctx, input *in, const args *a, report *r)
     if (!a->check)
         return RC_OK;
     rc = input_rewind(in);
-    return rc || r->i.compact ? rc : check_chunks(ctx, in, r);
+    if (rc || r->i.compact)
+        return rc;
+    rc = chunks_check(ctx, in, &r->found);
+    r->checked = 1;
+    r->i.damaged |= r->found.bad;
+    return rc;
 }
 
 static int stop_at_once(void *cookie, double done)
@@ -264,6 +249,11 @@ static int one_file(tsr_context *ctx, const args *a, const char *path)
 
     if (rc)
         return rc;
+    if (input_is_tess(&in, TSR_KIND_AUDIO)) {
+        rc = sound_info(ctx, a, &in);
+        input_close(&in);
+        return rc;
+    }
     r.name = in.name;
     rc = probe(ctx, &in, a, &r);
     if (!rc)
@@ -302,7 +292,7 @@ const command command_info = {
     .name = "info",
     .summary = "what a .tess file holds, and where its bytes go",
     .usage =
-        "  tessera info photo.tess\n"
+        "  tessera info photo.tess speech.tess\n"
         "  tessera info --check *.tess\n"
         "  tessera info --json photo.tess | python3 -m json.tool\n",
     .notes =

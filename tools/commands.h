@@ -10,14 +10,24 @@ extern const command command_models;
 extern const command command_compare;
 extern const command command_codebook;
 extern const command command_kv;
+extern const command command_tokens;
 
 /**
- * What encode and decode read and write: -i and -o, else the plain arguments,
- * else the input's name with its extension changed to `to` if it ends in
- * `from` (NULL: any extension), or with `to` added; a pipe makes a pipe.
- * `made` holds a name made that way.  Returns an exit status.
+ * What encode and decode read and write: -i and -o, else the plain arguments;
+ * a->out stays NULL where neither says it.  Returns an exit status.
+ */
+int command_files(args *a);
+
+/**
+ * Names an output that has no name yet: the input's with its extension changed
+ * to `to` if it ends in `from` (NULL: any extension), or with `to` added; a pipe
+ * makes a pipe.  `made` holds the name.  Returns an exit status.
  */
 enum { NAME_SIZE = 4096 };
+int command_output(args *a, const char *from, const char *to,
+                   char made[NAME_SIZE]);
+
+/** Both. */
 int command_paths(args *a, const char *from, const char *to,
                   char made[NAME_SIZE]);
 #endif

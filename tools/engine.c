@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <string.h>
+#include <tessera/audio.h>
 #include <tessera/image.h>
+#include <tessera/stream.h>
 #include "tools/engine.h"
 #include "tools/say.h"
-
-static const char default_model[] = "photo";
 
 static int set_cpu(const char *set)
 {
@@ -68,10 +68,11 @@ static int try_model(void *cookie, const char *path)
     return s->found != NULL;
 }
 
-static int known_codec(const char *name)
+static int known_codec(const char *name, int kind)
 {
     const char *id;
-    for (int i = 0; (id = tsr_image_codec_at(i)); i++)
+    for (int i = 0; (id = kind == TSR_KIND_AUDIO ? tsr_audio_codec_at(i)
+                                                 : tsr_image_codec_at(i)); i++)
         if (!strcmp(id, name))
             return 1;
     return 0;
@@ -80,8 +81,6 @@ static int known_codec(const char *name)
 static int of_codec(tsr_model **model, tsr_context *ctx, const char *codec)
 {
     search s = { ctx, codec, NULL };
-    if (!known_codec(codec))
-        return say_error(RC_USAGE, NULL, "unknown codec '%s'", codec);
     tsr_model_files(try_model, &s);
     say_take_detail();
     *model = s.found;
@@ -90,18 +89,29 @@ static int of_codec(tsr_model **model, tsr_context *ctx, const char *codec)
                                        codec);
 }
 
-int engine_model(tsr_model **model, tsr_context *ctx, const args *a)
+int engine_model(tsr_model **model, tsr_context *ctx, const args *a, int kind)
 {
+    const int sound = kind == TSR_KIND_AUDIO;
     int rc;
+
     *model = NULL;
+    if (a->codec && !known_codec(a->codec, kind))
+        return say_error(RC_USAGE, NULL, "unknown codec '%s' for %s", a->codec,
+                         sound ? "sound" : "pictures");
     if (a->codec && !a->model)
         return of_codec(model, ctx, a->codec);
-    rc = engine_open_model(model, ctx, a->model ? a->model : default_model);
-    if (!rc && a->codec && strcmp(a->codec, tsr_model_codec(*model))) {
+    rc = engine_open_model(model, ctx, a->model ? a->model
+                                                : sound ? "sound" : "photo");
+    if (!rc && !a->codec && *tsr_model_codec(*model) &&
+        !known_codec(tsr_model_codec(*model), kind))
+        rc = say_error(RC_MODEL, tsr_model_path(*model), "is a model of codec"
+                       " '%s', which is not for %s", tsr_model_codec(*model),
+                       sound ? "sound" : "pictures");
+    if (!rc && a->codec && strcmp(a->codec, tsr_model_codec(*model)))
         rc = say_error(RC_MODEL, tsr_model_path(*model),
                        "is a model of codec '%s', not '%s'",
                        tsr_model_codec(*model), a->codec);
+    if (rc)
         tsr_model_unref(model);
-    }
     return rc;
 }

@@ -10,11 +10,12 @@
 int engine_open(tsr_context **ctx, const args *a);
 
 /**
- * Opens the model to encode with: -model, else the first model of the codec
- * that -c:v names, else the model "photo".  Returns an exit status; has said
- * what was wrong.
+ * Opens the model to encode pictures (TSR_KIND_IMAGE) or sound (TSR_KIND_AUDIO)
+ * with: -model, else the first model of the codec that -c:v or -c:a names, else
+ * the model "photo" or "sound".  Returns an exit status; has said what was
+ * wrong.
  */
-int engine_model(tsr_model **model, tsr_context *ctx, const args *a);
+int engine_model(tsr_model **model, tsr_context *ctx, const args *a, int kind);
 
 /** Opens a model that messages shall call `name`. */
 int engine_open_model(tsr_model **model, tsr_context *ctx, const char *name);

@@ -1,21 +1,67 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "tools/args.h"
 #include "tools/input.h"
+#include "tools/output.h"
 #include "tools/say.h"
 
+/* One read; a signal that was not the end of us is no fault. */
+static size_t read_once(input *in, void *data, size_t size)
+{
+    ssize_t got;
+    if (in->over || in->fault || output_stopped())
+        return 0;
+    do
+        got = read(fileno(in->file), data, size);
+    while (got < 0 && errno == EINTR && !output_stopped());
+    if (got < 0 && errno != EINTR)
+        in->fault = errno;
+    in->over = got <= 0;
+    return got > 0 ? (size_t)got : 0;
+}
+
+size_t input_some(input *in, void *data, size_t size)
+{
+    size_t got;
+    if (in->at == in->end) {
+        if (size >= INPUT_BUFFER)
+            return read_once(in, data, size);
+        in->at = 0;
+        in->end = read_once(in, in->buffer, INPUT_BUFFER);
+    }
+    got = in->end - in->at < size ? in->end - in->at : size;
+    memcpy(data, in->buffer + in->at, got);
+    in->at += got;
+    return got;
+}
+
+size_t input_read(input *in, void *data, size_t size)
+{
+    size_t got = 0, n;
+    while (got < size && (n = input_some(in, (uint8_t *)data + got, size - got)))
+        got += n;
+    return got;
+}
+
+/* Leaves the head in the buffer. */
 static int read_head(input *in)
 {
-    errno = 0;
-    in->head_used = 0;
-    in->head_size = fread(in->head, 1, INPUT_HEAD, in->file);
-    if (ferror(in->file)) {
-        say_error(RC_USAGE, in->name, "%s", strerror(errno));
+    size_t n;
+    in->at = in->end = 0;
+    in->over = in->fault = 0;
+    while (in->end < INPUT_HEAD &&
+           (n = read_once(in, in->buffer + in->end, INPUT_BUFFER - in->end)))
+        in->end += n;
+    if (in->fault) {
+        say_error(RC_USAGE, in->name, "%s", strerror(in->fault));
         input_close(in);
         return RC_USAGE;
     }
+    in->head_size = in->end < INPUT_HEAD ? in->end : INPUT_HEAD;
+    memcpy(in->head, in->buffer, in->head_size);
     return RC_OK;
 }
 
@@ -32,23 +78,8 @@ int input_open(input *in, const char *path)
         if (!in->file)
             return say_error(RC_USAGE, path, "%s", strerror(errno));
     }
+    setvbuf(in->file, NULL, _IONBF, 0);
     return read_head(in);
-}
-
-size_t input_read(input *in, void *data, size_t size)
-{
-    size_t got = in->head_size - in->head_used;
-    if (got > size)
-        got = size;
-    memcpy(data, in->head + in->head_used, got);
-    in->head_used += got;
-    if (got == size)
-        return got;
-    errno = 0;
-    got += fread((uint8_t *)data + got, 1, size - got, in->file);
-    if (ferror(in->file) && !in->fault)
-        in->fault = errno ? errno : EIO;
-    return got;
 }
 
 /* Moves what is left of a pipe into a file without a name. */
@@ -71,28 +102,47 @@ static int spool(input *in)
     if (in->file != stdin)
         fclose(in->file);
     in->file = copy;
-    return RC_OK;
+    return in->fault ? input_failed(in) : RC_OK;
 }
 
 int input_rewindable(input *in)
 {
     int rc = RC_OK;
-    if (fseek(in->file, 0, SEEK_CUR))
+    if (lseek(fileno(in->file), 0, SEEK_CUR) < 0)
         rc = spool(in);
     return rc ? rc : input_rewind(in);
 }
 
 int input_rewind(input *in)
 {
-    if (fseek(in->file, 0, SEEK_SET))
+    if (fflush(in->file) || lseek(fileno(in->file), 0, SEEK_SET) < 0)
         return say_error(RC_USAGE, in->name, "%s", strerror(errno));
     return read_head(in);
+}
+
+uint64_t input_left(const input *in)
+{
+    struct stat st;
+    off_t at;
+    if (fstat(fileno(in->file), &st) || !S_ISREG(st.st_mode))
+        return UINT64_MAX;
+    at = lseek(fileno(in->file), 0, SEEK_CUR);
+    if (at < 0)
+        return UINT64_MAX;
+    return in->end - in->at + (at < st.st_size ? (uint64_t)(st.st_size - at)
+                                               : 0);
+}
+
+int input_is_tess(const input *in, int kind)
+{
+    return in->head_size > 10 && !memcmp(in->head, "\x89TSR\r\n\x1a\n", 8) &&
+           in->head[10] == kind;
 }
 
 static tsr_error source_read(void *cookie, void *data, size_t size, size_t *got)
 {
     input *in = cookie;
-    *got = input_read(in, data, size);
+    *got = input_some(in, data, size);
     return in->fault ? TSR_E_IO : TSR_OK;
 }
 

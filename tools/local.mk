@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 bin_PROGRAMS += tessera
-tessera_SOURCES = tools/args.c tools/args.h tools/cmd_codebook.c tools/cmd_compare.c \
+tessera_SOURCES = tools/args.c tools/args.h tools/chunks.c tools/chunks.h tools/cmd_codebook.c tools/cmd_compare.c \
 	tools/cmd_decode.c tools/cmd_encode.c tools/cmd_info.c \
 	tools/cmd_models.c tools/commands.h tools/engine.c tools/engine.h \
 	tools/input.c tools/input.h tools/json.c tools/json.h tools/metrics.c \
@@ -20,6 +20,17 @@ tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c tool
 else
 tessera_SOURCES += tools/kv/profile_none.c
 endif
+tessera_SOURCES += tools/cmd_tokens.c tools/io/wav.h tools/io/wav_read.c \
+	tools/io/wav_write.c tools/sound_metrics.c tools/sound_metrics.h \
+	tools/sound/compare.c tools/sound/convert.c tools/sound/convert.h \
+	tools/sound/decode.c tools/sound/encode.c tools/sound/info.c \
+	tools/sound/resample.h tools/sound/sink.c tools/sound/sink.h \
+	tools/sound/sound.h tools/sound/source.c tools/sound/source.h
+if TSR_SOXR
+tessera_SOURCES += tools/sound/resample_soxr.c
+else
+tessera_SOURCES += tools/sound/resample_none.c
+endif
 # The program sees POSIX and the public headers, nothing of the library's own.
-tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS)
-tessera_LDADD = libtessera.la $(PNG_LIBS) $(LAPACK_LIBS)
+tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS) $(SOXR_CFLAGS)
+tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LAPACK_LIBS)

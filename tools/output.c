@@ -12,6 +12,7 @@
 /* The one file to remove when a signal comes; set and cleared as a whole. */
 static const char *volatile unfinished;
 static volatile sig_atomic_t on_terminal;
+static volatile sig_atomic_t recording, stopped;
 
 static void stop(int number)
 {
@@ -20,6 +21,10 @@ static void stop(int number)
     const size_t skip = on_terminal ? 0 : 4;
     const char *path = unfinished;
     (void)number;
+    if (recording && !stopped) {
+        stopped = 1;
+        return;
+    }
     if (path)
         unlink(path);
     if (write(STDERR_FILENO, text + skip, sizeof text - 1 - skip) < 0)
@@ -39,6 +44,16 @@ void output_catch_signals(void)
             sigaction(ending[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+}
+
+void output_record(void)
+{
+    recording = 1;
+}
+
+int output_stopped(void)
+{
+    return stopped;
 }
 
 static int open_stdout(output *out)
@@ -174,7 +189,24 @@ int output_write(output *out, const void *data, size_t size)
     errno = 0;
     if (!out->fault && fwrite(data, 1, size, out->file) != size)
         out->fault = errno ? errno : EIO;
+    if (out->flow && !out->fault && fflush(out->file))
+        out->fault = errno ? errno : EIO;
     out->bytes += size;
+    return out->fault ? -1 : 0;
+}
+
+int output_patches(const output *out)
+{
+    return out->part != NULL;
+}
+
+int output_patch(output *out, uint64_t offset, const void *data, size_t size)
+{
+    errno = 0;
+    if (!out->fault && (fseeko(out->file, (off_t)offset, SEEK_SET) ||
+                        fwrite(data, 1, size, out->file) != size ||
+                        fseeko(out->file, 0, SEEK_END)))
+        out->fault = errno ? errno : EIO;
     return out->fault ? -1 : 0;
 }
 

@@ -18,6 +18,8 @@ typedef struct output {
     char *part;        /**< the name while writing; NULL: written directly */
     FILE *file;
     uint64_t bytes;
+    int flow;          /**< set it: every write goes out at once, as live sound
+                            in a pipe wants it */
     int fault;         /**< errno of the first failed write, else 0 */
 } output;
 
@@ -32,6 +34,11 @@ int output_open(output *out, const args *a, const input *in, const char *path);
 /** 0, or -1 and `fault` is set. */
 int output_write(output *out, const void *data, size_t size);
 
+/** Writes again at `offset`, over what was written; only where output_patches()
+ *  says so: in an ordinary file that is not standard output. */
+int output_patches(const output *out);
+int output_patch(output *out, uint64_t offset, const void *data, size_t size);
+
 /** A sink that writes to `out`, which must outlive it. */
 tsr_sink output_sink(output *out);
 
@@ -42,4 +49,10 @@ int output_close(output *out, int keep);
 /** Signals that end the program remove the file being written; a full disk
  *  and a closed pipe become errors of write. */
 void output_catch_signals(void);
+
+/** From now on the first such signal only ends the input: output_stopped()
+ *  becomes true, and what was recorded so far can be finished.  The next one
+ *  is as always. */
+void output_record(void);
+int output_stopped(void);
 #endif

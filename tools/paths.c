@@ -4,14 +4,16 @@
 #include "tools/commands.h"
 #include "tools/say.h"
 
-static int default_output(args *a, const char *from, const char *to,
-                          char made[NAME_SIZE])
+int command_output(args *a, const char *from, const char *to,
+                   char made[NAME_SIZE])
 {
     const char *slash = strrchr(a->in, '/');
     const char *base = slash ? slash + 1 : a->in;
     const char *dot = strrchr(base, '.');
     size_t n = strlen(a->in);
 
+    if (a->out)
+        return RC_OK;
     if (args_is_pipe(a->in)) {
         a->out = "-";
         return RC_OK;
@@ -25,8 +27,7 @@ static int default_output(args *a, const char *from, const char *to,
     return RC_OK;
 }
 
-int command_paths(args *a, const char *from, const char *to,
-                  char made[NAME_SIZE])
+int command_files(args *a)
 {
     int used = 0;
     if (!a->in && used < a->files)
@@ -41,5 +42,12 @@ int command_paths(args *a, const char *from, const char *to,
     if (used < a->files)
         return say_error(RC_USAGE, a->file[used],
                          "one input and one output at a time");
-    return a->out ? RC_OK : default_output(a, from, to, made);
+    return RC_OK;
+}
+
+int command_paths(args *a, const char *from, const char *to,
+                  char made[NAME_SIZE])
+{
+    const int rc = command_files(a);
+    return rc ? rc : command_output(a, from, to, made);
 }

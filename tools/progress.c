@@ -63,12 +63,40 @@ static double left(const progress *p, double seconds)
     return p->done > 0 ? seconds * (1 - p->done) / p->done : 0;
 }
 
+/* Times faster than one listens. */
+static double pace(const progress *p, double seconds)
+{
+    return seconds > 0 ? p->sound / seconds : 0;
+}
+
+/* Bits a second of the output so far; 0 while nothing is known. */
+static double bit_rate(const progress *p)
+{
+    return p->bytes && p->sound > 0 ? 8 * (double)*p->bytes / p->sound : 0;
+}
+
+static void write_sound(const progress *p, const char *name, double seconds)
+{
+    const long at = (long)p->sound, to_go = (long)(left(p, seconds) + 0.999);
+    char rate[32] = "", rest[48] = "";
+
+    if (bit_rate(p) > 0)
+        snprintf(rate, sizeof rate, "  %.2f kbit/s", 1e-3 * bit_rate(p));
+    if (p->done > 0)
+        snprintf(rest, sizeof rest, "  %.0f %%  %ld:%02ld left", 100 * p->done,
+                 to_go / 60, to_go % 60);
+    say_status("%.40s: %02ld:%02ld:%02ld  %.1fx%s%s", name, at / 3600,
+               at / 60 % 60, at % 60, pace(p, seconds), rate, rest);
+}
+
 static void write_line(const progress *p, double seconds)
 {
     const char *slash = strrchr(p->what, '/');
     const char *name = slash ? slash + 1 : p->what;
     const long to_go = (long)(left(p, seconds) + 0.999);
-    if (p->done > 0 && !p->image)
+    if (p->sound >= 0)
+        write_sound(p, name, seconds);
+    else if (p->done > 0 && !p->image)
         say_status("%.40s: %3.0f %%  %ld:%02ld left", name, 100 * p->done,
                    to_go / 60, to_go % 60);
     else if (p->done > 0)
@@ -80,15 +108,38 @@ static void write_line(const progress *p, double seconds)
 
 int progress_open(progress *p, const args *a, const char *out)
 {
-    *p = (progress){ .what = out, .start = now() };
+    *p = (progress){ .what = out, .start = now(), .sound = -1 };
     p->line = !a->nostats && (a->stats || isatty(STDERR_FILENO));
     if (p->line)
         write_line(p, 0);
     return a->progress ? open_url(p, a, out) : RC_OK;
 }
 
+/* The keys of ffmpeg, and ours for what it has none for. */
+static void write_sound_keys(const progress *p, double seconds)
+{
+    const long long us = (long long)(1e6 * p->sound);
+    if (bit_rate(p) > 0)
+        fprintf(p->file, "bitrate=%.1fkbits/s\n", 1e-3 * bit_rate(p));
+    else
+        fputs("bitrate=N/A\n", p->file);
+    fprintf(p->file, "total_size=%llu\nout_time_us=%lld\n"
+            "out_time=%02lld:%02lld:%02lld.%06lld\nspeed=%.3gx\n",
+            (unsigned long long)(p->bytes ? *p->bytes : 0), us,
+            us / 3600000000, us / 60000000 % 60, us / 1000000 % 60,
+            us % 1000000, pace(p, seconds));
+    if (p->done > 0)
+        fprintf(p->file, "percent=%.1f\nleft_us=%lld\n", 100 * p->done,
+                (long long)(1e6 * left(p, seconds)));
+    fprintf(p->file, "elapsed_us=%lld\n", (long long)(1e6 * seconds));
+}
+
 static void write_keys(const progress *p, double seconds)
 {
+    if (p->sound >= 0) {
+        write_sound_keys(p, seconds);
+        return;
+    }
     fprintf(p->file, "percent=%.1f\nspeed=%.3f\nelapsed_us=%lld\n"
             "left_us=%lld\n", 100 * p->done, speed(p, seconds),
             (long long)(1e6 * seconds), (long long)(1e6 * left(p, seconds)));
@@ -112,6 +163,13 @@ static int report(void *cookie, double done)
     return 0;
 }
 
+void progress_sound(progress *p, double seconds)
+{
+    p->sound = seconds;
+    report(p, p->sound_length > 0 && seconds < p->sound_length
+              ? seconds / p->sound_length : p->done);
+}
+
 tsr_progress progress_hook(progress *p)
 {
     return (tsr_progress){ p, report };
@@ -124,9 +182,11 @@ void progress_close(progress *p, uint64_t bytes, int whole)
         return;
     if (whole)
         p->done = 1;
+    p->bytes = &bytes;
     write_keys(p, progress_seconds(p));
-    fprintf(p->file, "total_size=%llu\nprogress=end\n",
-            (unsigned long long)bytes);
+    if (p->sound < 0)
+        fprintf(p->file, "total_size=%llu\n", (unsigned long long)bytes);
+    fputs("progress=end\n", p->file);
     if (p->file == stdout || p->file == stderr)
         fflush(p->file);
     else

@@ -51,18 +51,33 @@ void say_status(const char *format, ...)
     status_shown = 1;
 }
 
+static void say(const char *file, const char *format, va_list args)
+{
+    say_status_end();
+    fprintf(stderr, "tessera: %s%s", file ? file : "", file ? ": " : "");
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
 int say_error(int rc, const char *file, const char *format, ...)
 {
     va_list args;
     if (max_level < TSR_LOG_ERROR)
         return rc;
-    say_status_end();
     va_start(args, format);
-    fprintf(stderr, "tessera: %s%s", file ? file : "", file ? ": " : "");
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
+    say(file, format, args);
     va_end(args);
     return rc;
+}
+
+void say_warning(const char *file, const char *format, ...)
+{
+    va_list args;
+    if (max_level < TSR_LOG_WARNING)
+        return;
+    va_start(args, format);
+    say(file, format, args);
+    va_end(args);
 }
 
 void say_info(const char *format, ...)

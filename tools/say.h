@@ -24,7 +24,11 @@ int say_set_level(const char *name);
 int say_error(int rc, const char *file, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/** The same for a failed library call: the library's own words. */
+/** The same for what went on all the same, at level "warning" and above. */
+void say_warning(const char *file, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** As say_error() for a failed library call: the library's own words. */
 int say_failure(const char *file, tsr_error error);
 int say_failure_as(int rc, const char *file, tsr_error error);
 

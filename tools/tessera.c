@@ -10,7 +10,7 @@
 
 static const command *const commands[] = {
     &command_encode, &command_decode, &command_info, &command_models,
-    &command_compare, &command_codebook, &command_kv, NULL
+    &command_compare, &command_tokens, &command_codebook, &command_kv, NULL
 };
 
 static const command *find(const char *name)
@@ -43,10 +43,12 @@ static int unknown(const char *name)
 
 static int overview(void)
 {
-    printf("tessera %s: pictures and KV caches as bitstreams, and back\n\n"
+    printf("tessera %s: pictures, sound and KV caches as bitstreams, and back\n\n"
            "  tessera encode photo.png       writes photo.tess\n"
            "  tessera decode photo.tess      writes photo.png\n"
-           "  tessera info photo.tess        where its bytes go\n\n"
+           "  tessera info photo.tess        where its bytes go\n"
+           "  tessera encode speech.wav      writes speech.tess; decode, info and\n"
+           "                                 compare take sound just so\n\n"
            "Commands\n", tsr_version());
     for (int i = 0; commands[i]; i++)
         printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);

@@ -148,6 +148,7 @@ struct tsr_audio_encoder {
     uint64_t pushed, pulled;/* samples */
     uint64_t number;        /* of the next packet */
     enum { TSRI_AUDIO_UNUSED, TSRI_AUDIO_PACKETS, TSRI_AUDIO_CODES } use;
+    bool coded;             /* codes were pushed, not samples */
     bool finished;
     tsr_error failed;
 };

@@ -262,8 +262,9 @@ tsr_error tsr_audio_encoder_push(tsr_audio_encoder *e, const float *samples,
 {
     if (e->failed)
         return e->failed;
-    if (e->finished)
-        return tsri_fail(e->m.ctx, TSR_E_ARG, "samples after the end");
+    if (e->finished || e->coded)
+        return tsri_fail(e->m.ctx, TSR_E_ARG, "samples after %s",
+                         e->finished ? "the end" : "codes");
     while (n && !e->failed) {
         const size_t now = n < e->piece_samples ? n : e->piece_samples;
         e->failed = push_piece(e, samples, now, false);
@@ -271,6 +272,50 @@ tsr_error tsr_audio_encoder_push(tsr_audio_encoder *e, const float *samples,
         e->pushed += now;
         n -= now;
     }
+    return e->failed;
+}
+
+static tsr_error append_codes(tsr_audio_encoder *e, const uint16_t *codes,
+                              size_t frames)
+{
+    const size_t groups = (size_t)tsri_audio_groups(&e->head);
+    const size_t books = (size_t)e->head.books;
+
+    for (size_t g = 0; g < groups; g++) {
+        tsri_audio_pending *p = &e->group[g];
+        compact(p, books);
+        TSR_TRY(tsri_grow(e->m.ctx, &p->codes, &p->room, p->end, frames,
+                          books * sizeof *p->codes));
+        for (size_t t = 0; t < frames; t++)
+            memcpy(p->codes + (p->end + t) * books,
+                   codes + (t * groups + g) * books, books * sizeof *codes);
+        p->end += frames;
+    }
+    e->coded = true;
+    e->pushed += frames * (uint64_t)e->head.hop;
+    return TSR_OK;
+}
+
+tsr_error tsr_audio_encoder_push_codes(tsr_audio_encoder *e,
+                                       const uint16_t *codes, size_t frames)
+{
+    const size_t width = (size_t)tsri_audio_groups(&e->head) *
+                         (size_t)e->head.books;
+
+    if (e->failed)
+        return e->failed;
+    if (e->head.segment_frames)
+        return tsri_fail(e->m.ctx, TSR_E_UNSUPPORTED, "codes of segments mean "
+                         "nothing without their packets");
+    if (e->finished || (e->pushed && !e->coded))
+        return tsri_fail(e->m.ctx, TSR_E_ARG, "codes after %s",
+                         e->finished ? "the end" : "samples");
+    for (size_t i = 0; i < frames * width; i++)
+        if (codes[i] >= e->head.codewords)
+            return tsri_fail(e->m.ctx, TSR_E_ARG, "code %d: the books have %d "
+                             "codewords", codes[i], e->head.codewords);
+    if (frames)
+        e->failed = append_codes(e, codes, frames);
     return e->failed;
 }
 
@@ -286,7 +331,7 @@ tsr_error tsr_audio_encoder_finish(tsr_audio_encoder *e)
     e->finished = true;
     if (e->m.shape.drops_tail)
         zeros = (size_t)((hop - e->pushed % hop) % hop);
-    if (e->pushed)
+    if (e->pushed && !e->coded)
         e->failed = push_piece(e, NULL, zeros, true);
     return e->failed;
 }

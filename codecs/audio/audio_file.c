@@ -165,7 +165,7 @@ static tsr_error start_decoder(reading *r)
 {
     TSR_TRY(need_head(r));
     TSR_TRY(tsr_audio_decoder_open(&r->decoder, r->ctx, r->model, r->extradata,
-                                   r->extradata_bytes, 0));
+                                   r->extradata_bytes, r->head.live));
     r->piece = tsri_alloc(r->ctx, PIECE,
                           (size_t)r->head.channels * sizeof *r->piece);
     if (!r->piece)

@@ -186,7 +186,7 @@ static tsr_error load_pending(loader *l, const tsr_audio_encoder *e,
 static size_t save_encoder(const tsr_audio_encoder *e, uint8_t *state)
 {
     saver s = { state, 0 };
-    const uint8_t flags[2] = { (uint8_t)e->use, e->finished };
+    const uint8_t flags[3] = { (uint8_t)e->use, e->finished, e->coded };
     const tsri_audio_codec *codec = e->m.codec;
 
     save_front(&s, ENCODER,
@@ -209,11 +209,12 @@ static tsr_error load_encoder(tsr_audio_encoder *e, loader *l)
     e->pushed = load64(l, 0, UINT64_MAX);
     e->pulled = load64(l, 0, e->pushed);
     e->number = load64(l, 0, (uint64_t)UINT32_MAX + 1);
-    const uint8_t *flags = load(l, 2);
-    if (!flags || flags[0] > TSRI_AUDIO_CODES || flags[1] > 1)
+    const uint8_t *flags = load(l, 3);
+    if (!flags || flags[0] > TSRI_AUDIO_CODES || flags[1] > 1 || flags[2] > 1)
         return TSR_E_CORRUPT;
     e->use = flags[0];
     e->finished = flags[1];
+    e->coded = flags[2];
     for (int g = 0; g < tsri_audio_groups(&e->head); g++) {
         TSR_TRY(load_pending(l, e, &e->group[g]));
         TSR_TRY(load_net(l, e->group[g].enc, e->m.codec->enc_state_load));

@@ -164,6 +164,15 @@ TSR_API TSR_CHECKED tsr_error
 tsr_audio_encoder_pull_codes(tsr_audio_encoder *encoder, uint16_t *codes,
                              size_t room, size_t *frames);
 
+/** Codes instead of samples, [frames][groups][books], to be made into packets:
+ *  what tsr_audio_encoder_pull_codes() gave, perhaps changed.  An encoder takes
+ *  samples or codes, not both.  Returns TSR_OK; TSR_E_ARG a code that no book
+ *  has, after samples, or after the end; TSR_E_UNSUPPORTED models with segments;
+ *  TSR_E_NOMEM. */
+TSR_API TSR_CHECKED tsr_error
+tsr_audio_encoder_push_codes(tsr_audio_encoder *encoder, const uint16_t *codes,
+                             size_t frames);
+
 /** Samples of delay that a listener of this stream has besides transport: from
  *  a sample's push to its being heard, encoder and decoder together, in the
  *  middle of the sound and at its start. */

@@ -137,6 +137,21 @@ static int ends_in(const char *path, const char *end)
     return n >= m && !strcmp(path + n - m, end);
 }
 
+static int take(array *a)
+{
+    if (a->in.head_size < 6 || memcmp(a->in.head, "\x93NUMPY", 6))
+        return say_error(RC_INPUT, a->in.name, "is neither .npy nor"
+                         " .safetensors");
+    return read_npy(a);
+}
+
+int array_take(array *a, input *in)
+{
+    *a = (array){ .in = *in };
+    in->file = NULL;
+    return take(a);
+}
+
 int array_open(array *a, tsr_context *ctx, const char *path,
                const char *tensor)
 {
@@ -150,10 +165,7 @@ int array_open(array *a, tsr_context *ctx, const char *path,
         return tensor ? read_tensor(a, ctx, path, tensor)
                       : say_error(RC_USAGE, path, "-tensor NAME says which"
                                   " one");
-    if (a->in.head_size < 6 || memcmp(a->in.head, "\x93NUMPY", 6))
-        return say_error(RC_INPUT, a->in.name, "is neither .npy nor"
-                         " .safetensors");
-    return read_npy(a);
+    return take(a);
 }
 
 void array_close(array *a)
@@ -249,25 +261,43 @@ int array_codes(const array *a, int32_t **out, size_t *n)
     return RC_OK;
 }
 
-void array_write(output *out, const char *descr, size_t rows, int cols,
-                 const void *data)
+void array_write_head(output *out, const char *descr, const uint64_t *dims,
+                      int rank)
 {
-    const size_t count = rows * (size_t)(cols ? cols : 1);
-    const uint8_t *from = data;
-    char head[128], shape[48];
+    char head[128], shape[80];
+    int n = 0;
 
-    if (cols)
-        snprintf(shape, sizeof shape, "(%zu, %d)", rows, cols);
-    else
-        snprintf(shape, sizeof shape, "(%zu,)", rows);
+    for (int i = 0; i < rank; i++)
+        n += snprintf(shape + n, sizeof shape - (size_t)n, "%s%llu",
+                      i ? ", " : "", (unsigned long long)dims[i]);
+    if (rank == 1)
+        snprintf(shape + n, sizeof shape - (size_t)n, ",");
     memset(head, ' ', sizeof head);
     memcpy(head, "\x93NUMPY\x01\0\x76", 10);
     head[10 + snprintf(head + 10, sizeof head - 10, "{'descr': '%s',"
-                       " 'fortran_order': False, 'shape': %s, }", descr,
+                       " 'fortran_order': False, 'shape': (%s), }", descr,
                        shape)] = ' ';
     head[sizeof head - 1] = '\n';
-    if (output_write(out, head, sizeof head))
-        return;
+    output_write(out, head, sizeof head);
+}
+
+void array_write_codes(output *out, const uint16_t *codes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t bytes[2] = { (uint8_t)codes[i], (uint8_t)(codes[i] >> 8) };
+        if (output_write(out, bytes, sizeof bytes))
+            return;
+    }
+}
+
+void array_write(output *out, const char *descr, size_t rows, int cols,
+                 const void *data)
+{
+    const uint64_t dims[] = { rows, (uint64_t)cols };
+    const size_t count = rows * (size_t)(cols ? cols : 1);
+    const uint8_t *from = data;
+
+    array_write_head(out, descr, dims, cols ? 2 : 1);
     for (size_t i = 0; i < count; i++, from += 4) {
         uint32_t bits;
         memcpy(&bits, from, sizeof bits);

@@ -21,6 +21,8 @@ typedef struct array {
  *  Returns an exit status; has said what was wrong.  array_close() in any case. */
 int array_open(array *a, tsr_context *ctx, const char *path,
                const char *tensor);
+/** The .npy array in `in`, which is open already and goes over to `a`. */
+int array_take(array *a, input *in);
 void array_close(array *a);
 
 /** Copies to rows of floats: the last dimension is a vector, the others count
@@ -34,4 +36,10 @@ int array_codes(const array *a, int32_t **out, size_t *n);
  *  bytes; descr is "<f4" or "<i4".  output_close() says what went wrong. */
 void array_write(output *out, const char *descr, size_t rows, int cols,
                  const void *data);
+
+/** The same in parts: the head of an array of 1 to 3 dimensions, then its
+ *  numbers of 2 bytes. */
+void array_write_head(output *out, const char *descr, const uint64_t *dims,
+                      int rank);
+void array_write_codes(output *out, const uint16_t *codes, size_t n);
 #endif
