@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "codecs/audio/codes_impl.h"
+#include "codecs/audio/codes_lm.h"
 #include "entropy/packing.h"
 #include "lib/bytes.h"
 #include "lib/crc32c.h"
@@ -7,7 +7,8 @@
 enum {
     CODED = 1,              /* first byte of a segment: this, 7 bits of check */
     SHORT = 64,             /* longer segments have 16 bits of check more */
-    ADAPTIVE_FRAMES = 64    /* it has learnt something by then */
+    ADAPTIVE_FRAMES = 64,   /* it has learnt something by then */
+    LM_FRAMES = 64          /* a byte may cost a decoder no more of them */
 };
 
 struct tsri_codes {
@@ -15,12 +16,14 @@ struct tsri_codes {
     int books, codewords;
     tsri_packing packing;
     tsri_codes_tables tables;
+    tsri_codes_lm *lm;
 };
 
 struct tsri_codes_coder {
     const tsri_codes *codes;
     tsr_context *ctx;
     tsri_codes_adapt *adapt;
+    tsri_lm_state *lm;
     uint16_t *column;       /* the codes of a layer, in the end of which: */
     uint8_t *out;
     size_t column_room, out_room;
@@ -41,6 +44,8 @@ tsr_error tsri_codes_open(tsri_codes **out, tsr_context *ctx,
     error = tsri_packing_fixed(&c->packing, (size_t)codewords);
     if (!error)
         error = tsri_codes_tables_open(&c->tables, ctx, model, books, codewords);
+    if (!error)
+        error = tsri_codes_lm_open(&c->lm, ctx, model, books, codewords);
     if (error)
         tsri_codes_close(out);
     return error;
@@ -53,6 +58,7 @@ void tsri_codes_close(tsri_codes **out)
     if (!c)
         return;
     tsri_codes_tables_close(&c->tables, c->ctx);
+    tsri_codes_lm_close(&c->lm, c->ctx);
     tsri_free(c->ctx, c);
     *out = NULL;
 }
@@ -64,6 +70,7 @@ bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
     case TSR_AUDIO_ENTROPY_ADAPTIVE: return true;
     case TSR_AUDIO_ENTROPY_STATIC: return c->tables.statics;
     case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.contexts;
+    case TSR_AUDIO_ENTROPY_LM: return c->lm;
     default: return false;
     }
 }
@@ -100,6 +107,7 @@ void tsri_codes_coder_close(tsri_codes_coder **out)
     if (!c)
         return;
     tsri_codes_adapt_close(&c->adapt, c->ctx);
+    tsri_lm_state_close(&c->lm, c->ctx);
     tsri_free(c->ctx, c->column);
     tsri_free(c->ctx, c->out);
     tsri_free(c->ctx, c);
@@ -124,6 +132,8 @@ static tsr_error prepare(tsri_codes_coder *c, const tsri_codes_form *form)
     if (form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE && !c->adapt)
         return tsri_codes_adapt_open(&c->adapt, c->ctx, c->codes->books,
                                      c->codes->codewords);
+    if (form->entropy == TSR_AUDIO_ENTROPY_LM && !c->lm)
+        return tsri_lm_state_open(&c->lm, c->ctx, c->codes->lm);
     return TSR_OK;
 }
 
@@ -195,6 +205,15 @@ void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
     }
 }
 
+static void code_lm(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
+                    int f, int k)
+{
+    if (!k)
+        tsri_lm_frame(c->lm, &p->view, f);
+    tsri_codes_symbol(pen, tsri_lm_starts(c->lm, &p->view, f, k),
+                      c->codes->codewords, tsri_codes_at(&p->view, f, k));
+}
+
 static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
                      int f, int k)
 {
@@ -205,6 +224,9 @@ static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
     case TSR_AUDIO_ENTROPY_CONTEXT:
         tsri_codes_context(&c->codes->tables, pen, &p->view, f, k);
         break;
+    case TSR_AUDIO_ENTROPY_LM:
+        code_lm(c, p, pen, f, k);
+        break;
     default:
         tsri_codes_adaptive(c->adapt, pen, &p->view, f, k);
     }
@@ -214,6 +236,8 @@ static void code_all(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen)
 {
     if (p->form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE)
         tsri_codes_adapt_reset(c->adapt, p->first, p->books);
+    if (p->form->entropy == TSR_AUDIO_ENTROPY_LM)
+        tsri_lm_reset(c->lm);
     for (int f = 0; f < p->form->frames; f++)
         for (int k = p->first; k < p->first + p->books; k++)
             code_one(c, p, pen, f, k);
@@ -236,6 +260,12 @@ static void put_head(uint8_t *out, size_t head, bool coded, uint32_t check)
         tsri_put16(out + 1, (uint16_t)(check >> 7));
 }
 
+static bool too_dense(const part *p, size_t size)
+{
+    return p->form->entropy == TSR_AUDIO_ENTROPY_LM &&
+           (size_t)p->form->frames > LM_FRAMES * size;
+}
+
 /* Fewer bytes than those of fixed width? */
 static bool put_coded(tsri_codes_coder *c, const part *p, uint8_t *body,
                       size_t *size)
@@ -246,7 +276,7 @@ static bool put_coded(tsri_codes_coder *c, const part *p, uint8_t *body,
         return false;
     tsri_range_enc_open(&pen.enc, body, p->packed - 1);
     code_all(c, p, &pen);
-    return !tsri_range_finish(&pen.enc, size);
+    return !tsri_range_finish(&pen.enc, size) && !too_dense(p, *size);
 }
 
 static tsr_error put_part(tsri_codes_coder *c, const part *p, uint8_t *out,
@@ -304,7 +334,8 @@ static tsr_error get_coded(tsri_codes_coder *c, const part *p,
 {
     tsri_codes_pen pen = { .reads = true };
 
-    if (p->form->entropy == TSR_AUDIO_ENTROPY_FIXED || size >= p->packed)
+    if (p->form->entropy == TSR_AUDIO_ENTROPY_FIXED || size >= p->packed ||
+        too_dense(p, size))
         return TSR_E_CORRUPT;
     tsri_range_dec_open(&pen.dec, data, size);
     code_all(c, p, &pen);
