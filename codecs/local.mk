@@ -86,14 +86,20 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 # KV objects on the GPU.
 pkginclude_HEADERS += include/tessera/kv_cuda.h
 noinst_HEADERS += codecs/kv/cuda/crc.cuh codecs/kv/cuda/kv.cuh \
-	codecs/kv/cuda/kv_kernels.h codecs/kv/cuda/rows.cuh
+	codecs/kv/cuda/kv_device.h codecs/kv/cuda/kv_kernels.h \
+	codecs/kv/cuda/rows.cuh
 if TSR_CUDA
-libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_cuda.c codecs/kv/cuda/kv_dec.cu \
-	codecs/kv/cuda/kv_enc.cu codecs/kv/cuda/kv_front.cu \
-	codecs/kv/cuda/kv_pack.cu
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_cuda.c \
+	codecs/kv/cuda/kv_cuda_groups.c codecs/kv/cuda/kv_cuda_open.c \
+	codecs/kv/cuda/kv_dec.cu codecs/kv/cuda/kv_enc.cu \
+	codecs/kv/cuda/kv_front.cu codecs/kv/cuda/kv_get.cu \
+	codecs/kv/cuda/kv_load.cu codecs/kv/cuda/kv_matrix.cu \
+	codecs/kv/cuda/kv_pack.cu codecs/kv/cuda/kv_put.cu
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \
 	codecs/kv/cuda/$(DEPDIR)/kv_enc.cu.d codecs/kv/cuda/$(DEPDIR)/kv_front.cu.d \
-	codecs/kv/cuda/$(DEPDIR)/kv_pack.cu.d
+	codecs/kv/cuda/$(DEPDIR)/kv_get.cu.d codecs/kv/cuda/$(DEPDIR)/kv_load.cu.d \
+	codecs/kv/cuda/$(DEPDIR)/kv_matrix.cu.d \
+	codecs/kv/cuda/$(DEPDIR)/kv_pack.cu.d codecs/kv/cuda/$(DEPDIR)/kv_put.cu.d
 else
 libtsrcore_la_SOURCES += codecs/kv/cuda/kv_nocuda.c
 endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* KV objects on a CUDA device against those of the CPU: the same bytes, the same
  * caches, the same verdict on damaged objects.  Skipped where there is no
- * device.  `cuda_kv bench` prints speeds instead, and needs 8 GiB of device
- * memory; `cuda_kv small` runs only the small cases, `cuda_kv N`
+ * device.  `cuda_kv bench [NAME]` prints speeds instead, and needs 16 GiB of
+ * device memory; `cuda_kv small` runs only the small cases, `cuda_kv N`
  * case N. */
 #include "config.h"
 #include <math.h>
@@ -57,14 +57,15 @@ static bool same_bytes(const problem *p)
     return same;
 }
 
-/* An object on the CPU into cache; its error. */
+/* An object on the CPU into cache, its first levels or all (0); its error. */
 static tsr_error decode_on_cpu(const problem *p, int i, const uint8_t *data,
-                               size_t size, uint8_t *const *cache)
+                               size_t size, int level, uint8_t *const *cache)
 {
+    const tsr_kv_part part = { .level = level };
     void **base = room((size_t)p->planes * sizeof *base);
     const tsr_kv_view view = host_view(p, cache, base, i);
     const tsr_kv_call call = host_call(p, i);
-    const tsr_error error = tsr_kv_decode(p->kv, data, size, NULL, &view, &call);
+    const tsr_error error = tsr_kv_decode(p->kv, data, size, &part, &view, &call);
 
     free(call.scratch);
     free(base);
@@ -98,16 +99,17 @@ static bool same_plane(const problem *p, uint8_t *const *cache, int plane,
     return same;
 }
 
-static bool same_caches(const problem *p, uint8_t poison)
+static bool same_caches(const problem *p, uint8_t *const *object,
+                        const size_t *size, int level, uint8_t poison)
 {
     uint8_t **cache = make_planes(p);
     int32_t *status = room((size_t)p->t->objects * 4);
     bool *good = room((size_t)p->t->objects), same = true;
 
     for (int i = 0; i < p->t->objects; i++)
-        must(decode_on_cpu(p, i, p->object[i], p->size[i], cache),
+        must(decode_on_cpu(p, i, object[i], size[i], level, cache),
              "decode on the CPU");
-    decode_on_gpu(p, p->object, p->size, poison, status);
+    decode_on_gpu(p, object, size, level, poison, status);
     for (int i = 0; i < p->t->objects; i++) {
         good[i] = true;
         if (status[i])
@@ -122,12 +124,42 @@ static bool same_caches(const problem *p, uint8_t poison)
     return same;
 }
 
+/* The first levels of objects that have more, and of objects that have lost the
+ * others. */
+static bool same_levels(const problem *p)
+{
+    const size_t n = (size_t)p->t->objects;
+    const int levels = p->t->levels;
+    uint8_t **object = room(n * sizeof *object);
+    size_t *size = room(n * sizeof *size);
+    bool same = same_caches(p, p->object, p->size, 0, 0x5A);
+
+    for (int level = 1; same && level < levels; level++) {
+        same = same_caches(p, p->object, p->size, level, 0xA5);
+        for (size_t i = 0; i < n; i++) {
+            object[i] = room(p->size[i]);
+            must(tsr_kv_reduce(p->ctx, p->object[i], p->size[i], level, object[i],
+                               p->size[i], &size[i]), "reduce");
+        }
+        same = same && same_caches(p, object, size, 0, 0xA5) &&
+            same_caches(p, object, size, 1, 0x5A);
+        for (size_t i = 0; i < n; i++)
+            free(object[i]);
+    }
+    free(object);
+    free(size);
+    return same;
+}
+
 /* Bytes of the directories. */
 static size_t directory_of(const problem *p)
 {
-    const size_t tiles = ((size_t)p->t->tokens + (size_t)p->t->tile - 1) /
-                         (size_t)p->t->tile;
-    return 8 * (size_t)p->planes * (1 + tiles);
+    const test_case *t = p->t;
+    const size_t tiles = ((size_t)t->tokens + (size_t)t->tile - 1) /
+                         (size_t)t->tile;
+    const size_t groups = (size_t)(t->joined ? t->shape.layers / t->joined
+                                             : p->planes);
+    return 8 * groups * (1 + tiles * (size_t)t->levels);
 }
 
 /* Makes the CRCs right again, so that the damage is seen by what comes behind
@@ -194,10 +226,10 @@ static bool same_verdicts(const problem *p)
             if (below(4))
                 damage(p, object[i], &size[i]);
         }
-        decode_on_gpu(p, object, size, 0x5A, status);
+        decode_on_gpu(p, object, size, 0, 0x5A, status);
         for (size_t i = 0; i < n; i++) {
             const tsr_error error = decode_on_cpu(p, (int)i, object[i], size[i],
-                                                  cache);
+                                                  0, cache);
             good[i] = status[i] == TSR_OK;
             refused += !good[i];
             /* The device has no angles of positions far out. */
@@ -279,27 +311,84 @@ static bool keeps_to_room(const problem *p)
 }
 
 static const test_case cases[] = {
-    { SHAPE(1, 2, 1, 128), 1, 0, 128, TSR_KV_BF16, NHD, 1, 32, 32, 0, 0, 0, 0, .5 },
-    { SHAPE(2, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 64, 64, 4, 0, 0, 0, .5 },
-    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 33, 32, 4, 5, 2, 2, .2 },
-    { SHAPE(1, 2, 4, 64), 1, 0, 64, TSR_KV_BF16, THD, 2, 31, 256, 0, 0, 0, 70, .02 },
-    { SHAPE(1, 1, 3, 24), 2, 2, 16, TSR_KV_F32, HTD, 2, 40, 32, 3, 8, 1, 1, .3 },
-    { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_F16, NHD, 2, 1, 32, 0, 0, 0, 9, .1 },
-    { SHAPE(1, 2, 1, 80), 0, 0, 0, TSR_KV_E4M3, HND, 2, 37, 32, 4, 0, 0, 0, .5 },
-    { SHAPE(1, 1, 1, 160), 0, 0, 0, TSR_KV_E5M2, THD, 1, 70, 64, 64, 0, 0, 0, 1 },
-    { SHAPE(1, 2, 1, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 3, 32, 4, 0, 0, 0, .5 },
-    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 4, 256, 256, 4, 0, 0, 0, .4 },
+    { SHAPE(1, 2, 1, 128), 1, 0, 128, TSR_KV_BF16, NHD, 1, 32, 32, 0, 0, 0, 0, .5,
+      .levels = 1 },
+    { SHAPE(2, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 64, 64, 4, 0, 0, 0, .5,
+      .levels = 1 },
+    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 33, 32, 4, 5, 2, 2, .2,
+      .levels = 1 },
+    { SHAPE(1, 2, 4, 64), 1, 0, 64, TSR_KV_BF16, THD, 2, 31, 256, 0, 0, 0, 70, .02,
+      .levels = 1 },
+    { SHAPE(1, 1, 3, 24), 2, 2, 16, TSR_KV_F32, HTD, 2, 40, 32, 3, 8, 1, 1, .3,
+      .levels = 1 },
+    { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_F16, NHD, 2, 1, 32, 0, 0, 0, 9, .1,
+      .levels = 1 },
+    { SHAPE(1, 2, 1, 80), 0, 0, 0, TSR_KV_E4M3, HND, 2, 37, 32, 4, 0, 0, 0, .5,
+      .levels = 1 },
+    { SHAPE(1, 1, 1, 160), 0, 0, 0, TSR_KV_E5M2, THD, 1, 70, 64, 64, 0, 0, 0, 1,
+      .levels = 1 },
+    { SHAPE(1, 2, 1, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 3, 32, 4, 0, 0, 0, .5,
+      .levels = 1 },
+    { SHAPE(2, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 0, 32, 4, 0, 0, 0, .5,
+      .levels = 1 },
+    { SHAPE(1, 2, 12, 125), 1, 1, 124, TSR_KV_BF16, NHD, 1, 35, 32, 4, 5, 1, 0, .02,
+      .levels = 2, .span = 4096 },
+    /* levels */
+    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 70, 32, 4, 0, 0, 0, .4,
+      .levels = 2 },
+    { SHAPE(2, 2, 2, 64), 1, 0, 64, TSR_KV_F16, HND, 2, 33, 64, 3, 6, 2, 50, .02,
+      .levels = 3 },
+    { SHAPE(1, 1, 3, 24), 2, 2, 16, TSR_KV_F32, HTD, 2, 40, 32, 0, 0, 0, 1, .3,
+      .levels = 3 },
+    /* profiles without matrices */
+    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 65, 32, 4, 0, 0, 0, .4,
+      .profile = PLAIN, .levels = 1 },
+    { SHAPE(1, 2, 9, 64), 1, 0, 64, TSR_KV_F16, THD, 2, 31, 32, 2, 5, 3, 9, .1,
+      .profile = PLAIN | SCALES, .bias = 5, .levels = 2 },
+    { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_BF16, HTD, 2, 40, 32, 4, 0, 0, 0, .3,
+      .profile = PLAIN | SCALES, .joined = 1, .dead = 9, .live = 60, .levels = 3 },
+    { SHAPE(1, 2, 4, 32), 1, 0, 32, TSR_KV_BF16, NHD, 2, 34, 32, 4, 3, 1, 0, .5,
+      .profile = PLAIN | SCALES | HADAMARD, .levels = 1 },
+    { SHAPE(1, 2, 1, 512), 2, 8, 64, TSR_KV_F16, HND, 1, 20, 32, 1, 0, 0, 0, .2,
+      .profile = PLAIN | HADAMARD, .levels = 2 },
+    /* matrices */
+    { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 3, 47, 32, 4, 0, 0, 0, .2,
+      .profile = MATRICES, .levels = 1 },
+    { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_F32, THD, 2, 33, 32, 4, 4, 2, 0, .1,
+      .profile = MATRICES | SCALES, .joined = 2, .columns = 70, .dead = 6,
+      .live = 50, .levels = 3 },
+    { SHAPE(2, 1, 1, 160), 1, 128, 32, TSR_KV_F16, HND, 2, 130, 64, 4, 0, 0, 3, .3,
+      .profile = MATRICES, .levels = 2, .bias = 7, .dead = 8, .live = 30 },
+    { SHAPE(1, 2, 4, 16), 1, 0, 16, TSR_KV_BF16, NHD, 2, 1, 32, 0, 0, 0, 0, .5,
+      .profile = MATRICES | HADAMARD, .joined = 1, .levels = 1 },
+    { SHAPE(1, 2, 4, 16), 1, 0, 16, TSR_KV_BF16, NHD, 2, 0, 32, 0, 0, 0, 0, .5,
+      .profile = MATRICES, .levels = 2 },
+    { SHAPE(1, 2, 2, 32), 1, 0, 32, TSR_KV_BF16, NHD, 1, 33, 32, 4, 0, 0, 0, 1e4,
+      .profile = MATRICES, .dead = 30, .live = 0, .bias = 0, .levels = 1 },
+    /* larger ones */
+    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 4, 256, 256, 4, 0, 0, 0, .4,
+      .levels = 1 },
     { SHAPE(1, 2, 4, 128), 1, 0, 128, TSR_KV_BF16, NHD, 1, 2048, 256, 4, 100, 3,
-      0, .8 },
+      0, .8, .levels = 1 },
     { SHAPE(2, 2, 4, 128), 1, 0, 128, TSR_KV_F16, THD, 2, 256, 256, 4, 0, 0, 1000,
-      .01 },
+      .01, .levels = 1 },
     { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, HTD, 2, 300, 128, 0, 0, 0,
-      100000, 5 },
-    { SHAPE(1, 2, 8, 64), 1, 0, 64, TSR_KV_F16, HND, 2, 256, 256, 4, 0, 0, 0, .1 },
-    { SHAPE(1, 2, 4, 64), 0, 0, 0, TSR_KV_BF16, NHD, 2, 512, 256, 4, 0, 0, 0, .01 },
-    { SHAPE(1, 2, 5, 96), 1, 0, 96, TSR_KV_BF16, NHD, 2, 256, 256, 4, 0, 0, 0, .5 },
+      100000, 5, .levels = 1 },
+    { SHAPE(1, 2, 8, 64), 1, 0, 64, TSR_KV_F16, HND, 2, 256, 256, 4, 0, 0, 0, .1,
+      .levels = 1 },
+    { SHAPE(1, 2, 4, 64), 0, 0, 0, TSR_KV_BF16, NHD, 2, 512, 256, 4, 0, 0, 0, .01,
+      .levels = 1 },
+    { SHAPE(1, 2, 5, 96), 1, 0, 96, TSR_KV_BF16, NHD, 2, 256, 256, 4, 0, 0, 0, .5,
+      .levels = 1 },
+    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 256, 256, 4, 0, 0, 0, .1,
+      .levels = 3 },
+    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 4, 256, 256, 4, 20, 2, 0, .3,
+      .profile = PLAIN, .levels = 1 },
+    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 300, 256, 4, 0, 0, 0, .2,
+      .profile = MATRICES, .joined = 1, .columns = 60, .dead = 5, .live = 80,
+      .levels = 2 },
 };
-enum { SMALL = 9 };     /* of them are small */
+enum { SMALL = 25 };    /* of them are small */
 
 static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
 {
@@ -313,12 +402,15 @@ static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
     upload_cache(&p, p.cache);
     for (int i = 0; i < t->objects; i++)
         bytes += p.size[i];
-    printf("# %d x %d x %d x %d, %d objects of %d tokens, %s, %.2f bits\n",
+    printf("# %d x %d x %d x %d, %d objects of %d tokens, %s, levels %d, "
+           "profile %d, %.2f bits\n",
            t->shape.layers, t->shape.planes, t->shape.heads[0], t->shape.dim[0],
-           t->objects, t->tokens, placing_name[t->how],
+           t->objects, t->tokens, placing_name[t->how], t->levels,
+           t->profile,
            8 * (double)bytes / ((double)p.all * p.planes * p.channels[0]));
     verdict(same_bytes(&p), "bytes");
-    verdict(same_caches(&p, 0xA5) && same_caches(&p, 0x5A), "caches");
+    verdict(same_caches(&p, p.object, p.size, 0, 0xA5) && same_levels(&p),
+            "caches");
     upload_cache(&p, p.cache);
     verdict(refuses_values(&p), "values that are none");
     verdict(keeps_to_room(&p), "room");
@@ -350,7 +442,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (argc > 1 && !strcmp(argv[1], "bench"))
-        result = bench(ctx, gpu);
+        result = bench(ctx, gpu, argc > 2 ? argv[2] : NULL);
     else
         result = argc == 1 ? check(ctx, gpu, 0, n)
             : !strcmp(argv[1], "small") ? check(ctx, gpu, 0, SMALL)

@@ -9,6 +9,9 @@
 
 typedef enum placing { THD, HTD, NHD, HND } placing;
 
+/** What a profile has. */
+enum { PLAIN = 1, SCALES = 2, HADAMARD = 4, MATRICES = 8 };
+
 typedef struct test_case {
     tsr_kv_shape shape;
     int layout, offset, dims;   /* of the rotation */
@@ -17,6 +20,12 @@ typedef struct test_case {
     int objects, tokens, tile, sinks, recent, boost;
     uint64_t pos0;
     double step;
+    int levels;
+    int profile;                /* 0: none */
+    int joined;                 /* layers of a group; 0: planes are groups */
+    int columns;                /* of a matrix, in percent; 0: all */
+    int bias, dead, live;       /* live: coefficients that are, in percent */
+    int span;                   /* 0: the coder's own */
 } test_case;
 
 enum { BLOCK = 16 };            /* tokens of a block */
@@ -27,8 +36,10 @@ typedef struct problem {
     const test_case *t;
     tsr_context *ctx;
     tsri_cuda *gpu;
+    tsr_model *profile;
     tsr_kv *kv;
     tsr_kv_cuda *coder;
+    float **mean, **spread;     /* of the planes' channels */
     int planes, channels[2], blocks;
     size_t element, all;        /* bytes; tokens of all objects */
     uint8_t **cache;            /* planes: [token][channel] */
@@ -65,6 +76,8 @@ tsr_kv_view device_view(const problem *p);
 tsr_kv_view host_view(const problem *p, uint8_t *const *cache, void **base,
                       int object);
 tsr_kv_call host_call(const problem *p, int object);
+tsr_model *make_profile(const problem *p, float step);
+void choose_spreads(problem *p, float spread, int wide, float factor);
 void open_coder(problem *p);
 void make_cache(problem *p);
 void encode_on_cpu(problem *p);
@@ -78,10 +91,10 @@ outcome get_outcome(const problem *p);
 void free_outcome(outcome *o);
 outcome encode_on_gpu(const problem *p);
 void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
-                   uint8_t poison, int32_t *status);
+                   int level, uint8_t poison, int32_t *status);
 uint8_t **make_planes(const problem *p);
 void free_planes(const problem *p, uint8_t **cache);
 
-/** Prints speeds. */
-int bench(tsr_context *ctx, tsri_cuda *gpu);
+/** Prints speeds, of all or those of one name. */
+int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only);
 #endif

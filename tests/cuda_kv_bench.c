@@ -84,12 +84,9 @@ static void turn_plane(const problem *p, float *x, uint64_t pos)
 static void model_plane(const problem *p, int plane, uint8_t *out)
 {
     const int n = p->channels[0], tokens = p->t->tokens;
-    float *x = room((size_t)n * 12), *scale = x + n, *mean = x + 2 * n;
+    const float *mean = p->mean[plane], *scale = p->spread[plane];
+    float *x = room((size_t)n * sizeof *x);
 
-    for (int c = 0; c < n; c++) {
-        scale[c] = expf(.5f * normal()) * (below(50) ? 1 : 6);
-        mean[c] = (plane & 1 ? .2f : 2) * scale[c] * normal();
-    }
     for (int t = 0; t < tokens; t++) {
         for (int c = 0; c < n; c++)
             x[c] = mean[c] + scale[c] * normal();
@@ -132,6 +129,7 @@ static void prepare(problem *p)
     p->object = room((size_t)p->t->objects * sizeof *p->object);
     memset(p->object, 0, (size_t)p->t->objects * sizeof *p->object);
     p->size = room(1);
+    choose_spreads(p, .5f, 50, 6);
 }
 
 /* Greatest error of the first plane, in steps. */
@@ -153,10 +151,21 @@ static double worst_error(const problem *p, const uint8_t *before)
     return worst / (p->t->step * 1.25);
 }
 
-static void time_case(tsr_context *ctx, tsri_cuda *gpu, int objects, double step)
+/* What is timed. */
+typedef struct timing {
+    const char *name;
+    int objects;
+    double step;
+    int levels, profile, live;  /* live: of the coefficients, in percent */
+} timing;
+
+static void time_case(tsr_context *ctx, tsri_cuda *gpu, const timing *timed)
 {
+    const int objects = timed->objects;
     const test_case t = { SHAPE(32, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD,
-                          objects, 256, 256, 4, 0, 0, 4096, step };
+                          objects, 256, 256, 4, 0, 0, 4096, timed->step,
+                          .levels = timed->levels, .profile = timed->profile,
+                          .dead = timed->live ? 6 : 0, .live = timed->live };
     problem p = { .t = &t, .ctx = ctx, .gpu = gpu };
     stopwatch w = { .gpu = gpu };
     double bytes = 0;
@@ -180,31 +189,55 @@ static void time_case(tsr_context *ctx, tsri_cuda *gpu, int objects, double step
         good &= !o.status[i];
         p.item[i].size = o.bytes[i];
     }
-    const double dec = measure(&p, &w, do_decode, NULL);
+    double dec[3];
+    for (int level = 1; level <= t.levels; level++) {
+        for (int i = 0; i < objects; i++)
+            p.item[i].level = level;
+        dec[level - 1] = measure(&p, &w, do_decode, NULL);
+    }
     free_outcome(&o);
     o = get_outcome(&p);
     for (int i = 0; i < objects; i++)
         good &= !o.status[i];
     free_outcome(&o);
-    printf("%6d %8.3f %7.3f %7.0f %7.0f %7.0f   %.3f%s\n", 256 * objects, step,
-           16 * bytes / ((double)p.planes * (double)p.plane_bytes[0]), enc, dec,
-           copy, worst_error(&p, before), good ? "" : "  FAILED");
+    printf("%-10s %6d %8.3f %7.3f %7.0f", timed->name, 256 * objects, timed->step,
+           16 * bytes / ((double)p.planes * (double)p.plane_bytes[0]), enc);
+    for (int level = 3; level > 0; level--)
+        if (level <= t.levels)
+            printf(" %7.0f", dec[level - 1]);
+        else
+            printf("        ");
+    printf(" %7.0f   %.3f%s\n", copy, worst_error(&p, before),
+           good ? "" : "  FAILED");
     free(before);
     tsri_cuda_mark_close(gpu, &w.begin);
     tsri_cuda_mark_close(gpu, &w.end);
     close_problem(&p);
 }
 
-int bench(tsr_context *ctx, tsri_cuda *gpu)
+int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
 {
-    static const double steps[] = { 4, 2, 1, .5, .25, .0625 };
+    static const timing timings[] = {
+        { "none", 8, 4, 1, 0, 0 }, { "none", 8, 2, 1, 0, 0 },
+        { "none", 8, 1, 1, 0, 0 }, { "none", 8, .5, 1, 0, 0 },
+        { "none", 8, .25, 1, 0, 0 }, { "none", 8, .0625, 1, 0, 0 },
+        { "none", 32, 2, 1, 0, 0 },
+        { "levels", 8, 2, 2, 0, 0 }, { "levels", 8, 1, 2, 0, 0 },
+        { "levels", 8, 1, 3, 0, 0 }, { "levels", 8, .25, 3, 0, 0 },
+        { "plain", 8, 4, 1, PLAIN, 0 }, { "plain", 8, 2, 1, PLAIN, 0 },
+        { "plain", 8, 1, 1, PLAIN, 0 }, { "plain", 8, .25, 1, PLAIN, 0 },
+        { "plain", 8, 1, 3, PLAIN, 0 }, { "plain", 32, 2, 1, PLAIN, 0 },
+        { "matrix", 8, 2, 1, MATRICES, 0 }, { "matrix", 8, 2, 1, MATRICES, 25 },
+        { "matrix", 8, 2, 3, MATRICES, 25 },
+    };
 
     printf("%s: GB/s of bf16 cache, 32 x 2 x 8 x 128, objects of 256 tokens, "
-           "paged, median of %d\n%6s %8s %7s %7s %7s %7s   %s\n",
-           tsri_cuda_name(gpu), PASSES, "tokens", "step", "bits", "encode",
-           "decode", "copy", "worst error in steps");
-    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
-        time_case(ctx, gpu, 8, steps[i]);
-    time_case(ctx, gpu, 32, 2);
+           "paged, median of %d\n%-10s %6s %8s %7s %7s %7s %7s %7s %7s   %s\n",
+           tsri_cuda_name(gpu), PASSES, "profile", "tokens", "step", "bits",
+           "encode", "decode3", "decode2", "decode", "copy",
+           "worst error in steps");
+    for (size_t i = 0; i < sizeof timings / sizeof *timings; i++)
+        if (!only || !strcmp(only, timings[i].name))
+            time_case(ctx, gpu, &timings[i]);
     return 0;
 }

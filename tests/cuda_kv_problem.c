@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "codecs/kv/move.h"
+#include "codecs/kv/kv_internal.h"
 #include "tests/cuda_kv.h"
 
 /* ---- failures, numbers ---- */
@@ -53,18 +53,33 @@ void *room(size_t size)
 
 /* ---- a problem ---- */
 
+/* Means and spreads of all channels; one in `wide` has `factor` times the
+ * spread. */
+void choose_spreads(problem *p, float spread_of, int wide, float factor)
+{
+    const int n = p->channels[0];
+
+    p->mean = room((size_t)p->planes * sizeof *p->mean);
+    p->spread = room((size_t)p->planes * sizeof *p->spread);
+    for (int i = 0; i < p->planes; i++) {
+        p->mean[i] = room((size_t)n * sizeof **p->mean);
+        p->spread[i] = room((size_t)n * sizeof **p->spread);
+        for (int c = 0; c < n; c++) {
+            p->spread[i][c] = expf(spread_of * normal()) *
+                (below((uint32_t)wide) ? 1 : factor);
+            p->mean[i][c] = (i & 1 ? .3f : 2) * p->spread[i][c] * normal();
+        }
+    }
+}
+
 static void fill_plane(const problem *p, int plane, uint8_t *out)
 {
     const int n = p->channels[plane % p->t->shape.planes];
-    float *x = room((size_t)n * 12), *scale = x + n, *mean = x + 2 * n;
+    float *x = room((size_t)n * sizeof *x);
 
-    for (int c = 0; c < n; c++) {
-        scale[c] = expf(.6f * normal()) * (below(40) ? 1 : 12);
-        mean[c] = (plane & 1 ? .3f : 2) * scale[c] * normal();
-    }
     for (size_t t = 0; t < p->all; t++) {
         for (int c = 0; c < n; c++)
-            x[c] = mean[c] + scale[c] * normal();
+            x[c] = p->mean[plane][c] + p->spread[plane][c] * normal();
         tsri_kv_to_dtype(p->t->dtype, 0, x, (size_t)n,
                          out + t * (size_t)n * p->element);
     }
@@ -134,11 +149,18 @@ void open_coder(problem *p)
                             .dims = t->dims, .theta = t->layout ? 5e5 : 0 };
     s.step = t->step;
     s.value_ratio = 1.25;
+    s.levels = t->levels;
+    if (t->profile) {       /* half its step, to have a class shift */
+        p->profile = s.profile = make_profile(p, (float)(2 * t->step));
+        s.step = .5;
+    }
     s.sinks = t->sinks;
     s.recent = t->recent;
     s.recent_boost = t->boost;
     s.tile = t->tile;
     must(tsr_kv_open(&p->kv, p->ctx, &s), "coder");
+    if (t->span)
+        p->kv->span = t->span;
     must(tsr_kv_cuda_open(&p->coder, p->kv, 0), "coder on the device");
     must(tsr_kv_encode_bound(p->kv, (size_t)t->tokens, &p->bound), "bound");
     p->bound = (p->bound + 15) / 16 * 16;
@@ -162,6 +184,7 @@ void make_cache(problem *p)
         p->plane_bytes[i] = (size_t)p->blocks * BLOCK * (size_t)p->channels[i] *
                             p->element;
     }
+    choose_spreads(p, .6f, 40, 12);
     for (int i = 0; i < p->planes; i++) {
         p->cache[i] = room(p->plane_bytes[0]);
         fill_plane(p, i, p->cache[i]);
@@ -226,8 +249,11 @@ void open_device(problem *p)
 
 void close_problem(problem *p)
 {
-    for (int i = 0; i < p->planes; i++)
+    for (int i = 0; i < p->planes; i++) {
         free(p->cache[i]);
+        free(p->mean[i]);
+        free(p->spread[i]);
+    }
     tsri_cuda_free(p->gpu, p->pool);
     for (int i = 0; i < p->t->objects; i++)
         free(p->object[i]);
@@ -238,6 +264,9 @@ void close_problem(problem *p)
     tsri_cuda_free(p->gpu, p->scratch);
     tsr_kv_cuda_close(&p->coder);
     tsr_kv_close(&p->kv);
+    tsr_model_unref(&p->profile);
+    free(p->mean);
+    free(p->spread);
     free(p->item);
     free(p->base);
     free(p->cache);
@@ -310,7 +339,7 @@ outcome encode_on_gpu(const problem *p)
 
 /* Objects of the host to planes over `poison`; what became of them to status. */
 void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
-                   uint8_t poison, int32_t *status)
+                   int level, uint8_t poison, int32_t *status)
 {
     const size_t n = (size_t)p->t->objects;
 
@@ -320,6 +349,7 @@ void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
     must(tsri_cuda_fill(p->gpu, p->data, 0xA5, n * p->bound), "fill");
     for (size_t i = 0; i < n; i++) {
         p->item[i].size = size[i];
+        p->item[i].level = level;
         must(tsri_cuda_upload(p->gpu, p->item[i].data, object[i], size[i]),
              "upload");
     }

@@ -138,7 +138,7 @@ tests_cuda_vq_LDADD = libtsrcore.la
 check_PROGRAMS += tests/cuda_kv
 noinst_HEADERS += tests/cuda_kv.h
 tests_cuda_kv_SOURCES = tests/cuda_kv.c tests/cuda_kv_bench.c \
-	tests/cuda_kv_problem.c
+	tests/cuda_kv_problem.c tests/cuda_kv_profile.c
 tests_cuda_kv_LDADD = libtsrcore.la
 
 # Models that learn, read by Python; and how fast (make tests/adaptive_speed).

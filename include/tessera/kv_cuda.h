@@ -35,7 +35,9 @@ typedef struct tsr_kv_cuda_item {
     uint64_t *bytes;        /**< encode, out: size of the object */
     int32_t *status;        /**< out: a tsr_error, as of tsr_kv_encode() and
                                  tsr_kv_decode(); TSR_E_UNSUPPORTED positions
-                                 of 2^20 and more, with a rotation */
+                                 of 2^20 and more, with a rotation, or an object
+                                 whose values lean on token ids */
+    int level;              /**< decode: levels to use, 1..; 0: all there are */
 } tsr_kv_cuda_item;
 
 /** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens

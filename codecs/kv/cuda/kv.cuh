@@ -16,15 +16,16 @@ typedef tsri_kv_gpu_object object;
 enum { WARP = 32 };
 enum : uint32_t { ALL = 0xffffffff };   /* lanes of a warp, as a mask */
 
-/* A segment: `span` channels of a plane in the rows of a tile. */
+/* A segment that is `span` channels of a plane in the rows of a tile: of an
+ * object without a profile. */
 struct place {
     int object, layer, plane, tile, segment;
     int channel, channels;      /* the first, and how many */
     uint32_t row, rows;         /* the first as a token; rows may be 0 */
 
     __device__ int group(const job &j) const { return layer * j.planes + plane; }
-    /* Where unit_at has the unit; number of the segment, in the order in which
-     * objects hold them. */
+    /* Where unit_at has the unit (of one level); number of the segment, in the
+     * order in which objects hold them. */
     __device__ size_t unit(const job &j) const
     {
         return object * ((size_t)j.groups * j.tiles + 1) +
@@ -49,9 +50,80 @@ struct place {
     }
 };
 
-static inline size_t count_segments(const job *j)
+static __host__ __device__ inline size_t count_segments(const job &j)
 {
-    return (size_t)j->objects * j->layers * j->layer_segments * j->tiles;
+    return (size_t)j.objects * j.all_segments * j.tiles;
+}
+
+/* Rows of a tile: tokens that are no sinks. */
+static __device__ uint32_t tile_rows(const job &j, uint32_t sinks, int tile,
+                                     uint32_t *first)
+{
+    const uint32_t begin = (uint32_t)tile * j.tile;
+    const uint32_t end = min(begin + j.tile, (uint32_t)j.tokens);
+
+    *first = max(begin, sinks);
+    return *first < end ? end - *first : 0;
+}
+
+/* The same of any group: `span` of its coefficients. */
+struct spot {
+    int object, group, tile, segment;
+    int first, coefs;       /* the first coefficient, and how many */
+    uint32_t row, rows;
+
+    __device__ size_t number(const job &j) const
+    {
+        const tsri_kv_gpu_group &g = j.group[group];
+        return ((size_t)object * j.all_segments + g.segment) * j.tiles +
+            (size_t)tile * g.segments + segment;
+    }
+    __device__ size_t unit(const job &j, int levels, int level) const
+    {
+        return object * ((size_t)j.groups * j.tiles * j.levels + 1) +
+            ((size_t)group * j.tiles + tile) * levels + level;
+    }
+    __device__ uint32_t seed(const job &j, int level) const
+    {
+        return (uint32_t)segment + 64u * level +
+            256u * ((uint32_t)group * j.tiles + tile);
+    }
+    /* Of a row's values, the segment's first. */
+    __device__ int16_t *values(const job &j, uint32_t t) const
+    {
+        const tsri_kv_gpu_group &g = j.group[group];
+        return j.values + (g.pitch_before * j.objects + (size_t)object * g.pitch) *
+            j.tokens + (size_t)t * g.pitch + first;
+    }
+};
+
+/* The n-th spot that warps come to. */
+static __device__ spot find_spot(const job &j, size_t n)
+{
+    const int s = (int)(n % j.all_segments);
+    spot p;
+
+    n /= j.all_segments;
+    p.tile = (int)(n % j.tiles);
+    p.object = (int)(n / j.tiles);
+    p.group = j.segment_group[s];
+    p.segment = s - j.group[p.group].segment;
+    p.first = p.segment * j.span;
+    p.coefs = min(j.span, j.group[p.group].coefs - p.first);
+    p.rows = tile_rows(j, j.object[p.object].sinks, p.tile, &p.row);
+    return p;
+}
+
+/* q of the level below, once for each of `times`. */
+static __device__ int coarsen(int q, int times)
+{
+#pragma unroll
+    for (int i = 0; i < TSRI_KV_GPU_LEVELS - 1; i++)
+        if (i < times) {
+            const int a = (abs(q) + 1) * 43691 >> 17;   /* round(|q| / 3) */
+            q = q < 0 ? -a : a;
+        }
+    return q;
 }
 
 /* The n-th place that warps come to: heads that share tokens are neighbours. */
@@ -69,10 +141,7 @@ static __device__ place find_place(const job &j, size_t n)
     p.segment = p.plane ? s - j.segments[0] : s;
     p.channel = p.segment * j.span;
     p.channels = min(j.span, j.channels[p.plane] - p.channel);
-    const uint32_t first = (uint32_t)p.tile * j.tile;
-    const uint32_t end = min(first + j.tile, (uint32_t)j.tokens);
-    p.row = max(first, j.object[p.object].sinks);
-    p.rows = p.row < end ? end - p.row : 0;
+    p.rows = tile_rows(j, j.object[p.object].sinks, p.tile, &p.row);
     return p;
 }
 
@@ -81,31 +150,49 @@ static __device__ bool has_rows(const job &j, const object &o)
     return o.sinks < (uint32_t)j.tokens;
 }
 
-/* Bytes of the head of a group. */
+/* Bytes of a plane in the head of its group. */
 static __device__ uint32_t sink_bytes(const job &j, const object &o, int plane)
 {
     return o.sinks * j.heads[plane] * (1 + j.dim[plane]);
 }
-static __device__ uint32_t head_bytes(const job &j, const object &o, int plane)
+static __device__ uint32_t plane_bytes(const job &j, const object &o, int plane)
 {
-    return sink_bytes(j, o, plane) + (has_rows(j, o) ? 3 * j.channels[plane] : 0);
+    return sink_bytes(j, o, plane) +
+        (has_rows(j, o) && !j.profiled ? 3 * j.channels[plane] : 0);
 }
 
-/* Where the head of a group begins, in an object whose heads begin at
- * `heads`. */
+/* Where a plane's part of its head begins, in an object whose heads begin at
+ * `heads`: planes are in order whatever groups they make. */
 static __device__ uint64_t head_at(const job &j, const object &o, uint64_t heads,
                                    int layer, int plane)
 {
-    const uint64_t both = (uint64_t)head_bytes(j, o, 0) +
-                          (j.planes > 1 ? head_bytes(j, o, 1) : 0);
-    return heads + layer * both + (plane ? head_bytes(j, o, 0) : 0);
+    const uint64_t both = (uint64_t)plane_bytes(j, o, 0) +
+                          (j.planes > 1 ? plane_bytes(j, o, 1) : 0);
+    return heads + layer * both + (plane ? plane_bytes(j, o, 0) : 0);
+}
+
+/* Of the n-th plane of all. */
+static __device__ uint64_t plane_at(const job &j, const object &o, int n)
+{
+    return head_at(j, o, o.heads, n / j.planes, n % j.planes);
+}
+
+/* Where the head of a group begins, and how long it is. */
+static __device__ uint64_t find_head(const job &j, const object &o, int group,
+                                     uint32_t *bytes)
+{
+    const tsri_kv_gpu_group &g = j.group[group];
+    const uint64_t at = plane_at(j, o, g.first_plane);
+
+    *bytes = (uint32_t)(plane_at(j, o, g.first_plane + g.planes) - at);
+    return at;
 }
 
 /* Bytes of a front whose sections are given, and where its directories are. */
-static __device__ uint64_t front_bytes(const job &j, uint32_t sections)
+static __device__ uint64_t front_bytes(const job &j, uint32_t sections, int levels)
 {
     return TSRI_KV_GPU_HEADER + (uint64_t)sections + 8ull * j.groups +
-        8ull * j.groups * j.tiles + 4;
+        8ull * j.groups * j.tiles * levels + 4;
 }
 
 /* Boost of a token. */
@@ -121,11 +208,18 @@ static __device__ float scaled(float v, int exponent)
     return __fmul_rn(v, __int_as_float((127 + exponent) << 23));
 }
 
+/* The step of the last of some levels. */
+static __device__ float level_step(float coarsest, int levels)
+{
+    return levels == 1 ? coarsest
+                       : __fdiv_rn(coarsest, levels == 2 ? 3.f : 9.f);
+}
+
 /* ---- the cache ---- */
 
 /* Token t of the object, in a plane; heads and dims are to be added. */
 static __device__ uint8_t *find_token(const job &j, const tsri_kv_gpu_item &item,
-                                      int group, uint32_t t)
+                                      int plane, uint32_t t)
 {
     const uint64_t token = item.first + t;
     ptrdiff_t at;
@@ -135,7 +229,7 @@ static __device__ uint8_t *find_token(const job &j, const tsri_kv_gpu_item &item
              (ptrdiff_t)(token % j.block_tokens) * j.token_stride;
     else
         at = (ptrdiff_t)token * j.token_stride;
-    return j.base[group] + at;
+    return j.base[plane] + at;
 }
 
 /* A token of the object after another. */
@@ -145,11 +239,11 @@ struct token_walk {
     const int32_t *block;   /* NULL: not paged */
     int in, tokens;         /* of the block */
 
-    __device__ token_walk(const job &j, int object, int group, uint32_t t)
+    __device__ token_walk(const job &j, int object, int plane, uint32_t t)
     {
         const tsri_kv_gpu_item &item = j.items[object];
-        at = find_token(j, item, group, t);
-        base = j.base[group];
+        at = find_token(j, item, plane, t);
+        base = j.base[plane];
         tokens = item.blocks ? j.block_tokens : INT32_MAX;
         in = item.blocks ? (int)((item.first + t) % tokens) : 1 << 30;
         block = item.blocks + (item.first + t) / tokens;
@@ -160,15 +254,6 @@ struct token_walk {
         if (++in == tokens) {
             in = 0;
             at = (uint8_t *)base + *++block * j.block_stride;
-        }
-    }
-    __device__ void back(const job &j)
-    {
-        at -= j.token_stride;
-        if (in-- == 0) {
-            in = tokens - 1;
-            at = (uint8_t *)base + *--block * j.block_stride +
-                 (ptrdiff_t)in * j.token_stride;
         }
     }
 };
@@ -298,5 +383,55 @@ static __device__ float load_value(const job &j, const tsri_kv_gpu_item &item,
             take_off(w, v, cs);
     }
     return v;
+}
+
+/* ---- values ---- */
+
+enum { MOST_VALUE = 32767 };
+
+/* Added to a small number it rounds it to the nearest integer, ties to even. */
+static const float ROUNDER = 12582912;
+
+static __device__ void refuse(const job &j, int object)
+{
+    atomicCAS(j.items[object].status, TSR_OK, TSR_E_ARG);
+}
+
+/* Boost of a token, encoding. */
+static __device__ int boost_at(const job &j, uint32_t t)
+{
+    return t + j.recent >= (uint32_t)j.tokens ? j.recent_boost : 0;
+}
+
+/* v is not over MOST_VALUE by half: rounded to nearest even. */
+static __device__ int round_value(float v)
+{
+    return __float_as_int(__fadd_rn(v, ROUNDER)) - 0x4B400000;
+}
+
+static __device__ bool is_value(float v)
+{
+    return fabsf(v) < MOST_VALUE + .5f;     /* no for a NaN */
+}
+
+static __device__ float centre_of(const job &j, const place &p, int channel)
+{
+    return __fmul_rn((float)j.centre[p.coefficient(j) + channel],
+                     scaled(j.step[p.plane], -2));
+}
+
+/* Class and centre of a channel as the head has them; false: no such class. */
+static __device__ bool read_channel(const job &j, const place &p, int channel,
+                                    int *cls, float *m)
+{
+    const object &o = j.object[p.object];
+    const uint8_t *head = j.items[p.object].data +
+        head_at(j, o, o.heads, p.layer, p.plane) + sink_bytes(j, o, p.plane);
+    const uint8_t *centre = head + j.channels[p.plane] + 2 * channel;
+
+    *cls = head[channel] & 63;
+    *m = __fmul_rn((float)(int16_t)(centre[0] | centre[1] << 8),
+                   scaled(o.step[p.plane], -2));
+    return head[channel] < 64;
 }
 #endif

@@ -1,58 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Segments to values in the cache.  Objects that are good so far are decoded
- * whatever their bytes are; a segment that is none spoils its object. */
+/* Segments of heads straight to the cache (no profile, one level), and sinks.
+ * Objects that are good so far are decoded whatever their bytes are; a segment
+ * that is none spoils its object.  kv_get.cu has the rest. */
 #include "codecs/kv/cuda/rows.cuh"
 
 enum { WARPS = 32, RESTORE = 256 };
 
-static __device__ void spoil(const job &j, int object, int32_t error)
-{
-    atomicCAS(j.items[object].status, TSR_OK, error);
-}
-
-/* A segment in its unit: sizes first, then all segments.  False where the unit
- * is not that. */
+/* A segment in its unit. */
 static __device__ bool find_segment(const job &j, const place &p,
                                     const uint8_t **data, uint32_t *size)
 {
-    const int lane = threadIdx.x % WARP, n = j.segments[p.plane];
-    const uint64_t *unit = j.unit_at + p.unit(j);
-    const uint64_t bytes = unit[1] - unit[0];
-    const uint8_t *sizes = j.items[p.object].data + unit[0];
-    uint64_t before = 0, all = 0;
-    uint32_t own = 0;
-
-    if (bytes < 4ull * n)
-        return false;
-    for (int i = lane; i < n; i += WARP) {
-        const uint8_t *s = sizes + 4 * i;
-        const uint32_t v = s[0] | s[1] << 8 | s[2] << 16 | (uint32_t)s[3] << 24;
-        before += i < p.segment ? v : 0;
-        own = i == p.segment ? v : own;
-        all += v;
-    }
-    for (int by = WARP / 2; by; by /= 2) {
-        before += __shfl_xor_sync(ALL, before, by);
-        all += __shfl_xor_sync(ALL, all, by);
-    }
-    *size = __shfl_sync(ALL, own, p.segment % WARP);
-    *data = sizes + 4 * n + before;
-    return all == bytes - 4ull * n;
-}
-
-/* Class and centre of a channel as the head has them; false: no such class. */
-static __device__ bool read_channel(const job &j, const place &p, int channel,
-                                    int *cls, float *m)
-{
-    const object &o = j.object[p.object];
-    const uint8_t *head = j.items[p.object].data +
-        head_at(j, o, o.heads, p.layer, p.plane) + sink_bytes(j, o, p.plane);
-    const uint8_t *centre = head + j.channels[p.plane] + 2 * channel;
-
-    *cls = head[channel] & MOST_CLASS;
-    *m = __fmul_rn((float)(int16_t)(centre[0] | centre[1] << 8),
-                   scaled(o.step[p.plane], -2));
-    return head[channel] <= MOST_CLASS;
+    return find_part(j, p.object, p.unit(j), p.segment, j.segments[p.plane], data,
+                     size);
 }
 
 /* ---- heads whole, in registers ---- */
@@ -254,84 +213,6 @@ static __device__ void decode_heads(const job &j, const place &p, decoder &d,
     }
 }
 
-/* ---- any other shape: values to scratch ---- */
-
-static __device__ int16_t *find_values(const job &j, const place &p)
-{
-    const size_t plane = ((size_t)p.object * j.layers + p.layer) *
-        j.layer_channels + (p.plane ? j.channels[0] : 0);
-    return j.values + plane * j.tokens + p.channel;
-}
-
-static __device__ void decode_values(const job &j, const place &p, decoder &d,
-                                     const rows_memory &memory)
-{
-    const int lane = threadIdx.x % WARP;
-    const object &o = j.object[p.object];
-    const uint32_t before = lanes_before();
-    int16_t *q = find_values(j, p) + (size_t)p.row * j.channels[p.plane] + lane;
-    float m;
-
-    for (uint32_t t = p.row; t < p.row + p.rows; t++) {
-        const int boost = boost_of(j, o, j.items[p.object].data, t);
-        for (int c = 0; c < p.channels; c += WARP) {
-            const bool active = c + lane < p.channels;
-            int cls = 0;
-            if (active)
-                d.bad |= !read_channel(j, p, p.channel + c + lane, &cls, &m);
-            const coding k = coding_of(j.tables, class_of(cls, boost));
-            d.fill();
-            const uint32_t s = d.take<false>(memory.slots + k.table * SLOTS,
-                                             memory.entries + k.table * STRIDE * 4,
-                                             before, active);
-            const int v = d.take_rest(s, k, __any_sync(ALL, active && k.low),
-                                      before, active);
-            if (active)
-                q[c] = (int16_t)v;
-        }
-        q += j.channels[p.plane];
-    }
-}
-
-/* Values in scratch to the cache; a thread block has a token of a plane. */
-static __global__ __launch_bounds__(RESTORE) void restore(job j)
-{
-    const uint32_t t = blockIdx.x % j.tokens, n = blockIdx.x / j.tokens;
-    place p;
-
-    p.layer = n / j.planes % j.layers;
-    p.plane = n % j.planes;
-    p.object = n / j.groups;
-    p.channel = 0;
-    const object &o = j.object[p.object];
-    const tsri_kv_gpu_item &item = j.items[p.object];
-    if (!o.good || t < o.sinks || !j.base[p.group(j)])
-        return;
-    const int16_t *q = find_values(j, p) + (size_t)t * j.channels[p.plane];
-    const float step = scaled(o.step[p.plane], -boost_of(j, o, item.data, t));
-    const int dim = j.dim[p.plane], size = element_bytes(j.dtype);
-    uint8_t *to = find_token(j, item, p.group(j), t);
-
-    for (int c = threadIdx.x; c < j.channels[p.plane]; c += RESTORE) {
-        float m, v, w;
-        int cls, other = 0;
-        const int d = c % dim, pair = pair_of(j, p.plane, d, &other);
-        read_channel(j, p, c, &cls, &m);
-        v = __fadd_rn(__fmul_rn((float)q[c], step), m);
-        if (pair >= 0) {
-            const float2 cs =
-                j.angles[((size_t)p.object * j.tokens + t) * j.pairs + pair];
-            read_channel(j, p, c - d + other, &cls, &m);
-            w = __fadd_rn(__fmul_rn((float)q[c - d + other], step), m);
-            if (d < other)
-                put_back(v, w, cs);
-            else
-                put_back(w, v, cs);
-        }
-        store_element(j.dtype, to + c / dim * j.head_stride + d * size, v);
-    }
-}
-
 /* ---- sinks ---- */
 
 static __device__ float sink_value(const uint8_t *head, int d)
@@ -343,11 +224,12 @@ static __device__ float sink_value(const uint8_t *head, int d)
 /* A thread block has the sinks of a group. */
 static __global__ __launch_bounds__(RESTORE) void restore_sinks(job j)
 {
-    const int n = blockIdx.x, i = n / j.groups, layer = n / j.planes % j.layers;
+    const int n = blockIdx.x, i = n / (j.layers * j.planes);
+    const int layer = n / j.planes % j.layers;
     const int plane = n % j.planes, dim = j.dim[plane];
     const object &o = j.object[i];
 
-    if (!o.good || !j.base[n % j.groups])
+    if (!o.good || !j.base[layer * j.planes + plane])
         return;
     const uint8_t *heads = j.items[i].data + head_at(j, o, o.heads, layer, plane);
     const uint32_t each = (uint32_t)j.channels[plane];
@@ -375,7 +257,7 @@ static __global__ __launch_bounds__(RESTORE) void restore_sinks(job j)
 
 /* ---- launch ---- */
 
-/* STRIPS 0: any shape.  Thread blocks have segments that are neighbours. */
+/* Thread blocks have segments that are neighbours. */
 template <int STRIPS, int HEAD>
 static __global__ __launch_bounds__(WARPS * WARP, 1)
 void decode(job j, size_t segments)
@@ -400,10 +282,7 @@ void decode(job j, size_t segments)
         }
         d.ring = memory.ring;
         d.open(data, size, p.seed(j));
-        if constexpr (STRIPS > 0)
-            decode_heads<STRIPS, HEAD>(j, p, d, memory);
-        else
-            decode_values(j, p, d, memory);
+        decode_heads<STRIPS, HEAD>(j, p, d, memory);
         if (!d.close(p.seed(j)) && threadIdx.x % WARP == 0)
             spoil(j, p.object, TSR_E_CORRUPT);
     }
@@ -412,7 +291,7 @@ void decode(job j, size_t segments)
 template <int STRIPS, int HEAD>
 static cudaError_t launch(const job *j, cudaStream_t stream)
 {
-    const size_t segments = count_segments(j);
+    const size_t segments = count_segments(*j);
     const size_t bytes = rows_memory(1, j->tables.tables, WARPS).ring;
     const size_t grid = (segments + WARPS - 1) / WARPS;
     const cudaError_t error = cudaFuncSetAttribute(
@@ -426,27 +305,21 @@ static cudaError_t launch(const job *j, cudaStream_t stream)
     return cudaGetLastError();
 }
 
+extern "C" cudaError_t tsri_kv_gpu_sinks(const job *j, cudaStream_t stream)
+{
+    const size_t planes = (size_t)j->objects * j->layers * j->planes;
+
+    if (planes > INT32_MAX)
+        return cudaErrorInvalidValue;
+    restore_sinks<<<(unsigned)planes, RESTORE, 0, stream>>>(*j);
+    return cudaGetLastError();
+}
+
 extern "C" cudaError_t tsri_kv_gpu_decode(const job *j, cudaStream_t stream)
 {
-    const size_t rows = (size_t)j->objects * j->groups * j->tokens;
-    cudaError_t error;
-
-    if (rows > INT32_MAX)
-        return cudaErrorInvalidValue;
-    if (!rows)
-        return cudaSuccess;
-    restore_sinks<<<(unsigned)j->objects * j->groups, RESTORE, 0, stream>>>(*j);
-    switch (j->strips) {
-    case 8:
+    if (j->strips == 8)
         return j->head_strips == 4 ? launch<8, 4>(j, stream)
                                    : launch<8, 2>(j, stream);
-    case 4:
-        return j->head_strips == 4 ? launch<4, 4>(j, stream)
-                                   : launch<4, 2>(j, stream);
-    }
-    error = launch<0, 1>(j, stream);
-    if (error)
-        return error;
-    restore<<<(unsigned)rows, RESTORE, 0, stream>>>(*j);
-    return cudaGetLastError();
+    return j->head_strips == 4 ? launch<4, 4>(j, stream)
+                               : launch<4, 2>(j, stream);
 }

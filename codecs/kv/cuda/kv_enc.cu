@@ -1,41 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The cache to segments.  A sample of the cache gives the centres; all of it, the
- * classes and, where they are small, the values, a byte each.  These are read
- * twice: for the sums that lanes start from, and, last token first, for the
- * words. */
+/* The cache to segments, without a profile.  A sample of the cache gives the
+ * centres; all of it, the classes and, where they are small, the values, a byte
+ * each.  These are read twice: for the sums that lanes start from, and, last
+ * token first, for the words.  All but the centres is for heads of 16-bit numbers
+ * and one level; kv_put.cu has the rest. */
 #include "codecs/kv/cuda/rows.cuh"
 
 enum {
     WARPS = 8, THREADS = WARPS * WARP,
     RESIDENT = 4,           /* thread blocks of a multiprocessor, wanted */
     SAMPLES = 32,           /* of a channel, for its centre */
-    MOST_VALUE = 32767,
     MOST_BYTE = 127
 };
-
-/* Added to a small number it rounds it to the nearest integer, ties to even. */
-static const float ROUNDER = 12582912;
-
-static __device__ void refuse(const job &j, int object)
-{
-    atomicCAS(j.items[object].status, TSR_OK, TSR_E_ARG);
-}
-
-static __device__ int boost_at(const job &j, uint32_t t)
-{
-    return t + j.recent >= (uint32_t)j.tokens ? j.recent_boost : 0;
-}
-
-/* v is not over MOST_VALUE by half: rounded to nearest even. */
-static __device__ int round_value(float v)
-{
-    return __float_as_int(__fadd_rn(v, ROUNDER)) - 0x4B400000;
-}
-
-static __device__ bool is_value(float v)
-{
-    return fabsf(v) < MOST_VALUE + .5f;     /* no for a NaN */
-}
 
 /* ---- centres ---- */
 
@@ -72,7 +48,7 @@ static __device__ uint32_t sample_token(const job &j, uint32_t sinks, uint32_t i
     return sinks + (uint32_t)((uint64_t)i * (end - sinks) / SAMPLES);
 }
 
-static __device__ int strips_of(int channels)
+static __host__ __device__ int strips_of(int channels)
 {
     return (channels + WARP - 1) / WARP;
 }
@@ -152,12 +128,6 @@ static __global__ __launch_bounds__(THREADS) void centres_of_heads(job j)
 
 /* ---- values of segments ---- */
 
-static __device__ float centre_of(const job &j, const place &p, int channel)
-{
-    return __fmul_rn((float)j.centre[p.coefficient(j) + channel],
-                     scaled(j.step[p.plane], -2));
-}
-
 /* Segments of whole heads of HEAD strips: a lane's coefficients of some tokens,
  * in registers.  Tokens are fetched in batches, so that many loads are on their
  * way at a time. */
@@ -224,16 +194,6 @@ struct source {
             v[s] = __fmul_rn(__fsub_rn(v[s], m[s]), inverse);
     }
 };
-
-/* Of any shape: a value by itself. */
-static __device__ float any_value(const job &j, const place &p, uint32_t t, int c)
-{
-    bool finite = true;
-    const float x = load_value(j, j.items[p.object], p, t, p.channel + c, finite);
-    const float v = __fmul_rn(__fsub_rn(x, centre_of(j, p, c)),
-                              scaled(j.inverse[p.plane], boost_at(j, t)));
-    return finite ? v : INFINITY;
-}
 
 /* ---- first pass: magnitudes; values ---- */
 
@@ -406,23 +366,6 @@ static __device__ void measure_heads(const job &j, const place &p)
         j.wide[p.number(j)] = !bytes;
 }
 
-static __device__ void measure_any(const job &j, const place &p)
-{
-    bool good = true;
-
-    for (int c = threadIdx.x % WARP; c < p.channels; c += WARP) {
-        uint32_t magnitude = 0;
-        for (uint32_t t = p.row; t < p.row + p.rows; t++) {
-            const float v = any_value(j, p, t, c);
-            good &= is_value(v);
-            magnitude += (uint32_t)abs(round_value(v)) >> boost_at(j, t);
-        }
-        add_magnitudes(j, p, c, magnitude);
-    }
-    if (!good)
-        refuse(j, p.object);
-}
-
 /* A warp has a segment. */
 template <int STRIPS, int HEAD>
 static __global__ __launch_bounds__(THREADS, RESIDENT)
@@ -435,10 +378,7 @@ void measure(job j, size_t segments)
     const place p = find_place(j, n);
     if (!j.object[p.object].good || !p.rows)
         return;
-    if constexpr (STRIPS > 0)
-        measure_heads<STRIPS, HEAD>(j, p);
-    else
-        measure_any(j, p);
+    measure_heads<STRIPS, HEAD>(j, p);
 }
 
 /* ---- second pass ---- */
@@ -662,48 +602,6 @@ static __device__ void code_wide(const job &j, const place &p, writer &w,
     }
 }
 
-/* Strips of any shape. */
-static __device__ void code_any(const job &j, const place &p, writer &w,
-                                const uint2 *code, uint32_t seed)
-{
-    const int lane = threadIdx.x % WARP;
-    const uint32_t before = lanes_before();
-    uint32_t sum = 0;
-
-    for (int back = 0; back < 2; back++) {
-        w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
-        for (uint32_t i = 0; i < p.rows; i++)
-            for (int first = 0; first < p.channels; first += WARP) {
-                const uint32_t t = back ? p.row + p.rows - 1 - i : p.row + i;
-                const int last = (p.channels - 1) / WARP * WARP;
-                const int c = (back ? last - first : first) + lane;
-                const bool active = c < p.channels;
-                const coding k = active ? find_coding(j, p, c, boost_at(j, t))
-                                        : coding{ 0, 0, 0 };
-                const symbols y(active ? round_value(any_value(j, p, t, c)) : 0, k);
-                const bool low = __any_sync(ALL, k.low);
-                if (back)
-                    put_symbols(w, y, code[k.table * STRIDE + y.first], k.low, low,
-                                before, active);
-                else
-                    sum = add_symbols(sum, y, low, active);
-            }
-    }
-}
-
-/* The head before the words; returns the bytes of the segment. */
-static __device__ uint32_t finish(const writer &w, size_t slot)
-{
-    const int lane = threadIdx.x % WARP;
-    uint8_t *p = (uint8_t *)(w.slot + w.first) - 4 * WARP;
-
-    ((uint16_t *)p)[2 * lane] = (uint16_t)w.x;
-    ((uint16_t *)p)[2 * lane + 1] = (uint16_t)(w.x >> 16);
-    if (!lane)
-        p[-1] = 3;
-    return (uint32_t)((uint8_t *)w.slot + slot - p) + 1;
-}
-
 template <int STRIPS, int HEAD>
 static __global__ __launch_bounds__(THREADS, RESIDENT)
 void code(job j, size_t segments)
@@ -721,14 +619,10 @@ void code(job j, size_t segments)
         return;
     writer w = { (uint16_t *)(j.slots + p.number(j) * j.slot),
                  (uint32_t)(j.slot / 2), 0 };
-    if constexpr (STRIPS > 0) {
-        if (j.wide[p.number(j)])
-            code_wide<STRIPS>(j, p, w, records, p.seed(j));
-        else
-            code_bytes<STRIPS>(j, p, w, records, p.seed(j));
-    } else {
-        code_any(j, p, w, records, p.seed(j));
-    }
+    if (j.wide[p.number(j)])
+        code_wide<STRIPS>(j, p, w, records, p.seed(j));
+    else
+        code_bytes<STRIPS>(j, p, w, records, p.seed(j));
     const uint32_t size = finish(w, j.slot);
     if (threadIdx.x % WARP == 0)
         j.segment_size[p.number(j)] = size;
@@ -741,44 +635,55 @@ static unsigned blocks_of(size_t n, int each)
     return (unsigned)((n + each - 1) / each);
 }
 
-template <int STRIPS, int HEAD>
-static cudaError_t launch(const job *j, cudaStream_t stream)
-{
-    const size_t segments = count_segments(j);
-    const size_t channels = (size_t)j->objects * j->layers * j->layer_channels;
-    const unsigned grid = blocks_of(segments, WARPS);
-    const size_t bytes = (size_t)j->tables.tables * STRIDE * sizeof(uint2);
-
-    measure<STRIPS, HEAD><<<grid, THREADS, 0, stream>>>(*j, segments);
-    if (j->tiles > 1)
-        classes<<<blocks_of(channels, THREADS), THREADS, 0, stream>>>(*j);
-    code<STRIPS, HEAD><<<grid, THREADS, bytes, stream>>>(*j, segments);
-    return cudaGetLastError();
-}
-
-extern "C" cudaError_t tsri_kv_gpu_encode(const job *j, cudaStream_t stream)
+extern "C" cudaError_t tsri_kv_gpu_centres(const job *j, cudaStream_t stream)
 {
     const size_t strips = (size_t)j->objects * j->layers *
-        ((j->channels[0] + WARP - 1) / WARP +
-         (j->planes > 1 ? (j->channels[1] + WARP - 1) / WARP : 0));
+        (strips_of(j->channels[0]) +
+         (j->planes > 1 ? strips_of(j->channels[1]) : 0));
 
-    if (count_segments(j) > INT32_MAX || strips > INT32_MAX)
+    if (strips > INT32_MAX)
         return cudaErrorInvalidValue;
-    if (!j->tokens)
-        return cudaSuccess;
     if (!j->strips)
         centres<<<blocks_of(strips, WARPS), THREADS, 0, stream>>>(*j);
     else if (j->head_strips == 4)
         centres_of_heads<4><<<blocks_of(strips / 2, WARPS), THREADS, 0, stream>>>(*j);
     else
         centres_of_heads<2><<<blocks_of(strips / 2, WARPS), THREADS, 0, stream>>>(*j);
-    switch (j->strips) {
-    case 8:
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t tsri_kv_gpu_classes(const job *j, cudaStream_t stream)
+{
+    const size_t channels = (size_t)j->objects * j->layers * j->layer_channels;
+
+    classes<<<blocks_of(channels, THREADS), THREADS, 0, stream>>>(*j);
+    return cudaGetLastError();
+}
+
+template <int STRIPS, int HEAD>
+static cudaError_t launch(const job *j, cudaStream_t stream)
+{
+    const size_t segments = count_segments(*j);
+    const unsigned grid = blocks_of(segments, WARPS);
+    const size_t bytes = (size_t)j->tables.tables * STRIDE * sizeof(uint2);
+
+    if (segments > INT32_MAX)
+        return cudaErrorInvalidValue;
+    measure<STRIPS, HEAD><<<grid, THREADS, 0, stream>>>(*j, segments);
+    if (j->sum) {
+        const cudaError_t error = tsri_kv_gpu_classes(j, stream);
+        if (error)
+            return error;
+    }
+    code<STRIPS, HEAD><<<grid, THREADS, bytes, stream>>>(*j, segments);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t tsri_kv_gpu_encode(const job *j, cudaStream_t stream)
+{
+    if (j->strips == 8)
         return j->head_strips == 4 ? launch<8, 4>(j, stream)
                                    : launch<8, 2>(j, stream);
-    case 4:
-        return j->head_strips == 4 ? launch<4, 4>(j, stream)
-                                   : launch<4, 2>(j, stream);
-    }
-    return launch<0, 1>(j, stream);
+    return j->head_strips == 4 ? launch<4, 4>(j, stream)
+                               : launch<4, 2>(j, stream);
 }

@@ -8,9 +8,10 @@ enum { THREADS = TSRI_KV_GPU_CRC };
 
 /* Fields of the header. */
 enum {
-    AT_VERSION = 4, AT_FLAGS = 6, AT_DTYPE = 7, AT_POS0 = 24, AT_STEP = 32,
-    AT_SINKS = 41, AT_ID_BITS = 42, AT_SIZE = 56, AT_SECTIONS = 152,
-    HAS_IDS = 1, HAS_BOOSTS = 2,
+    AT_VERSION = 4, AT_FLAGS = 6, AT_DTYPE = 7, AT_LEVELS = 11, AT_POS0 = 24,
+    AT_STEP = 32, AT_CLASS_SHIFT = 40, AT_SINKS = 41, AT_ID_BITS = 42,
+    AT_LIVE_SHIFT = 43, AT_SIZE = 56, AT_SECTIONS = 152,
+    HAS_IDS = 1, HAS_BOOSTS = 2, NEEDS_IDS = 4, CHAINED = 8,
     MOST_SINKS = 64
 };
 
@@ -86,14 +87,20 @@ static __global__ __launch_bounds__(THREADS) void begin(job j)
     const size_t channels = (size_t)j.objects * j.layers * j.layer_channels;
     const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
 
-    if (j.tiles > 1 && i < channels)
+    if (j.sum && i < channels)
         j.sum[i] = 0;
     if (i >= j.objects)
         return;
     const tsri_kv_gpu_item &item = j.items[i];
-    object o = { 0, 0, 0, { j.step[0], j.step[1] }, item.pos0, item.sinks, 0, 0 };
+    object o = {};
+    o.step[0] = j.step[0];
+    o.step[1] = j.step[1];
+    o.pos0 = item.pos0;
+    o.sinks = item.sinks;
+    o.levels = o.used = j.levels;
+    o.class_shift = j.class_shift;
     o.boosts = j.sections ? TSRI_KV_GPU_HEADER : 0;
-    o.heads = front_bytes(j, j.sections);
+    o.heads = front_bytes(j, j.sections, j.levels);
     o.units = head_at(j, o, o.heads, j.layers, 0);
     const int32_t error = !has_angles(j, o.pos0) ? TSR_E_UNSUPPORTED :
                           o.units > item.size ? TSR_E_LIMIT : TSR_OK;
@@ -105,8 +112,8 @@ static __global__ __launch_bounds__(THREADS) void begin(job j)
 
 extern "C" cudaError_t tsri_kv_gpu_begin(const job *j, cudaStream_t stream)
 {
-    const size_t n = j->tiles > 1 ? (size_t)j->objects * j->layers *
-                                    j->layer_channels : j->objects;
+    const size_t n = j->sum ? (size_t)j->objects * j->layers *
+                              j->layer_channels : j->objects;
 
     begin<<<(unsigned)((n + THREADS - 1) / THREADS), THREADS, 0, stream>>>(*j);
     return launch_angles(j, stream);
@@ -115,11 +122,12 @@ extern "C" cudaError_t tsri_kv_gpu_begin(const job *j, cudaStream_t stream)
 /* ---- decoder: the front ---- */
 
 /* Bytes of the header that another object of the same coder may have else. */
-static __device__ bool may_differ(int i)
+static __device__ bool may_differ(const job &j, int i)
 {
-    return i == AT_FLAGS || i == AT_DTYPE || i / 4 == AT_POS0 / 4 ||
-        i / 8 == AT_STEP / 8 || i == AT_SINKS || i == AT_ID_BITS ||
-        i / 8 == AT_SIZE / 8 || i / 4 == AT_SECTIONS / 4;
+    return i == AT_FLAGS || i == AT_DTYPE || i == AT_LEVELS ||
+        i / 4 == AT_POS0 / 4 || i / 8 == AT_STEP / 8 || i == AT_SINKS ||
+        i == AT_ID_BITS || i / 8 == AT_SIZE / 8 || i / 4 == AT_SECTIONS / 4 ||
+        (j.profiled && (i == AT_CLASS_SHIFT || i == AT_LIVE_SHIFT));
 }
 
 static __device__ bool step_fits(uint32_t bits)
@@ -132,10 +140,41 @@ static __device__ bool step_fits(uint32_t bits)
 static __device__ bool same_header(const job &j, const tsri_kv_gpu_item &item)
 {
     const int i = threadIdx.x;
-    const bool compared = i < TSRI_KV_GPU_HEADER && !may_differ(i) &&
+    const bool compared = i < TSRI_KV_GPU_HEADER && !may_differ(j, i) &&
                           (uint64_t)i < item.size;
 
     return __syncthreads_and(!compared || item.data[i] == j.header[i]);
+}
+
+/* Steps that one another's product has the limits of. */
+static __device__ bool steps_fit(const job &j, const uint8_t *p)
+{
+    const uint32_t a = get32(p + AT_STEP), b = get32(p + AT_STEP + 4);
+    const float both = __fmul_rn(__uint_as_float(a), j.profile_step);
+
+    return step_fits(a) && step_fits(b) &&
+        (!j.profiled || (a == b && both > 1e-30f && both < 1e30f));
+}
+
+/* What an object needs of its text: nothing, or there are no kernels. */
+static __device__ int32_t read_flags(const job &j, uint32_t flags)
+{
+    if (flags & ~15u || (!j.profiled && flags & (NEEDS_IDS | CHAINED)) ||
+        (flags & CHAINED && (!j.matches || !(flags & NEEDS_IDS))))
+        return TSR_E_CORRUPT;
+    if (flags & CHAINED || (flags & NEEDS_IDS && j.predicts))
+        return TSR_E_UNSUPPORTED;
+    return flags & NEEDS_IDS && !(flags & HAS_IDS) ? TSR_E_ARG : TSR_OK;
+}
+
+/* Do the bits behind the ids and boosts say nothing? */
+static __device__ bool sections_end(const job &j, const object &o,
+                                    const uint8_t *p, uint32_t ids)
+{
+    const uint32_t bits = (uint32_t)((uint64_t)j.tokens * p[AT_ID_BITS] % 8);
+
+    return !(bits && p[TSRI_KV_GPU_HEADER + ids - 1] >> bits) &&
+        !(o.boosts && j.tokens % 2 && p[o.boosts + j.tokens / 2] >> 4);
 }
 
 /* By one thread: the header's fields into o. */
@@ -144,7 +183,7 @@ static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item
 {
     const uint8_t *p = item.data;
 
-    o = { 0, 0, 0, { 0, 0 }, 0, 0, 0, 0 };
+    o = {};
     for (int i = 0; i < AT_VERSION; i++)
         if (item.size < AT_VERSION || p[i] != j.header[i])
             return TSR_E_FORMAT;
@@ -152,29 +191,39 @@ static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item
         return TSR_E_TRUNCATED;
     if (p[AT_VERSION] != 1)
         return p[AT_VERSION] ? TSR_E_VERSION : TSR_E_CORRUPT;
-    if (!same)
+    if (!same || p[AT_LEVELS] > j.levels)
         return TSR_E_MODEL;
     const uint32_t flags = p[AT_FLAGS], sections = get32(p + AT_SECTIONS);
     const uint32_t ids =
         flags & HAS_IDS ? (uint32_t)(((uint64_t)j.tokens * p[AT_ID_BITS] + 7) / 8)
                         : 0;
     const uint32_t boosts = flags & HAS_BOOSTS ? (j.tokens + 1u) / 2 : 0;
-    o.step[0] = __uint_as_float(get32(p + AT_STEP));
-    o.step[1] = __uint_as_float(get32(p + AT_STEP + 4));
+    for (int i = 0; i < 2; i++)
+        o.step[i] = __fmul_rn(__uint_as_float(get32(p + AT_STEP + 4 * i)),
+                              j.profile_step);
     o.pos0 = get32(p + AT_POS0);
     o.sinks = p[AT_SINKS];
+    o.levels = p[AT_LEVELS];
+    o.used = item.level ? item.level : o.levels;
+    o.class_shift = (int8_t)p[AT_CLASS_SHIFT];
     o.size = get32(p + AT_SIZE) | (uint64_t)get32(p + AT_SIZE + 4) << 32;
     o.boosts = boosts ? TSRI_KV_GPU_HEADER + ids : 0;
-    o.heads = front_bytes(j, sections);
-    if (flags & ~(HAS_IDS | HAS_BOOSTS) || p[AT_DTYPE] < 1 || p[AT_DTYPE] > 5 ||
+    o.heads = front_bytes(j, sections, o.levels);
+    if (p[AT_DTYPE] < 1 || p[AT_DTYPE] > 5 || !o.levels ||
         o.pos0 > 1u << 31 || o.sinks > MOST_SINKS ||
         o.sinks > (uint32_t)j.tokens || sections != ids + boosts ||
         (flags & HAS_IDS ? p[AT_ID_BITS] < 1 || p[AT_ID_BITS] > 31
-                         : p[AT_ID_BITS]) ||
-        !step_fits(get32(p + AT_STEP)) || !step_fits(get32(p + AT_STEP + 4)))
+                         : p[AT_ID_BITS]) || !steps_fit(j, p))
         return TSR_E_CORRUPT;
+    const int32_t error = read_flags(j, flags);
+    if (error)
+        return error;
     if (item.size < o.heads)
         return TSR_E_TRUNCATED;
+    if (!sections_end(j, o, p, ids))
+        return TSR_E_CORRUPT;
+    if (o.used < 0 || o.used > o.levels)
+        return TSR_E_ARG;
     o.units = head_at(j, o, o.heads, j.layers, 0);
     return has_angles(j, o.pos0) ? TSR_OK : TSR_E_UNSUPPORTED;
 }
@@ -202,14 +251,35 @@ static __device__ uint64_t sum_before(uint64_t value, uint64_t *all)
     return before + sum - value;
 }
 
+/* Does this live shift leave as many coefficients of every group? */
+static __device__ bool same_live(const job &j, const uint8_t *p)
+{
+    const int shift = (int8_t)p[AT_LIVE_SHIFT];
+    bool same = true;
+
+    if (p[AT_LIVE_SHIFT] == j.header[AT_LIVE_SHIFT])
+        return true;
+    for (int g = 0; g < j.groups; g++) {
+        const tsri_kv_gpu_group &group = j.group[g];
+        for (int c = group.coefs + (int)threadIdx.x - 1; c < group.columns;
+             c += THREADS)
+            if (c >= 0)
+                same &= (group.cls[c] + shift >= j.dead) == (c < group.coefs);
+    }
+    return __syncthreads_and(same);
+}
+
 /* Are all heads as long as they must be, all boosts in their limits? */
 static __device__ bool parts_fit(const job &j, const object &o, const uint8_t *p,
                                  const uint8_t *directory)
 {
     bool good = true;
+    uint32_t bytes;
 
-    for (int g = threadIdx.x; g < j.groups; g += THREADS)
-        good &= get32(directory + 8 * g) == head_bytes(j, o, g % j.planes);
+    for (int g = threadIdx.x; g < j.groups; g += THREADS) {
+        find_head(j, o, g, &bytes);
+        good &= get32(directory + 8 * g) == bytes;
+    }
     for (int i = threadIdx.x; o.boosts && i < (j.tokens + 1) / 2; i += THREADS)
         good &= !(p[o.boosts + i] & 0x88);
     return __syncthreads_and(good);
@@ -219,8 +289,9 @@ static __device__ bool parts_fit(const job &j, const object &o, const uint8_t *p
 static __device__ bool find_units(const job &j, const object &o,
                                   const uint8_t *sizes)
 {
-    const size_t units = (size_t)j.groups * j.tiles;
-    uint64_t *at = j.unit_at + blockIdx.x * (units + 1), end = o.units, all;
+    const size_t units = (size_t)j.groups * j.tiles * o.levels;
+    const size_t room = (size_t)j.groups * j.tiles * j.levels + 1;
+    uint64_t *at = j.unit_at + blockIdx.x * room, end = o.units, all;
 
     for (size_t first = 0; first < units; first += THREADS) {
         const size_t i = first + threadIdx.x;
@@ -248,14 +319,15 @@ static __global__ __launch_bounds__(THREADS) void read_front(job j)
     __syncthreads();
     if (!error) {
         const uint8_t *end = item.data + o.heads - 4;
-        const uint8_t *sizes = end - 8ull * j.groups * j.tiles;
+        const uint8_t *sizes = end - 8ull * j.groups * j.tiles * o.levels;
         const uint8_t *directory = sizes - 8 * j.groups;
         const uint32_t crc = crc_block(j.crc, item.data, (uint32_t)o.heads - 4);
+        const bool live = same_live(j, item.data);
         const bool fit = parts_fit(j, o, item.data, directory);
         const bool sum = find_units(j, o, sizes);
         if (!threadIdx.x)
             error = crc != get32(end) ? TSR_E_CHECKSUM :
-                    !fit || !sum ? TSR_E_CORRUPT :
+                    !live ? TSR_E_MODEL : !fit || !sum ? TSR_E_CORRUPT :
                     o.size > item.size ? TSR_E_TRUNCATED : TSR_OK;
     }
     if (!threadIdx.x) {
@@ -267,34 +339,40 @@ static __global__ __launch_bounds__(THREADS) void read_front(job j)
 
 /* ---- decoder: checksums ---- */
 
-/* A thread block has a head or a unit. */
+/* A thread block has a head or a unit; units that are not decoded may be
+ * damaged. */
 static __global__ __launch_bounds__(THREADS) void check(job j)
 {
-    const size_t units = (size_t)j.groups * j.tiles, each = units + j.groups;
+    const size_t units = (size_t)j.groups * j.tiles * j.levels;
+    const size_t each = units + j.groups;
     const size_t i = blockIdx.x / each, n = blockIdx.x % each;
     const object &o = j.object[i];
     const uint8_t *data = j.items[i].data;
-    const uint64_t *at = j.unit_at + i * (units + 1);
     uint64_t from, size;
+    uint32_t bytes;
 
     if (!o.good)
         return;
+    const size_t has = j.groups + (size_t)j.groups * j.tiles * o.levels;
     if (n < (size_t)j.groups) {
-        const int layer = (int)n / j.planes, plane = (int)n % j.planes;
-        from = head_at(j, o, o.heads, layer, plane);
-        size = head_bytes(j, o, plane);
+        from = find_head(j, o, (int)n, &bytes);
+        size = bytes;
     } else {
-        from = at[n - j.groups];
-        size = at[n - j.groups + 1] - from;
+        const uint64_t *at = j.unit_at + i * (units + 1) + n - j.groups;
+        if (n >= has || (int)((n - j.groups) % o.levels) >= o.used)
+            return;
+        from = at[0];
+        size = at[1] - from;
     }
     const uint32_t crc = crc_block(j.crc, data + from, (uint32_t)size);
-    if (!threadIdx.x && crc != get32(data + o.heads - 4 - 8 * each + 8 * n + 4))
+    if (!threadIdx.x && crc != get32(data + o.heads - 4 - 8 * has + 8 * n + 4))
         atomicCAS(j.items[i].status, TSR_OK, TSR_E_CHECKSUM);
 }
 
 extern "C" cudaError_t tsri_kv_gpu_read(const job *j, cudaStream_t stream)
 {
-    const size_t parts = (size_t)j->objects * j->groups * (j->tiles + 1);
+    const size_t parts = (size_t)j->objects * j->groups *
+                         ((size_t)j->tiles * j->levels + 1);
 
     if (parts > INT32_MAX)
         return cudaErrorInvalidValue;

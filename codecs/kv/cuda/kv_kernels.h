@@ -10,7 +10,10 @@
 enum {
     TSRI_KV_GPU_HEADER = 160,
     TSRI_KV_GPU_ARGUMENTS = 3584,   /* bytes that one launch carries over */
-    TSRI_KV_GPU_CRC = 256           /* threads of a block that makes a CRC */
+    TSRI_KV_GPU_CRC = 256,          /* threads of a block that makes a CRC */
+    TSRI_KV_GPU_LEVELS = 3,
+    TSRI_KV_GPU_REFINES = 26        /* classes whose tables of refinements may
+                                       differ; those above have the last's */
 };
 
 /** Constants of CRC-32C, see crc.cuh; x^n modulo its polynomial. */
@@ -41,7 +44,33 @@ typedef struct tsri_kv_gpu_tables {
                                  escapes */
     const uint32_t *border; /**< 64: least mean magnitude of each class, in
                                  2^-16 */
+    const tsri_kv_gpu_code *refine_code;    /**< REFINES x kinds of q0 x 3
+                                                 symbols */
+    const uint32_t *refine_bound;   /**< REFINES x kinds: where symbols 1 and 2
+                                         begin, the latter << 16 */
 } tsri_kv_gpu_tables;
+
+/** A group, whose coefficients are coded together: a plane, or by a profile
+ *  several, perhaps transformed.  Pointers are of the device. */
+typedef struct tsri_kv_gpu_group {
+    int first_plane, planes;    /**< of layers * planes */
+    int values;             /**< of a token */
+    int coefs;              /**< that are coded */
+    int columns;            /**< coefficients that the profile has */
+    int pitch;              /**< of a token's row in job.values */
+    int segments;           /**< of a tile */
+    int segment;            /**< segments, pitches, values of the groups before */
+    size_t pitch_before, values_before;
+    const float *mean, *scale, *unscale;    /**< [values], or NULL */
+    const float *forward;   /**< [values][columns], or NULL: the identity */
+    const float *inverse;   /**< [coefs][values] */
+    const uint8_t *cls;     /**< [columns], or NULL: objects have them */
+} tsri_kv_gpu_group;
+
+/** Where the values of a plane are in its group's. */
+typedef struct tsri_kv_gpu_plane {
+    int group, offset;
+} tsri_kv_gpu_plane;
 
 /** An object of a call. */
 typedef struct tsri_kv_gpu_item {
@@ -52,29 +81,45 @@ typedef struct tsri_kv_gpu_item {
     uint64_t *bytes;
     int32_t *status;
     uint32_t pos0, sinks;   /**< encoder */
+    int32_t level;          /**< decoder: levels wanted; 0: all */
 } tsri_kv_gpu_item;
 
 /** What is known of an object while a call runs. */
 typedef struct tsri_kv_gpu_object {
     uint64_t heads, units;  /**< where the first of each begins */
     uint64_t size;
-    float step[2];          /**< of the planes */
+    float step[2];          /**< of the planes, level 0 */
     uint32_t pos0, sinks;
     uint32_t boosts;        /**< where they are, or 0: there are none */
+    int32_t levels, used;   /**< it has; that are decoded */
+    int32_t class_shift;
     int32_t good;           /**< is anything to be done? */
 } tsri_kv_gpu_object;
 
 /** A call: what its objects share. */
 typedef struct tsri_kv_gpu_job {
     /* the coder */
-    int layers, planes, groups;     /* groups = layers * planes */
+    int layers, planes, groups, levels;
+    int profiled;
+    int predicts, matches;          /* the profile can do with token ids */
+    int hadamard, transforms;       /* heads are turned; there are matrices */
+    int class_shift, dead;          /* encoder; of the profile */
+    float profile_step;             /* 1 without one */
+    float turn[2];                  /* 1 / sqrt(dim) */
+    const tsri_kv_gpu_group *group;
+    const tsri_kv_gpu_plane *plane; /* layers * planes */
+    const uint16_t *segment_group;  /* of all segments of a tile, their groups */
+    int all_segments;               /* of all groups, in a tile */
+    int most_coefs, most_values;    /* of a group */
+    size_t all_pitch, all_values;   /* of all groups, a token */
     int dim[2], heads[2], channels[2];
-    int segments[2];                /* of a unit of a plane */
+    int segments[2];                /* of a unit of a plane, no profile */
     int layer_segments, layer_channels; /* of all planes of a layer */
     int span, tile;
     int strips, head_strips;        /* of a segment, 4 or 8, all of whole heads
                                        of 2 or 4; strips 0: any other shape */
-    int sms;
+    int sms, shared;                /* multiprocessors; bytes of shared memory that a
+                                       thread block can have */
     int layout, offset, pairs;      /* of the rotation; layout 0: none */
     const float2 *low, *high;       /* [256][pairs], [positions / 256][pairs] */
     uint64_t positions;
@@ -85,28 +130,33 @@ typedef struct tsri_kv_gpu_job {
     int objects, tokens, tiles;
     uint32_t sections;              /* encoder: bytes of the front sections */
     int recent, recent_boost;       /* encoder */
-    float step[2], inverse[2], quarter[2];  /* encoder: 1 / step, 4 / step */
+    float step[2], quarter[2];      /* encoder: of level 0, 4 / that */
+    float inverse[2];               /* encoder: 1 / step of the last level */
     const tsri_kv_gpu_item *items;
-    uint8_t *const *base;           /* groups */
+    uint8_t *const *base;           /* layers * planes */
     int dtype, block_tokens;
     ptrdiff_t token_stride, head_stride, block_stride;
     /* scratch */
     tsri_kv_gpu_object *object;     /* [objects] */
     float2 *angles;                 /* [objects][tokens][pairs] */
-    int16_t *values;                /* [objects][layers][plane][tokens]
-                                       [channels of the plane]; strips 0 */
-    uint64_t *unit_at;              /* [objects]([groups][tiles] and one) */
-    int16_t *centre;                /* encoder: [objects][layers]
-                                       [layer_channels] */
+    int16_t *values;                /* strips 0: [groups][objects][tokens]
+                                       [pitch of the group] */
+    float *x;                       /* the same where there are matrices:
+                                       [values of the group] */
+    uint64_t *unit_at;              /* [objects]([groups][tiles][levels] and
+                                       one) */
+    int16_t *centre;                /* encoder without profile: [objects]
+                                       [layers][layer_channels] */
     uint8_t *cls;
     unsigned long long *sum;
     uint32_t *packed;               /* encoder: values of a segment, of 16 bits
                                        where wide[segment], else bytes:
                                        [segments][rows][32 lanes][strips] */
     uint8_t *wide;
-    uint32_t *segment_size;         /* encoder: [segments] */
-    uint8_t *slots;
-    size_t slot;                    /* bytes of a slot */
+    uint32_t *segment_size;         /* encoder: [segments][levels] */
+    uint8_t *slots;                 /* [segments] of slot_all bytes */
+    size_t slot, slot_more;         /* bytes of level 0, of each other level */
+    size_t slot_all;
 } tsri_kv_gpu_job;
 
 #ifdef __cplusplus
@@ -118,14 +168,28 @@ extern "C" {
 cudaError_t tsri_kv_gpu_carry(void *to, const void *from, size_t n,
                               cudaStream_t stream);
 
-/** Decoder: fronts are checked and CRCs; angles, offsets; then the values. */
+/** Decoder: fronts are checked and CRCs; angles, offsets; then the values:
+ *  sinks, and rows, in one go where job->strips says so, else segments to
+ *  values, those through matrices, and either to the cache. */
 cudaError_t tsri_kv_gpu_read(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_sinks(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_decode(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_get_segments(const tsri_kv_gpu_job *job,
+                                     cudaStream_t stream);
+cudaError_t tsri_kv_gpu_inverse(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_store(const tsri_kv_gpu_job *job, cudaStream_t stream);
 
-/** Encoder: what objects are before it is known what is in them; centres,
- *  classes and segments into slots; objects. */
+/** Encoder: what objects are before it is known what is in them; centres (not
+ *  with a profile); classes and segments into slots, in one go or by way of
+ *  values as above; objects. */
 cudaError_t tsri_kv_gpu_begin(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_centres(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_encode(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_load(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_forward(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_classes(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_put_segments(const tsri_kv_gpu_job *job,
+                                     cudaStream_t stream);
 cudaError_t tsri_kv_gpu_write(const tsri_kv_gpu_job *job, cudaStream_t stream);
 
 #ifdef __cplusplus

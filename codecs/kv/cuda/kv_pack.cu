@@ -20,35 +20,48 @@ static __device__ uint8_t *find_entry(const job &j, int object, size_t n)
     return j.items[object].data + TSRI_KV_GPU_HEADER + j.sections + 8 * n;
 }
 
-/* The n-th unit of an object. */
-static __device__ place find_unit(const job &j, int object, size_t n)
-{
-    const int group = (int)(n / j.tiles);
-    place p = {};
+/* A level of a tile of a group, and the first of its segments. */
+struct unit {
+    int tile, level, segments;
+    size_t number;
 
-    p.object = object;
-    p.layer = group / j.planes;
-    p.plane = group % j.planes;
-    p.tile = (int)(n % j.tiles);
-    const uint32_t first = (uint32_t)p.tile * j.tile;
-    const uint32_t end = min(first + j.tile, (uint32_t)j.tokens);
-    p.row = max(first, j.object[object].sinks);
-    p.rows = p.row < end ? end - p.row : 0;
-    return p;
+    __device__ uint32_t size(const job &j, int segment) const
+    {
+        return j.segment_size[(number + segment) * j.levels + level];
+    }
+    /* The end of a segment's slot. */
+    __device__ const uint8_t *end(const job &j, int segment) const
+    {
+        return j.slots + (number + segment) * j.slot_all + j.slot +
+            level * j.slot_more;
+    }
+};
+
+/* The n-th unit of an object; without rows it has no segments. */
+static __device__ unit find_unit(const job &j, int object, size_t n)
+{
+    unit u;
+    uint32_t row;
+
+    u.level = (int)(n % j.levels);
+    n /= j.levels;
+    u.tile = (int)(n % j.tiles);
+    const tsri_kv_gpu_group &g = j.group[n / j.tiles];
+    u.segments = tile_rows(j, j.object[object].sinks, u.tile, &row) ? g.segments
+                                                                    : 0;
+    u.number = ((size_t)object * j.all_segments + g.segment) * j.tiles +
+        (size_t)u.tile * g.segments;
+    return u;
 }
 
 /* ---- places ---- */
 
-static __device__ uint64_t unit_bytes(const job &j, const place &p)
+static __device__ uint64_t unit_bytes(const job &j, const unit &u)
 {
-    const int n = j.segments[p.plane];
-    const uint32_t *size = j.segment_size + p.number(j);
-    uint64_t bytes = 4ull * n;
+    uint64_t bytes = 4ull * u.segments;
 
-    if (!p.rows)
-        return 0;
-    for (int i = 0; i < n; i++)
-        bytes += size[i];
+    for (int i = 0; i < u.segments; i++)
+        bytes += u.size(j, i);
     return bytes;
 }
 
@@ -79,7 +92,7 @@ static __device__ uint64_t sum_before(uint64_t value, uint64_t *all)
 static __global__ __launch_bounds__(THREADS) void arrange(job j)
 {
     const int i = blockIdx.x;
-    const size_t units = (size_t)j.groups * j.tiles;
+    const size_t units = (size_t)j.groups * j.tiles * j.levels;
     uint64_t *at = j.unit_at + i * (units + 1), end = j.object[i].units, all;
 
     if (!j.object[i].good || *j.items[i].status) {
@@ -144,34 +157,48 @@ static __device__ bool put_sink(const job &j, const place &p, uint32_t t, int he
     return finite;
 }
 
-/* A thread block writes the head of a group. */
-static __global__ __launch_bounds__(THREADS) void put_heads(job j)
+/* A thread block writes a plane's part of a head. */
+static __device__ void put_plane(const job &j, const place &p, uint8_t *out)
 {
-    const int i = blockIdx.x / j.groups, g = blockIdx.x % j.groups;
-    const object &o = j.object[i];
-    place p = {};
-
-    if (!o.good)
-        return;
-    p.object = i;
-    p.layer = g / j.planes;
-    p.plane = g % j.planes;
+    const object &o = j.object[p.object];
     const int heads = j.heads[p.plane], channels = j.channels[p.plane];
-    uint8_t *head = j.items[i].data + head_at(j, o, o.heads, p.layer, p.plane);
+    const bool tables = has_rows(j, o) && !j.profiled;
+
     for (uint32_t n = threadIdx.x / WARP; n < o.sinks * heads; n += WARPS)
-        if (!put_sink(j, p, n / heads, n % heads, head + n * (1 + j.dim[p.plane])))
-            atomicCAS(j.items[i].status, TSR_OK, TSR_E_ARG);
-    uint8_t *cls = head + sink_bytes(j, o, p.plane);
-    for (int c = threadIdx.x; has_rows(j, o) && c < channels; c += THREADS) {
+        if (!put_sink(j, p, n / heads, n % heads, out + n * (1 + j.dim[p.plane])))
+            atomicCAS(j.items[p.object].status, TSR_OK, TSR_E_ARG);
+    uint8_t *cls = out + sink_bytes(j, o, p.plane);
+    for (int c = threadIdx.x; tables && c < channels; c += THREADS) {
         const size_t at = p.coefficient(j) + c;
         cls[c] = j.cls[at];
         cls[channels + 2 * c] = (uint8_t)j.centre[at];
         cls[channels + 2 * c + 1] = (uint8_t)((uint16_t)j.centre[at] >> 8);
     }
+}
+
+/* A thread block writes the head of a group. */
+static __global__ __launch_bounds__(THREADS) void put_heads(job j)
+{
+    const int i = blockIdx.x / j.groups, g = blockIdx.x % j.groups;
+    const int first = j.group[g].first_plane, end = first + j.group[g].planes;
+    const object &o = j.object[i];
+    uint8_t *data = j.items[i].data;
+    uint32_t bytes;
+    place p = {};
+
+    if (!o.good)
+        return;
+    p.object = i;
+    for (int n = first; n < end; n++) {
+        p.layer = n / j.planes;
+        p.plane = n % j.planes;
+        put_plane(j, p, data + plane_at(j, o, n));
+    }
     __syncthreads();
-    const uint32_t crc = crc_block(j.crc, head, head_bytes(j, o, p.plane));
+    const uint64_t at = find_head(j, o, g, &bytes);
+    const uint32_t crc = crc_block(j.crc, data + at, bytes);
     if (!threadIdx.x) {
-        put32(find_entry(j, i, g), head_bytes(j, o, p.plane));
+        put32(find_entry(j, i, g), bytes);
         put32(find_entry(j, i, g) + 4, crc);
     }
 }
@@ -203,27 +230,25 @@ static __device__ void move(uint8_t *to, const uint8_t *from, uint32_t n)
 /* A thread block has a unit. */
 static __global__ __launch_bounds__(THREADS) void put_units(job j)
 {
-    const size_t units = (size_t)j.groups * j.tiles;
+    const size_t units = (size_t)j.groups * j.tiles * j.levels;
     const int i = (int)(blockIdx.x / units);
     const size_t n = blockIdx.x % units;
     const uint64_t *at = j.unit_at + i * (units + 1) + n;
 
     if (!j.object[i].good)
         return;
-    const place p = find_unit(j, i, n);
+    const unit u = find_unit(j, i, n);
     const uint32_t size = (uint32_t)(at[1] - at[0]);
     uint8_t *to = j.items[i].data + at[0];
-    const int segments = p.rows ? j.segments[p.plane] : 0;
-    const uint32_t *sizes = j.segment_size + p.number(j);
-    uint32_t offset = 4 * segments;
-    for (int s = 0; s < segments; s++) {
+    uint32_t offset = 4 * u.segments;
+    for (int s = 0; s < u.segments; s++) {
+        const uint32_t bytes = u.size(j, s);
         if (s % WARPS == threadIdx.x / WARP) {
             if (threadIdx.x % WARP == 0)
-                put32(to + 4 * s, sizes[s]);
-            move(to + offset, j.slots + (p.number(j) + s + 1) * j.slot - sizes[s],
-                 sizes[s]);
+                put32(to + 4 * s, bytes);
+            move(to + offset, u.end(j, s) - bytes, bytes);
         }
-        offset += sizes[s];
+        offset += bytes;
     }
     __syncthreads();
     const uint32_t crc = crc_block(j.crc, to, size);
@@ -270,7 +295,7 @@ static __global__ __launch_bounds__(THREADS) void put_front(job j)
 
 extern "C" cudaError_t tsri_kv_gpu_write(const job *j, cudaStream_t stream)
 {
-    const size_t units = (size_t)j->objects * j->groups * j->tiles;
+    const size_t units = (size_t)j->objects * j->groups * j->tiles * j->levels;
 
     if (units > INT32_MAX)
         return cudaErrorInvalidValue;

@@ -32,6 +32,13 @@ static __device__ int class_of(int cls, int boost)
     return min(cls + BOOST_CLASSES * boost, (int)MOST_CLASS);
 }
 
+/* The same of any level; the class may be shifted out of its limits. */
+static __device__ int level_class(int cls, int boost, int level)
+{
+    const int more = level ? level == 1 ? 6 : 13 : 0;
+    return max(min(cls + BOOST_CLASSES * boost + more, (int)MOST_CLASS), 0);
+}
+
 /* How a coefficient is coded. */
 struct coding {
     int table, low, reach;
@@ -58,6 +65,42 @@ static __device__ uint32_t symbol_of(int value)
 static __device__ int value_of(int hi, int tail, int low)
 {
     return (hi << low) + tail - (1 << low >> 1);
+}
+
+/* ---- segments of objects ---- */
+
+static __device__ void spoil(const job &j, int object, int32_t error)
+{
+    atomicCAS(j.items[object].status, TSR_OK, error);
+}
+
+/* A segment in its unit, which unit_at has at `unit`: the sizes of its n segments
+ * first, then they.  False where the unit is not that.  By a warp. */
+static __device__ bool find_part(const job &j, int object, size_t unit, int segment,
+                                 int n, const uint8_t **data, uint32_t *size)
+{
+    const int lane = threadIdx.x % WARP;
+    const uint64_t at = j.unit_at[unit], bytes = j.unit_at[unit + 1] - at;
+    const uint8_t *sizes = j.items[object].data + at;
+    uint64_t before = 0, all = 0;
+    uint32_t own = 0;
+
+    if (bytes < 4ull * n)
+        return false;
+    for (int i = lane; i < n; i += WARP) {
+        const uint8_t *s = sizes + 4 * i;
+        const uint32_t v = s[0] | s[1] << 8 | s[2] << 16 | (uint32_t)s[3] << 24;
+        before += i < segment ? v : 0;
+        own = i == segment ? v : own;
+        all += v;
+    }
+    for (int by = WARP / 2; by; by /= 2) {
+        before += __shfl_xor_sync(ALL, before, by);
+        all += __shfl_xor_sync(ALL, all, by);
+    }
+    *size = __shfl_sync(ALL, own, segment % WARP);
+    *data = sizes + 4 * n + before;
+    return all == bytes - 4ull * n;
 }
 
 /* ---- decoder ---- */
@@ -376,5 +419,18 @@ static __device__ void put_symbols(writer &w, const symbols &s, uint2 code, int 
     if (any_low)
         w.put_uniform(s.low, low, before, active);
     w.put<false>(code, before, active);
+}
+
+/* The head before the words; returns the bytes of the segment. */
+static __device__ uint32_t finish(const writer &w, size_t slot)
+{
+    const int lane = threadIdx.x % WARP;
+    uint8_t *p = (uint8_t *)(w.slot + w.first) - 4 * WARP;
+
+    ((uint16_t *)p)[2 * lane] = (uint16_t)w.x;
+    ((uint16_t *)p)[2 * lane + 1] = (uint16_t)(w.x >> 16);
+    if (!lane)
+        p[-1] = 3;
+    return (uint32_t)((uint8_t *)w.slot + slot - p) + 1;
 }
 #endif
