@@ -73,7 +73,7 @@ static tsr_error decode_on_cpu(const problem *p, int i, const uint8_t *data,
 }
 
 /* Is what the device has in a plane what the host has, and nothing else?  Only
- * objects that are good count. */
+ * objects that are good count; a plane left out has nothing. */
 static bool same_plane(const problem *p, uint8_t *const *cache, int plane,
                        uint8_t poison, const bool *good, bool all)
 {
@@ -81,11 +81,13 @@ static bool same_plane(const problem *p, uint8_t *const *cache, int plane,
     uint8_t *image = room(p->plane_bytes[0]), *got = room(p->plane_bytes[0]);
     bool same = true;
 
-    must(tsri_cuda_download(p->gpu, got, p->base[plane], p->plane_bytes[0]),
+    must(tsri_cuda_download(p->gpu, got, plane_of(p, plane), p->plane_bytes[0]),
          "download");
     must(tsri_cuda_sync(p->gpu), "sync");
     spread(p, cache, plane, poison, image);
-    if (all)
+    if (!p->base[plane])
+        memset(image, poison, p->plane_bytes[0]);
+    if (all || !p->base[plane])
         same = !memcmp(image, got, p->plane_bytes[0]);
     for (size_t t = 0; same && t < p->all; t++)
         for (int c = 0; same && c < n && good[t / (size_t)p->t->tokens]; c++) {
@@ -148,6 +150,19 @@ static bool same_levels(const problem *p)
     }
     free(object);
     free(size);
+    return same;
+}
+
+/* Planes without a base stay as they are. */
+static bool same_without(const problem *p)
+{
+    const int out = (int)below((uint32_t)p->planes);
+    void *was = p->base[out];
+    bool same;
+
+    p->base[out] = NULL;
+    same = same_caches(p, p->object, p->size, 0, 0xA5);
+    p->base[out] = was;
     return same;
 }
 
@@ -342,7 +357,7 @@ static const test_case cases[] = {
       .levels = 3 },
     /* profiles without matrices */
     { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 65, 32, 4, 0, 0, 0, .4,
-      .profile = PLAIN, .levels = 1 },
+      .profile = PLAIN | MATCHES, .levels = 1 },
     { SHAPE(1, 2, 9, 64), 1, 0, 64, TSR_KV_F16, THD, 2, 31, 32, 2, 5, 3, 9, .1,
       .profile = PLAIN | SCALES, .bias = 5, .levels = 2 },
     { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_BF16, HTD, 2, 40, 32, 4, 0, 0, 0, .3,
@@ -409,8 +424,8 @@ static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
            t->profile,
            8 * (double)bytes / ((double)p.all * p.planes * p.channels[0]));
     verdict(same_bytes(&p), "bytes");
-    verdict(same_caches(&p, p.object, p.size, 0, 0xA5) && same_levels(&p),
-            "caches");
+    verdict(same_caches(&p, p.object, p.size, 0, 0xA5) && same_levels(&p) &&
+            same_without(&p), "caches");
     upload_cache(&p, p.cache);
     verdict(refuses_values(&p), "values that are none");
     verdict(keeps_to_room(&p), "room");

@@ -9,8 +9,8 @@
 
 typedef enum placing { THD, HTD, NHD, HND } placing;
 
-/** What a profile has. */
-enum { PLAIN = 1, SCALES = 2, HADAMARD = 4, MATRICES = 8 };
+/** What a profile has.  (Matches are made of token ids, and there are none.) */
+enum { PLAIN = 1, SCALES = 2, HADAMARD = 4, MATRICES = 8, MATCHES = 16 };
 
 typedef struct test_case {
     tsr_kv_shape shape;
@@ -65,6 +65,12 @@ typedef struct outcome {
     uint64_t *bytes;
     int32_t *status;
 } outcome;
+
+/** A plane on the device, left out or not. */
+static inline uint8_t *plane_of(const problem *p, int plane)
+{
+    return p->pool + (size_t)plane * p->plane_bytes[0];
+}
 
 /** Ends the program. */
 void die(const char *format, ...);

@@ -227,7 +227,7 @@ void open_device(problem *p)
     must(tsri_cuda_alloc(p->gpu, &p->pool, (size_t)p->planes, p->plane_bytes[0]),
          "alloc");
     for (int i = 0; i < p->planes; i++)
-        p->base[i] = p->pool + (size_t)i * p->plane_bytes[0];
+        p->base[i] = plane_of(p, i);
     must(tsri_cuda_alloc(p->gpu, &p->device_block, (size_t)p->blocks,
                          sizeof *p->block), "alloc");
     must(tsri_cuda_upload(p->gpu, p->device_block, p->block,
@@ -344,7 +344,7 @@ void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
     const size_t n = (size_t)p->t->objects;
 
     for (int i = 0; i < p->planes; i++)
-        must(tsri_cuda_fill(p->gpu, p->base[i], poison, p->plane_bytes[0]),
+        must(tsri_cuda_fill(p->gpu, plane_of(p, i), poison, p->plane_bytes[0]),
              "fill");
     must(tsri_cuda_fill(p->gpu, p->data, 0xA5, n * p->bound), "fill");
     for (size_t i = 0; i < n; i++) {

@@ -149,8 +149,10 @@ static void put_matrices(file *f, int g, group *s)
 /* Classes; those of the last coefficients fall, so that they may be dead. */
 static void put_classes(file *f, const problem *p, int g, const group *s, float step)
 {
-    uint8_t *cls = room((size_t)s->r);
+    const size_t r = (size_t)s->r, rows = p->t->profile & MATCHES ? 8 : 1;
+    uint8_t *cls = room(rows * r);
 
+    memset(cls, 7, rows * r);       /* those of matches */
     for (int i = 0; i < s->r; i++) {
         const float mean = s->spread[i] * .8f / step;
         int c = (int)lrintf(4 * log2f(mean)) + 14 + p->t->bias;
@@ -158,7 +160,7 @@ static void put_classes(file *f, const problem *p, int g, const group *s, float 
             c = p->t->dead - 1 + p->t->bias - (i & 7);
         cls[i] = (uint8_t)(c < 0 ? 0 : c > 63 ? 63 : c);
     }
-    put_named(f, g, "class", "U8", 1, 1, (size_t)s->r, cls);
+    put_named(f, g, "class", "U8", 1, rows, r, cls);
     free(cls);
 }
 
@@ -202,13 +204,14 @@ static void put_rest(file *f, const problem *p, float step)
     put_numbers(f, "kv.bias", 1, &t->bias);
     put_numbers(f, "kv.dead", 1, &t->dead);
     put_numbers(f, "kv.hadamard", 1, &(int32_t){ t->profile & HADAMARD ? 1 : 0 });
-    put_numbers(f, "kv.reference", 2, (int32_t[]){ 0, 0 });
+    put_numbers(f, "kv.reference", 2,
+                (int32_t[]){ t->profile & MATCHES ? 3 : 0, 0 });
     free(of);
 }
 
 tsr_model *make_profile(const problem *p, float step)
 {
-    char path[] = "/tmp/cuda_kv_XXXXXX.safetensors", part[4096];
+    char path[] = "./cuda_kv_XXXXXX.safetensors", part[4096];
     const int out = mkstemps(path, 12);
     file f = { .data = tmpfile() };
     FILE *to = out < 0 ? NULL : fdopen(out, "wb");
