@@ -141,7 +141,8 @@ static tsr_error toy_state_load(void *stream, const uint8_t *state, size_t bytes
     s->n = 0;
     if (toy_append(s, (size_t)numbers.n, &to))
         return TSR_E_NOMEM;
-    memcpy(to, state + sizeof numbers, bytes - sizeof numbers);
+    if (numbers.n)
+        memcpy(to, state + sizeof numbers, bytes - sizeof numbers);
     memcpy(s->before, numbers.before, sizeof s->before);
     memcpy(s->tail, numbers.tail, sizeof s->tail);
     s->tail_n = (size_t)numbers.tail_n;

@@ -353,10 +353,10 @@ static tsr_error read_chunks(reading *r, const tsr_source *source)
     tsr_stream_reader_close(&reader);
     if (error && error != TSR_E_EOF)
         return error;
+    if (damage.truncated) /* its last chunk is damaged too, if it is cut */
+        note(r, TSR_E_TRUNCATED);
     if (damage.lost_chunks || damage.skipped_bytes)
         note(r, TSR_E_CHECKSUM);
-    if (damage.truncated)
-        note(r, TSR_E_TRUNCATED);
     if (r->gap)
         note(r, TSR_E_CORRUPT);
     return TSR_OK;

@@ -104,6 +104,7 @@ static tsr_error open_all(tsri_flow *flow)
     TSR_TRY(open_nets(flow, form.hop));
     TSR_TRY(tsri_flow_ready(flow, &form));
     flow->shape.whole = true;
+    flow->shape.drops_tail = true;
     flow->shape.default_books = flow->shape.books;
     return TSR_OK;
 }
