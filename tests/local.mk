@@ -112,6 +112,13 @@ tests_kv_speed_LDADD = libtsrcore.la
 EXTRA_PROGRAMS += tests/seq_speed
 CLEANFILES += tests/seq_speed$(EXEEXT)
 tests_seq_speed_LDADD = libtsrcore.la
+noinst_HEADERS += tests/seq_shapes.h
+if TSR_ONEDNN
+EXTRA_PROGRAMS += tests/seq_onednn_speed
+CLEANFILES += tests/seq_onednn_speed$(EXEEXT)
+tests_seq_onednn_speed_SOURCES = tests/onednn/seq_onednn_speed.c
+tests_seq_onednn_speed_LDADD = libtsrcore.la $(ONEDNN_LIBS)
+endif
 # How fast the searches are: make tests/vq_speed
 EXTRA_PROGRAMS += tests/vq_speed
 CLEANFILES += tests/vq_speed$(EXEEXT)

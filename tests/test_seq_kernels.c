@@ -13,7 +13,7 @@ typedef const tsri_seq_kernels set;
 
 static float *floats(check_rng *rng, size_t n, float scale)
 {
-    float *p = malloc((n + 1) * sizeof *p);
+    float *p = malloc((n ? n : 1) * sizeof *p);
     assert_non_null(p);
     for (size_t i = 0; i < n; i++)
         p[i] = check_float(rng) * scale;

@@ -11,7 +11,7 @@ enum {
     P = TSRI_CONV1D_PANEL,
     ROWS = 6,               /* of a tile */
     BATCH = 16 * ROWS,      /* outputs that share a block of weights */
-    BLOCK = 256,            /* inputs a block: 16 KiB of weights, half of L1 */
+    BLOCK = 384,            /* inputs a block: 24 KiB of weights stay in L1 */
     NARROW_ROWS = 8
 };
 
