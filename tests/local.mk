@@ -53,6 +53,9 @@ CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 check_PROGRAMS += tests/test_encodec tests/test_hificodec
 noinst_HEADERS += tests/audio_model.h tests/vector.h
+# How fast the audio codecs are: make tests/audio_codec_speed
+EXTRA_PROGRAMS += tests/audio_codec_speed
+CLEANFILES += tests/audio_codec_speed$(EXEEXT)
 EXTRA_DIST += tests/vectors/ac_encodec_f4_d32_16k \
 	tests/vectors/hificodec_b8_r1_16k320 tests/vectors/hificodec_b8_r2_24k240
 check_PROGRAMS += tests/test_kv_move
