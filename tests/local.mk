@@ -196,4 +196,14 @@ if TSR_CMOCKA
 noinst_HEADERS += tests/audio_case.h tests/audio_toy.h tests/audio_toy_case.h
 check_PROGRAMS += tests/test_audio tests/test_audio_bad tests/test_audio_file \
 	tests/test_audio_loss tests/test_audio_nets tests/test_audio_state
+EXTRA_PROGRAMS += tests/audio_tool
+CLEANFILES += tests/audio_tool$(EXEEXT)
+tests/test_audio_python.log: tests/audio_tool$(EXEEXT) \
+	tests/audio_example$(EXEEXT)
+check_SCRIPTS += tests/test_audio_python.sh
 endif
+# The example of docs/audio.md.
+EXTRA_PROGRAMS += tests/audio_example
+CLEANFILES += tests/audio_example$(EXEEXT)
+tests_audio_example_LDADD = libtessera.la
+EXTRA_DIST += tests/test_audio_python.sh tests/audio_reader.py
