@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: BSD-2-Clause
 modelsdir = $(pkgdatadir)/models
-dist_models_DATA = models/photo.safetensors
+dist_models_DATA = models/photo.safetensors models/sound.safetensors
 EXTRA_DIST += models/README.md

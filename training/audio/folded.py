@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """From a run's weights.pt to the tensors that are shipped: weight norm folded, fp16; and back to a network."""
+import math
+
 import numpy as np
 import torch
 
@@ -15,12 +17,19 @@ def tensors(path):
             g = ema[name[:-1] + "g"].double()
             v = value.double()
             norm = v.flatten(1).norm(dim=1).view(g.shape)
-            out[name[:-2]] = (g * v / norm).half().numpy()
+            out[name[:-2]] = (g * v / norm).numpy()
         elif not name.endswith(".weight_g"):
-            out[name] = value.half().numpy()
+            out[name] = value.numpy()
+    # The scale of the latent is free and training lets it shrink, so codebooks would be subnormal in fp16.  A power of two
+    # that makes them as large as the decoder's first weights changes nothing else.
+    embed, first = run["books"]["embed"].double(), out["decoder.model.0.conv.conv.weight"]
+    scale = 2.0 ** round(0.5 * math.log2(np.square(first).mean() ** 0.5 / float(embed[0].square().mean()) ** 0.5))
+    for name in ("encoder.model.15.conv.conv.weight", "encoder.model.15.conv.conv.bias"):
+        out[name] = out[name] * scale
+    out["decoder.model.0.conv.conv.weight"] = first / scale
     for q in range(M.LEVELS):
-        out[f"quantizer.vq.layers.{q}._codebook.embed"] = run["books"]["embed"][q].half().numpy()
-    return out
+        out[f"quantizer.vq.layers.{q}._codebook.embed"] = (embed[q] * scale).numpy()
+    return {name: v.astype(np.float16) for name, v in out.items()}
 
 
 @torch.no_grad()
