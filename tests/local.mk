@@ -177,6 +177,10 @@ tests_kv_methods_speed_LDADD = libtsrcore.la -lm
 EXTRA_PROGRAMS += tests/kv_move_speed
 CLEANFILES += tests/kv_move_speed$(EXEEXT)
 tests_kv_move_speed_LDADD = libtsrcore.la
+# How fast the codes of sound are coded: make tests/codes_speed
+EXTRA_PROGRAMS += tests/codes_speed
+CLEANFILES += tests/codes_speed$(EXEEXT)
+tests_codes_speed_LDADD = libtsrcore.la
 # How fast the transforms of KV caches are: make tests/kv_transform_speed
 EXTRA_PROGRAMS += tests/kv_transform_speed
 CLEANFILES += tests/kv_transform_speed$(EXEEXT)

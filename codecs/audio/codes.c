@@ -129,7 +129,8 @@ static tsr_error prepare(tsri_codes_coder *c, const tsri_codes_form *form)
     if (form->layers)
         TSR_TRY(tsri_grow(c->ctx, &c->column, &c->column_room, 0,
                           (size_t)form->frames, sizeof *c->column));
-    if (form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE && !c->adapt)
+    if ((form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE ||
+         form->entropy == TSR_AUDIO_ENTROPY_CONTEXT) && !c->adapt)
         return tsri_codes_adapt_open(&c->adapt, c->ctx, c->codes->books,
                                      c->codes->codewords);
     if (form->entropy == TSR_AUDIO_ENTROPY_LM && !c->lm)
@@ -205,36 +206,45 @@ void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
     }
 }
 
-static void code_lm(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
-                    int f, int k)
+/* Is something learnt within a segment? */
+static bool learns(const part *p)
 {
-    if (!k)
-        tsri_lm_frame(c->lm, &p->view, f);
-    tsri_codes_symbol(pen, tsri_lm_starts(c->lm, &p->view, f, k),
-                      c->codes->codewords, tsri_codes_at(&p->view, f, k));
+    return p->form->entropy == TSR_AUDIO_ENTROPY_CONTEXT ||
+           p->form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE;
+}
+
+/* The slots of code (f, k), in order of frames and books; NULL: equal ones. */
+static const uint32_t *table_of(tsri_codes_coder *c, const part *p, int f, int k)
+{
+    switch (p->form->entropy) {
+    case TSR_AUDIO_ENTROPY_STATIC:
+        return tsri_codes_static(&c->codes->tables, k);
+    case TSR_AUDIO_ENTROPY_CONTEXT:
+        return tsri_codes_context(&c->codes->tables, &p->view, f, k);
+    case TSR_AUDIO_ENTROPY_LM:
+        if (!k)
+            tsri_lm_frame(c->lm, &p->view, f);
+        return tsri_lm_starts(c->lm, &p->view, f, k);
+    default:
+        return NULL;
+    }
 }
 
 static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
                      int f, int k)
 {
-    switch (p->form->entropy) {
-    case TSR_AUDIO_ENTROPY_STATIC:
-        tsri_codes_static(&c->codes->tables, pen, &p->view, f, k);
-        break;
-    case TSR_AUDIO_ENTROPY_CONTEXT:
-        tsri_codes_context(&c->codes->tables, pen, &p->view, f, k);
-        break;
-    case TSR_AUDIO_ENTROPY_LM:
-        code_lm(c, p, pen, f, k);
-        break;
-    default:
-        tsri_codes_adaptive(c->adapt, pen, &p->view, f, k);
-    }
+    const uint32_t *table = table_of(c, p, f, k);
+
+    if (learns(p))
+        tsri_codes_adaptive(c->adapt, pen, &p->view, f, k, table);
+    else
+        tsri_codes_symbol(pen, table, c->codes->codewords,
+                          tsri_codes_at(&p->view, f, k));
 }
 
 static void code_all(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen)
 {
-    if (p->form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE)
+    if (learns(p))
         tsri_codes_adapt_reset(c->adapt, p->first, p->books);
     if (p->form->entropy == TSR_AUDIO_ENTROPY_LM)
         tsri_lm_reset(c->lm);

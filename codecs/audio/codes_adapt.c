@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Models that learn within a packet.  A packet has about as many codes of a
- * book as the book has codewords, so there is little to learn from and no time
- * to forget: each codeword has a weight that grows when it occurs (a Dirichlet
- * prior, near Pitman and Yor's), and a few guesses what the code will be, each
- * trusted as far as it was right before, add to the weights of the codewords
- * they name.  Guesses are what makes the difference where sound stands still or
- * repeats. */
+/* What is learnt within a packet on top of a table.  A packet has about as many
+ * codes of a book as the book has codewords, so there is little to learn from and
+ * no time to forget: the table is a prior worth as many codes as there are
+ * codewords, to which each occurrence adds (Dirichlet; the first one less, as
+ * Pitman and Yor's), and a few guesses what the code will be, each trusted as
+ * far as it was right before, add to the weights of the codewords they name. */
 #include "codecs/audio/codes_impl.h"
 
 enum {
-    BASE = 16, FIRST = 10, AGAIN = 16,  /* weights: at first; more, when a codeword
-                                           occurs for the first time, later */
-    WEIGHTS_MAX = 1 << 21,
+    AGAIN_MAX = 1 << 10,    /* of 2^18: what an occurrence adds */
+    LEARNT_MAX = 1 << 22,
     GUESSES = 3,
     TRUST_START = 2048, TRUST_MAX = 63488, TRUST_RATE = 5   /* of 2^16 */
 };
@@ -22,19 +20,20 @@ typedef struct trust {
 } trust;
 
 typedef struct book {
-    uint32_t *sum;      /* [codewords + 1] Fenwick tree of the weights */
-    uint32_t *weight;   /* [codewords] */
+    uint32_t *sum;      /* [codewords + 1] Fenwick tree of what was learnt */
+    uint32_t *learnt;   /* [codewords] */
     uint32_t *after;    /* [codewords] 1 + the code that last followed, 0: none */
     uint32_t *beside;   /* [codewords] 1 + the code that last stood beside this
                            one of the coarser book */
     trust trusts[2][GUESSES];
-    uint32_t all;       /* sum of the weights */
+    uint32_t all;       /* sum of what was learnt */
     bool same;          /* is the code that of the frame before? */
 } book;
 
 struct tsri_codes_adapt {
     int codewords, top; /* top: the highest power of two in codewords */
-    uint32_t *memory;
+    uint32_t again, first;  /* what an occurrence adds */
+    uint32_t *memory, *even; /* even: starts of equal slots */
     book books[TSR_AUDIO_MAX_BOOKS];
 };
 
@@ -49,14 +48,19 @@ tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
         return TSR_E_NOMEM;
     a->codewords = codewords;
     a->top = 1 << (31 - __builtin_clz((unsigned)codewords));
+    a->again = (uint32_t)tsri_min((1 << TSRI_CODES_BITS) / codewords, AGAIN_MAX);
+    a->first = a->again * 5 / 8;
     a->memory = tsri_alloc(ctx, (size_t)books * each, sizeof *a->memory);
-    if (!a->memory) {
+    a->even = tsri_alloc(ctx, n + 1, sizeof *a->even);
+    if (!a->memory || !a->even) {
         tsri_codes_adapt_close(out, ctx);
         return TSR_E_NOMEM;
     }
+    for (size_t i = 0; i <= n; i++)
+        a->even[i] = (uint32_t)(((uint64_t)i << TSRI_CODES_BITS) / n);
     for (int k = 0; k < books; k++) {
         uint32_t *m = a->memory + (size_t)k * each;
-        a->books[k] = (book){ .weight = m, .after = m + n, .beside = m + 2 * n,
+        a->books[k] = (book){ .learnt = m, .after = m + n, .beside = m + 2 * n,
                               .sum = m + 3 * n };
     }
     return TSR_OK;
@@ -64,15 +68,17 @@ tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
 
 void tsri_codes_adapt_close(tsri_codes_adapt **out, tsr_context *ctx)
 {
-    if (*out)
+    if (*out) {
         tsri_free(ctx, (*out)->memory);
+        tsri_free(ctx, (*out)->even);
+    }
     tsri_free(ctx, *out);
     *out = NULL;
 }
 
-/* ---- weights ---- */
+/* ---- what was learnt ---- */
 
-/* The tree from the weights. */
+/* The tree anew. */
 static void plant(book *b, int n)
 {
     b->all = b->sum[0] = 0;
@@ -80,25 +86,26 @@ static void plant(book *b, int n)
         b->sum[i] = 0;
     for (int i = 1; i <= n; i++) {
         const int up = i + (i & -i);
-        b->sum[i] += b->weight[i - 1];
-        b->all += b->weight[i - 1];
+        b->sum[i] += b->learnt[i - 1];
+        b->all += b->learnt[i - 1];
         if (up <= n)
             b->sum[up] += b->sum[i];
     }
 }
 
-static void grow(book *b, int n, int s)
+static void grow(const tsri_codes_adapt *a, book *b, int s)
 {
-    const uint32_t more = b->weight[s] == BASE ? FIRST : AGAIN;
+    const uint32_t more = b->learnt[s] ? a->again : a->first;
+    const int n = a->codewords;
 
-    b->weight[s] += more;
+    b->learnt[s] += more;
     b->all += more;
     for (int i = s + 1; i <= n; i += i & -i)
         b->sum[i] += more;
-    if (b->all <= WEIGHTS_MAX)
+    if (b->all <= LEARNT_MAX)
         return;
     for (int i = 0; i < n; i++)
-        b->weight[i] = (b->weight[i] + 1) / 2;
+        b->learnt[i] = (b->learnt[i] + 1) / 2;
     plant(b, n);
 }
 
@@ -106,10 +113,8 @@ void tsri_codes_adapt_reset(tsri_codes_adapt *a, int first, int n)
 {
     for (int k = first; k < first + n; k++) {
         book *b = &a->books[k];
-        for (int i = 0; i < a->codewords; i++) {
-            b->weight[i] = BASE;
-            b->after[i] = b->beside[i] = 0;
-        }
+        for (int i = 0; i < a->codewords; i++)
+            b->learnt[i] = b->after[i] = b->beside[i] = 0;
         plant(b, a->codewords);
         for (int i = 0; i < 2 * GUESSES; i++)
             b->trusts[i / GUESSES][i % GUESSES] = (trust){ TRUST_START, 0 };
@@ -124,7 +129,6 @@ typedef struct guesses {
     int code[GUESSES];
     uint64_t weight[GUESSES];
     trust *trusts;
-    uint64_t scale;
 } guesses;
 
 static int distinct(const guesses *g, int i, int code)
@@ -135,13 +139,13 @@ static int distinct(const guesses *g, int i, int code)
     return code;
 }
 
-static void guess(const tsri_codes_adapt *a, book *b, const tsri_codes_view *v,
-                  int f, int k, guesses *g)
+/* Returns the sum of all weights. */
+static uint64_t guess(book *b, const tsri_codes_view *v, int f, int k, guesses *g)
 {
     const int last = f ? *tsri_codes_at(v, f - 1, k) : -1;
     const bool still = k ? f && *tsri_codes_at(v, f, k - 1) ==
                                 *tsri_codes_at(v, f - 1, k - 1) : b->same;
-    uint64_t all = b->all;
+    uint64_t all = (1 << TSRI_CODES_BITS) + b->all;
 
     g->trusts = b->trusts[still];
     g->code[0] = last;
@@ -153,7 +157,7 @@ static void guess(const tsri_codes_adapt *a, book *b, const tsri_codes_view *v,
         g->weight[i] = g->code[i] < 0 ? 0 : all * p / ((1 << 16) - p);
         all += g->weight[i];
     }
-    g->scale = tsri_codes_scale((uint32_t)a->codewords, all);
+    return all;
 }
 
 static void learn(guesses *g, int s)
@@ -173,15 +177,25 @@ static void learn(guesses *g, int s)
 
 /* ---- slots ---- */
 
-/* Where symbol s begins; before: the weights of those before it. */
-static uint32_t start_of(const guesses *g, int s, uint64_t before)
+/* All that tells where a codeword's slots begin. */
+typedef struct slots {
+    const uint32_t *table;
+    const book *b;
+    guesses g;
+    uint64_t scale;
+} slots;
+
+/* Where codeword s begins; learnt: by those before it. */
+static uint32_t start_of(const slots *w, int s, uint32_t learnt)
 {
+    uint64_t before = w->table[s] + (uint64_t)learnt;
+
     for (int i = 0; i < GUESSES; i++)
-        before += g->code[i] < s ? g->weight[i] : 0;
-    return tsri_codes_start((uint32_t)s, before, g->scale);
+        before += w->g.code[i] < s ? w->g.weight[i] : 0;
+    return tsri_codes_start((uint32_t)s, before, w->scale);
 }
 
-static uint32_t weights_before(const book *b, int s)
+static uint32_t learnt_before(const book *b, int s)
 {
     uint32_t sum = 0;
 
@@ -190,49 +204,57 @@ static uint32_t weights_before(const book *b, int s)
     return sum;
 }
 
-static int find(const tsri_codes_adapt *a, const book *b, const guesses *g,
-                uint32_t slot)
+static int find(const tsri_codes_adapt *a, const slots *w, uint32_t slot)
 {
     uint32_t before = 0;
     int s = 0;
 
     for (int step = a->top; step; step /= 2) {
         const int to = s + step;
-        if (to < a->codewords && start_of(g, to, before + b->sum[to]) <= slot) {
+        if (to < a->codewords &&
+            start_of(w, to, before + w->b->sum[to]) <= slot) {
             s = to;
-            before += b->sum[to];
+            before += w->b->sum[to];
         }
     }
     return s;
 }
 
+static int code_slots(const tsri_codes_adapt *a, tsri_codes_pen *pen,
+                      const slots *w, int s)
+{
+    uint32_t before, start, end = 1 << TSRI_CODES_BITS;
+
+    if (pen->reads)
+        s = find(a, w, tsri_range_slot(&pen->dec, TSRI_CODES_BITS));
+    before = learnt_before(w->b, s);
+    start = start_of(w, s, before);
+    if (s + 1 < a->codewords)
+        end = start_of(w, s + 1, before + w->b->learnt[s]);
+    if (pen->reads)
+        tsri_range_take(&pen->dec, start, end, TSRI_CODES_BITS);
+    else
+        tsri_range_put_slots(&pen->enc, start, end, TSRI_CODES_BITS);
+    return s;
+}
+
 void tsri_codes_adaptive(tsri_codes_adapt *a, tsri_codes_pen *pen,
-                         const tsri_codes_view *v, int f, int k)
+                         const tsri_codes_view *v, int f, int k,
+                         const uint32_t *table)
 {
     uint16_t *code = tsri_codes_at(v, f, k);
     book *b = &a->books[k];
-    uint32_t before, start[2];
-    guesses g;
-    int s = *code;
+    slots w = { .table = table ? table : a->even, .b = b };
 
-    guess(a, b, v, f, k, &g);
+    w.scale = tsri_codes_scale((uint32_t)a->codewords, guess(b, v, f, k, &w.g));
+    const int s = code_slots(a, pen, &w, *code);
     if (pen->reads)
-        s = find(a, b, &g, tsri_range_slot(&pen->dec, TSRI_CODES_BITS));
-    before = weights_before(b, s);
-    start[0] = start_of(&g, s, before);
-    start[1] = s + 1 < a->codewords
-        ? start_of(&g, s + 1, before + b->weight[s]) : 1 << TSRI_CODES_BITS;
-    if (pen->reads) {
-        tsri_range_take(&pen->dec, start[0], start[1], TSRI_CODES_BITS);
         *code = (uint16_t)s;
-    } else {
-        tsri_range_put_slots(&pen->enc, start[0], start[1], TSRI_CODES_BITS);
-    }
-    learn(&g, s);
-    grow(b, a->codewords, s);
-    b->same = s == g.code[0];
+    learn(&w.g, s);
+    grow(a, b, s);
+    b->same = s == w.g.code[0];
     if (f)
-        b->after[g.code[0]] = (uint32_t)s + 1;
+        b->after[w.g.code[0]] = (uint32_t)s + 1;
     if (k)
         b->beside[*tsri_codes_at(v, f, k - 1)] = (uint32_t)s + 1;
 }

@@ -65,12 +65,12 @@ tsr_error tsri_codes_tables_open(tsri_codes_tables *tables, tsr_context *ctx,
                                  int codewords);
 void tsri_codes_tables_close(tsri_codes_tables *tables, tsr_context *ctx);
 
-void tsri_codes_static(const tsri_codes_tables *tables, tsri_codes_pen *pen,
-                       const tsri_codes_view *view, int f, int k);
-void tsri_codes_context(const tsri_codes_tables *tables, tsri_codes_pen *pen,
-                        const tsri_codes_view *view, int f, int k);
+/** The table of a book, and the one of code (f, k): starts. */
+const uint32_t *tsri_codes_static(const tsri_codes_tables *tables, int k);
+const uint32_t *tsri_codes_context(const tsri_codes_tables *tables,
+                                   const tsri_codes_view *view, int f, int k);
 
-/* ---- models that learn ---- */
+/* ---- what is learnt on top of a table ---- */
 
 typedef struct tsri_codes_adapt tsri_codes_adapt;
 
@@ -80,6 +80,8 @@ tsr_error tsri_codes_adapt_open(tsri_codes_adapt **adapt, tsr_context *ctx,
 void tsri_codes_adapt_close(tsri_codes_adapt **adapt, tsr_context *ctx);
 /** Forgets what is known of books first..first + n - 1. */
 void tsri_codes_adapt_reset(tsri_codes_adapt *adapt, int first, int n);
+/** Codes code (f, k), or decodes it.  table: its starts; NULL: equal slots. */
 void tsri_codes_adaptive(tsri_codes_adapt *adapt, tsri_codes_pen *pen,
-                         const tsri_codes_view *view, int f, int k);
+                         const tsri_codes_view *view, int f, int k,
+                         const uint32_t *table);
 #endif

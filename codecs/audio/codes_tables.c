@@ -163,24 +163,21 @@ static const uint32_t *row(const uint32_t *starts, size_t i, int codewords)
     return starts + i * ((size_t)codewords + 1);
 }
 
-void tsri_codes_static(const tsri_codes_tables *t, tsri_codes_pen *pen,
-                       const tsri_codes_view *view, int f, int k)
+const uint32_t *tsri_codes_static(const tsri_codes_tables *t, int k)
 {
-    tsri_codes_symbol(pen, row(t->statics, (size_t)k, t->codewords),
-                      t->codewords, tsri_codes_at(view, f, k));
+    return row(t->statics, (size_t)k, t->codewords);
 }
 
-void tsri_codes_context(const tsri_codes_tables *t, tsri_codes_pen *pen,
-                        const tsri_codes_view *view, int f, int k)
+const uint32_t *tsri_codes_context(const tsri_codes_tables *t,
+                                   const tsri_codes_view *view, int f, int k)
 {
     const size_t n = (size_t)t->codewords;
     const size_t before = f ? *tsri_codes_at(view, f - 1, k) : n;
     const uint8_t p = t->previous[(size_t)k * (n + 1) + before];
-    const uint8_t c = k ? t->coarser[(size_t)k * n +
+    const uint8_t q = k ? t->coarser[(size_t)k * n +
                                      *tsri_codes_at(view, f, t->from[k])] : 0;
     const size_t at = ((size_t)k * (size_t)t->nprevious + p) *
-                      (size_t)t->ncoarser + c;
+                      (size_t)t->ncoarser + q;
 
-    tsri_codes_symbol(pen, row(t->contexts, t->map[at], t->codewords),
-                      t->codewords, tsri_codes_at(view, f, k));
+    return row(t->contexts, t->map[at], t->codewords);
 }

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* How fast the codes of sound are coded, and in how many bits:
+ *   codes_speed MODEL CODES BOOKS CODEWORDS [FRAMES]
+ * CODES: u16 [frames][BOOKS], as they are.  Thread CPU time; the sum over the
+ * packets of each one's minimum over the passes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include "codecs/audio/codes.h"
+
+enum { PASSES = 3 };
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
+
+static void must(tsr_error error)
+{
+    if (error) {
+        fprintf(stderr, "codes_speed: %s\n", tsr_error_string(error));
+        exit(1);
+    }
+}
+
+typedef struct times {
+    double put, get, bytes;
+} times;
+
+/* One packet, PASSES times. */
+static void packet(tsri_codes_coder *c, const tsri_codes_form *form,
+                   const uint16_t *codes, uint16_t *back, times *t)
+{
+    double put = 1e18, get = 1e18;
+    size_t bytes[TSR_AUDIO_MAX_BOOKS];
+    const uint8_t *data;
+
+    for (int i = 0; i < PASSES; i++) {
+        const double a = now();
+        must(tsri_codes_put(c, form, codes, &data, bytes));
+        const double b = now();
+        must(tsri_codes_get(c, form, data, bytes, back));
+        const double e = now();
+        put = b - a < put ? b - a : put;
+        get = e - b < get ? e - b : get;
+    }
+    t->put += put;
+    t->get += get;
+    for (int i = 0; i < (form->layers ? form->books : 1); i++)
+        t->bytes += (double)bytes[i];
+}
+
+static void measure(tsri_codes_coder *c, tsr_audio_entropy entropy, bool layers,
+                    int frames, const uint16_t *codes, int all, int books)
+{
+    static const char *const names[] = { "", "fixed", "static", "context",
+                                         "adaptive", "lm" };
+    uint16_t *back = malloc((size_t)frames * (size_t)books * sizeof *back);
+    times t = { 0, 0, 0 };
+
+    for (int f = 0; f < all; f += frames) {
+        const tsri_codes_form form = { entropy, layers, books,
+                                       all - f < frames ? all - f : frames, 0 };
+        packet(c, &form, codes + (size_t)f * (size_t)books, back, &t);
+    }
+    const double n = (double)all * books;
+    printf("%-9s %-7s %6d %9.3f %9.1f %9.1f\n", names[entropy],
+           layers ? "layers" : "", frames, 8 * t.bytes / n, t.put / n, t.get / n);
+    free(back);
+}
+
+static uint16_t *read_codes(const char *path, size_t *n)
+{
+    FILE *file = fopen(path, "rb");
+    const size_t room = (size_t)1 << 26;
+    uint16_t *codes = malloc(room * sizeof *codes);
+
+    if (!file || !codes) {
+        perror(path);
+        exit(1);
+    }
+    *n = fread(codes, sizeof *codes, room, file);
+    fclose(file);
+    return codes;
+}
+
+int main(int argc, char **argv)
+{
+    static const int frames[] = { 750, 8, 1 };
+    tsr_context *ctx;
+    tsr_model *model;
+    tsri_codes *codes;
+    tsri_codes_coder *coder;
+    size_t n;
+
+    if (argc < 5) {
+        fputs("codes_speed MODEL CODES BOOKS CODEWORDS [FRAMES]\n", stderr);
+        return 2;
+    }
+    const int books = atoi(argv[3]);
+    uint16_t *all = read_codes(argv[2], &n);
+    int count = (int)(n / (size_t)books);
+    if (argc > 5 && atoi(argv[5]) < count)
+        count = atoi(argv[5]);
+    must(tsr_context_open(&ctx, NULL));
+    must(tsr_model_open(&model, ctx, argv[1]));
+    must(tsri_codes_open(&codes, ctx, model, books, atoi(argv[4])));
+    must(tsri_codes_coder_open(&coder, codes, ctx));
+    printf("%-9s %-7s %6s %9s %9s %9s\n", "coding", "", "frames", "bits", "put ns",
+           "get ns");
+    for (int e = TSR_AUDIO_ENTROPY_FIXED; e <= TSR_AUDIO_ENTROPY_LM; e++)
+        for (int i = 0; i < 6 && tsri_codes_has(codes, (tsr_audio_entropy)e); i++)
+            if (i < 3 || e != TSR_AUDIO_ENTROPY_LM)
+                measure(coder, (tsr_audio_entropy)e, i > 2, frames[i % 3], all,
+                        count, books);
+    tsri_codes_coder_close(&coder);
+    tsri_codes_close(&codes);
+    tsr_model_unref(&model);
+    tsr_context_close(&ctx);
+    free(all);
+    return 0;
+}
