@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/seq_net.h"
 #include "lib/core.h"
-#include "lib/nn/seq_internal.h"
+#include "tests/poor.h"
 
 /* What has come out of a stream. */
 typedef struct output {
@@ -316,6 +316,47 @@ static void test_seanet(void **unused)
     tsr_context_close(&ctx);
 }
 
+/* Nets whose blocks are big enough to be shared out: by rows, and by panels
+ * where rows are few. */
+static void test_threads(void **unused)
+{
+    tsr_context *ctx[3];
+    check_rng r = { 21 };
+    float *x = gen_floats(&r, 3000 * 64, 1);
+
+    (void)unused;
+    for (int t = 0; t < 3; t++)
+        ctx[t] = check_context("c", t + 1);
+    for (int wide = 0; wide < 2; wide++) {
+        const size_t n = wide ? 65 : 3000;
+        const int width = wide ? 250 : 30;
+        gen_net g;
+        int a;
+        gen_start(&g, 64);
+        a = gen_conv(&g, &r, 0, (tsri_seq_conv){ .out = width, .taps = 11,
+                     .stride = 1, .dilation = 3, .left = 15, .right = 15 });
+        a = gen_act(&g, &r, a, TSRI_CURVE_ELU);
+        a = gen_convtr(&g, &r, a, (tsri_seq_convtr){ .out = width, .taps = 6,
+                                                     .stride = 3, .trim = 1 });
+        a = gen_act(&g, &r, a, TSRI_CURVE_SNAKE);
+        a = gen_norm(&g, &r, a, 2);
+        a = gen_add(&g, a, gen_lstm(&g, &r, a, width), 0.5f);
+        tsri_seq *q = gen_declare(ctx[0], &g, a);
+        output all = run_whole(ctx[0], q, x, n, false);
+        for (int k = 1; k < 6; k++) {
+            output o = run_pieces(ctx[k % 3], q, &r, x, n, false);
+            same(&o, &all);
+            free(o.y);
+        }
+        free(all.y);
+        tsri_seq_free(&q);
+        gen_free(&g);
+    }
+    free(x);
+    for (int t = 0; t < 3; t++)
+        tsr_context_close(&ctx[t]);
+}
+
 /* Sample by sample: outputs come when tsri_seq_needs() says, not before and
  * not later. */
 static void check_needs(tsr_context *ctx, const tsri_seq *q, const float *x,
@@ -465,6 +506,49 @@ static void test_steady(void **unused)
     gen_free(&g);
     free(x);
     free(y);
+    tsr_context_close(&ctx);
+}
+
+/* Every allocation may fail: an error, nothing lost, and the stream can start
+ * again. */
+static void test_no_memory(void **unused)
+{
+    tsr_context *ctx = poor_context("c", 1);
+    check_rng r = { 22 };
+    float *x = gen_floats(&r, 200, 1);
+    const int held = poor_held;
+    gen_net g;
+    int out = seanet(&g, &r, 2, true), done = 0;
+
+    (void)unused;
+    out = gen_norm(&g, &r, gen_act(&g, &r, out, TSRI_CURVE_SNAKE), 1);
+    for (int k = 0; !done; k++) {
+        tsri_seq *q = NULL;
+        tsri_seq_stream *s = NULL;
+        tsr_error error;
+        poor_left = k;
+        error = tsri_seq_new(&q, ctx, 1);
+        for (int i = 1; i < g.nodes && !error; i++)
+            gen_declare_node(q, &g.node[i]);
+        if (!error)
+            error = tsri_seq_finish(q, out);
+        if (!error)
+            error = tsri_seq_open(&s, q, ctx, false);
+        if (!error) {
+            error = tsri_seq_push(s, x, 200, false, true);
+            done = !error;
+            poor_left = POOR_MANY;
+            tsri_seq_reset(s);
+            assert_int_equal(tsri_seq_push(s, x, 200, true, true), TSR_OK);
+            assert_int_equal(tsri_seq_ready(s), 200);
+        }
+        assert_int_equal(error, done ? TSR_OK : TSR_E_NOMEM);
+        tsri_seq_close(&s);
+        tsri_seq_free(&q);
+        assert_int_equal(poor_held, held);
+    }
+    gen_free(&g);
+    free(x);
     tsr_context_close(&ctx);
 }
 
@@ -699,10 +783,12 @@ int main(void)
         cmocka_unit_test(test_reflection),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_seanet),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_needs),
         cmocka_unit_test(test_huge_counts),
         cmocka_unit_test(test_macs),
         cmocka_unit_test(test_steady),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_bad_states),
         cmocka_unit_test(test_foreign_state),
