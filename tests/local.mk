@@ -45,7 +45,7 @@ tests_test_wav_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_sound_convert_CPPFLAGS = $(AM_CPPFLAGS) $(SOXR_CFLAGS)
 tests_test_sound_convert_LDADD = $(LDADD) $(SOXR_LIBS)
 check_PROGRAMS += tests/test_iconv tests/test_seq_kernels
-check_PROGRAMS += tests/test_seq
+check_PROGRAMS += tests/test_seq tests/test_seq_state
 noinst_HEADERS += tests/seq_net.h
 # Not built by default: make tests/nn_speed
 EXTRA_PROGRAMS += tests/nn_speed

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Random one-dimensional nets, declared node by node both to the runner and to
- * an evaluation of whole signals in double, by the definitions. */
+ * an evaluation of whole signals in double, by the definitions; and what comes
+ * out of streams. */
 #ifndef TSR_TESTS_SEQ_NET_H
 #define TSR_TESTS_SEQ_NET_H
 #include <math.h>
@@ -498,5 +499,93 @@ static inline int gen_random(gen_net *g, check_rng *r, int most, bool norm)
         x = gen_random_node(g, r, x, norm);
     }
     return x;
+}
+
+/* SEANet as EnCodec has it, narrow: encoder and decoder in one. */
+static inline int gen_seanet(gen_net *g, check_rng *r, int width, bool causal)
+{
+    static const int strides[] = { 2, 4, 5 };
+    tsri_seq_conv k7 = { .out = width, .taps = 7, .stride = 1, .dilation = 1,
+                         .left = causal ? 6 : 3, .complete = true,
+                         .pad = TSRI_SEQ_REFLECT };
+    tsri_seq_conv k3 = k7, k1 = k7;
+    int x, a;
+
+    k3.taps = 3;
+    k3.left = causal ? 2 : 1;
+    k1.taps = 1;
+    k1.left = 0;
+    gen_start(g, 1);
+    x = gen_conv(g, r, 0, k7);
+    for (int i = 0; i < 3; i++, width *= 2) {
+        const int s = strides[i], left = causal ? s : s - s / 2;
+        k3.out = width / 2;
+        k1.out = width;
+        a = gen_conv(g, r, gen_act(g, r, x, TSRI_CURVE_ELU), k3);
+        a = gen_conv(g, r, gen_act(g, r, a, TSRI_CURVE_ELU), k1);
+        x = gen_add(g, gen_conv(g, r, x, k1), a, 1);
+        x = gen_conv(g, r, gen_act(g, r, x, TSRI_CURVE_ELU),
+                     (tsri_seq_conv){ .out = 2 * width, .taps = 2 * s,
+                                      .stride = s, .dilation = 1, .left = left,
+                                      .complete = true,
+                                      .pad = TSRI_SEQ_REFLECT });
+    }
+    x = gen_add(g, gen_lstm(g, r, x, width), x, 1);
+    x = gen_conv(g, r, gen_act(g, r, x, TSRI_CURVE_ELU), k7);
+    for (int i = 2; i >= 0; i--) {
+        width /= 2;
+        x = gen_convtr(g, r, gen_act(g, r, x, TSRI_CURVE_ELU),
+                       (tsri_seq_convtr){ .out = width, .taps = 2 * strides[i],
+                                          .stride = strides[i],
+                                          .trim = causal ? 0 :
+                                              (strides[i] + 1) / 2 });
+    }
+    k7.out = 1;
+    return gen_conv(g, r, gen_act(g, r, x, TSRI_CURVE_ELU), k7);
+}
+
+/* What has come out of a stream. */
+typedef struct output {
+    float *y;
+    size_t n, room, channels;
+} output;
+
+static inline void drain(tsri_seq_stream *s, output *o, size_t most)
+{
+    const size_t ready = tsri_seq_ready(s), k = ready < most ? ready : most;
+
+    if (o->n + k > o->room) {
+        o->room = 2 * (o->n + k);
+        o->y = realloc(o->y, o->room * o->channels * sizeof *o->y);
+    }
+    assert_int_equal(tsri_seq_take(s, o->y ? o->y + o->n * o->channels : NULL,
+                                   most), k);
+    o->n += k;
+}
+
+static inline output output_new(const tsri_seq *q)
+{
+    return (output){ .channels = (size_t)tsri_seq_out_channels(q) };
+}
+
+static inline output run_whole(tsr_context *ctx, const tsri_seq *q,
+                               const float *x, size_t n, bool zero_start)
+{
+    tsri_seq_stream *s;
+    output o = output_new(q);
+
+    assert_int_equal(tsri_seq_open(&s, q, ctx, zero_start), TSR_OK);
+    assert_int_equal(tsri_seq_push(s, x, n, false, true), TSR_OK);
+    drain(s, &o, SIZE_MAX);
+    tsri_seq_close(&s);
+    return o;
+}
+
+static inline void same(const output *a, const output *b)
+{
+    assert_int_equal(a->n, b->n);
+    assert_int_equal(a->channels, b->channels);
+    if (a->n)
+        assert_memory_equal(a->y, b->y, a->n * a->channels * sizeof *a->y);
 }
 #endif

@@ -22,7 +22,7 @@ static int64_t reads_from(const tsri_seq_stream *s, int i, int k, int64_t made)
 
     if (t->ended)
         return made;
-    if ((n->kind != TSRI_SEQ_CONV && n->kind != TSRI_SEQ_CROP) || k)
+    if (k)
         return min64(t->made, made);
     at = tsri_seq_row(n, t->made) * n->stride - n->left;
     if (n->tail)
