@@ -4,6 +4,7 @@
 #ifndef TSR_TESTS_AUDIO_MODEL_H
 #define TSR_TESTS_AUDIO_MODEL_H
 #include <math.h>
+#include "tests/poor.h"
 #include "tests/tensors.h"
 #include <tessera/model.h>
 #include "codecs/audio/audio_codec.h"
@@ -639,5 +640,63 @@ static inline tsr_error audio_try_model(const tsri_audio_codec *codec,
     codec->close(&self);
     tsr_model_unref(&model);
     return e;
+}
+
+/* Both directions, as far as memory lasts.  Everything is closed again. */
+static inline tsr_error audio_both_ways(const tsri_audio_codec *codec,
+                                        tsr_context *ctx, tsr_model *model,
+                                        const float *x, size_t n, double window)
+{
+    void *self, *enc = NULL, *dec = NULL;
+    uint16_t codes[8000];
+    uint8_t side[TSRI_AUDIO_SIDE_MAX];
+    int frames = 0;
+    size_t got;
+
+    tsr_error e = codec->open(&self, ctx, model);
+    if (e)
+        return e;
+    const tsri_audio_options options = { .books = codec->shape(self)->books,
+                                         .window = window };
+    e = codec->enc_open(&enc, self, &options);
+    if (!e)
+        e = codec->dec_open(&dec, self, &options);
+    if (!e)
+        e = codec->enc_push(enc, x, n, true);
+    if (!e)
+        e = codec->enc_take(enc, codes, 1000, &frames, side);
+    if (!e)
+        e = codec->dec_push(dec, codes, frames, options.books, side, true);
+    if (!e)
+        e = codec->dec_take(dec, (float[200]){ 0 }, 100, &got);
+    codec->enc_close(&enc);
+    codec->dec_close(&dec);
+    codec->close(&self);
+    return e;
+}
+
+/** Fails every allocation in turn: no crash, nothing left behind. */
+static inline void audio_check_memory(const tsri_audio_codec *codec,
+                                      check_tensors *list, double window,
+                                      const char *path)
+{
+    tsr_context *ctx = poor_context("c", 1);
+    tsr_model *model = audio_model(ctx, list, SIZE_MAX, codec->id, path);
+    const int held = poor_held;
+    float *x = audio_signal(900, 2, 3);
+    tsr_error e = TSR_E_NOMEM;
+
+    for (int left = 0; e; left++) {
+        poor_left = left;
+        e = audio_both_ways(codec, ctx, model, x, 450, window);
+        assert_true(e == TSR_OK || e == TSR_E_NOMEM);
+        assert_int_equal(poor_held, held);
+        assert_true(left < 5000);
+    }
+    poor_left = POOR_MANY;
+    free(x);
+    tsr_model_unref(&model);
+    tsr_context_close(&ctx);
+    assert_int_equal(poor_held, 0);
 }
 #endif

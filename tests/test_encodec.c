@@ -628,6 +628,16 @@ static void test_bad_values(void **state)
     tsr_context_close(&ctx);
 }
 
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (int i = 0; i < TINY; i++) {
+        check_tensors list = encodec_model(&tiny[i], 7);
+        audio_check_memory(codec, &list, 0, file);
+        check_tensors_free(&list);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -645,6 +655,7 @@ int main(void)
         cmocka_unit_test(test_wrong_shape),
         cmocka_unit_test(test_absurd_form),
         cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

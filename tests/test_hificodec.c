@@ -471,6 +471,16 @@ static void test_absurd_numbers(void **state)
     tsr_context_close(&ctx);
 }
 
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2 * TINY; i++) {
+        check_tensors list = hificodec_model(&tiny[i / 2], 7);
+        audio_check_memory(codec, &list, i & 1 ? 0.004 : 0, file);
+        check_tensors_free(&list);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_missing),
         cmocka_unit_test(test_wrong_shape),
         cmocka_unit_test(test_absurd_numbers),
+        cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
