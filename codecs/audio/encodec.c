@@ -68,11 +68,10 @@ static tsr_error open_all(tsri_flow *flow)
     TSR_TRY(tsri_encodec_decoder(&flow->dec, flow->ctx, flow->model, &form,
                                  INT_MAX));
     TSR_TRY(open_books(flow));
-    TSR_TRY(tsri_flow_ready(flow, &form));
-    tsri_audio_shape *s = &flow->shape;
-    s->default_books = s->rate == 24000 ? tsri_min(4, s->books)
-                                        : tsri_max(1, s->books / 2);
-    return TSR_OK;
+    const int books = tsri_quantiser_books(&flow->quantiser);
+    return tsri_flow_ready(flow, &form, form.rate == 24000
+                                            ? tsri_min(4, books)
+                                            : tsri_max(1, books / 2));
 }
 
 static tsr_error encodec_open(void **self, tsr_context *ctx, tsr_model *model)

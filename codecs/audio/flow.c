@@ -135,7 +135,7 @@ static void set_costs(tsri_flow *flow)
     const tsr_rvq_shape *q = &flow->quantiser.shape;
 
     s->macs_encode = overlap * (tsri_seq_macs(flow->enc) * s->rate +
-                                (double)q->groups * q->stages * q->k * q->dim *
+                                (double)s->default_books * q->k * q->dim *
                                 frames);
     s->macs_decode = overlap * tsri_seq_macs(flow->dec) * frames;
     if (!s->segmented)
@@ -144,7 +144,8 @@ static void set_costs(tsri_flow *flow)
                                                 false) - many);
 }
 
-tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form)
+tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form,
+                          int default_books)
 {
     tsri_audio_shape *s = &flow->shape;
     const tsri_quantiser *q = &flow->quantiser;
@@ -157,6 +158,7 @@ tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form)
     s->hop = form->hop;
     s->books = tsri_quantiser_books(q);
     s->codewords = q->shape.k;
+    s->default_books = default_books;
     set_segments(s, form, flow->enc);
     if (s->segment_frames > TSR_AUDIO_MAX_FRAMES)
         return tsri_fail(flow->ctx, TSR_E_SHAPE, "%s: 'tessera.audio' has too "

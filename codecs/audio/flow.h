@@ -33,11 +33,14 @@ typedef struct tsri_flow {
 tsr_error tsri_flow_new(tsri_flow **flow, tsr_context *ctx, tsr_model *model);
 /**
  * Fills in the shape from `form`, the nets and the quantiser, which must have
- * been set (default_books and `whole` stay as they are), and checks that they
- * fit each other.
+ * been set (`whole` and `drops_tail` stay as they are), and checks that they fit each other.
+ *
+ * default_books  also what costs are given for
+ *
  * Returns TSR_OK; TSR_E_SHAPE.
  */
-tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form);
+tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form,
+                          int default_books);
 
 /** Latents that are moved at a time. */
 enum { TSRI_FLOW_BATCH = 64 };

@@ -102,11 +102,9 @@ static tsr_error open_all(tsri_flow *flow)
                          "that of a HiFi-Codec", tsr_model_path(flow->model));
     TSR_TRY(open_books(flow));
     TSR_TRY(open_nets(flow, form.hop));
-    TSR_TRY(tsri_flow_ready(flow, &form));
     flow->shape.whole = true;
     flow->shape.drops_tail = true;
-    flow->shape.default_books = flow->shape.books;
-    return TSR_OK;
+    return tsri_flow_ready(flow, &form, tsri_quantiser_books(&flow->quantiser));
 }
 
 static tsr_error hificodec_open(void **self, tsr_context *ctx,
