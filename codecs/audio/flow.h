@@ -33,7 +33,8 @@ typedef struct tsri_flow {
 tsr_error tsri_flow_new(tsri_flow **flow, tsr_context *ctx, tsr_model *model);
 /**
  * Fills in the shape from `form`, the nets and the quantiser, which must have
- * been set (`whole` and `drops_tail` stay as they are), and checks that they fit each other.
+ * been set (`whole` and `drops_tail` stay as they are), and checks that they
+ * fit each other.
  *
  * default_books  also what costs are given for
  *
