@@ -2,7 +2,7 @@
 """SEANet encoder and decoder with residual vector quantisation (EnCodec family), causal, zero padding.
 
 Defossez et al., "High Fidelity Neural Audio Compression", 2022.  Tensor names are those of the published network, weight
-norm included (weight_g, weight_v); export folds it.  Sample [B,1,T], T a multiple of 320; latent [B,128,T/320].
+norm included (weight_g, weight_v); export folds it.  Sample [B,1,T]; latent [B,128,ceil(T/320)].
 """
 import torch
 import torch.nn as nn
@@ -31,7 +31,7 @@ class Normed(nn.Module):
 
 
 class Conv(nn.Module):
-    """Causal: (k - s) zeros on the left."""
+    """Causal: (k - s) zeros on the left; zeros on the right complete the last stride."""
 
     def __init__(self, cin, cout, kernel, stride=1):
         super().__init__()
@@ -41,7 +41,8 @@ class Conv(nn.Module):
 
     def forward(self, x):
         c = self.conv.conv
-        return F.conv1d(F.pad(x, (self.left, 0)) if self.left else x, c.weight(), c.bias, self.stride)
+        right = -x.shape[2] % self.stride
+        return F.conv1d(F.pad(x, (self.left, right)) if self.left + right else x, c.weight(), c.bias, self.stride)
 
 
 class ConvTranspose(nn.Module):

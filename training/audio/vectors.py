@@ -18,9 +18,9 @@ import tensorfile           # noqa: E402
 
 README = """SPDX-License-Identifier: BSD-2-Clause
 
-{n} samples at 24 kHz through models/sound.safetensors (tensors' SHA-256 {sha}), float32 on a CPU, from silence
-(zero states, zero padding), made by training/audio/vectors.py, which also makes the sound: a gliding voice-like buzz,
-a noise burst, a chord.  The last frame is completed with zeros.
+{n} samples at 24 kHz through the nets of models/sound.safetensors, float32 on a CPU, from silence (zero states, zero
+padding).  The file's SHA-256 of tensors was {sha}.  Made by training/audio/vectors.py, which also makes the sound: a gliding voice-like buzz,
+a noise burst, a chord.  Strided convolutions complete their last window with zeros.
 input.npy    float32 [{n}]
 latent.npy   float32 [128][{f}], before the quantiser
 codes.npy    uint16 [{f}][8]
@@ -49,9 +49,8 @@ def main():
     net = folded.network(tensors)
     x = sound()
     n, frames = len(x), -(-len(x) // M.HOP)
-    full = torch.zeros(1, 1, frames * M.HOP)
-    full[0, 0, :n] = torch.from_numpy(x)
-    z = net.encoder(full)
+    z = net.encoder(torch.from_numpy(x)[None, None])
+    assert z.shape[2] == frames
     codes = net.quantizer.codes(z)
     r, margin = z[0].t().double(), []
     for q in range(M.LEVELS):
