@@ -100,8 +100,10 @@ EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
 
 # The program tessera, as people use it: scripts, with a tiny random model.
 if TSR_CMOCKA
-EXTRA_PROGRAMS += tests/tiny_model
-CLEANFILES += tests/tiny_model$(EXEEXT)
+EXTRA_PROGRAMS += tests/tiny_model tests/tiny_sound
+CLEANFILES += tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
+tests/test_audio_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
+	tests/tiny_sound$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
@@ -126,6 +128,8 @@ endif
 EXTRA_PROGRAMS += tests/vq_speed
 CLEANFILES += tests/vq_speed$(EXEEXT)
 tests_vq_speed_LDADD = libtsrcore.la
+check_SCRIPTS += tests/test_audio_cli.sh
+EXTRA_DIST += tests/test_audio_cli.sh tests/cli_sound.py
 check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
 	tests/test_codebook.sh tests/test_kv_cli.sh
 EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py \

@@ -5,6 +5,7 @@
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/io/picture.h"
+#include "tools/io/wav.h"
 #include "tools/progress.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
@@ -73,7 +74,14 @@ static int decode_file(tsr_context *ctx, tsr_model *model, const args *a,
 static int decode_picture(tsr_context *ctx, tsr_model *model, const args *a,
                           input *in)
 {
-    const picture_format *format = picture_writer(a->format, a->out);
+    const picture_format *format;
+    if (wav_is(in))
+        return say_error(RC_INPUT, in->name, "is a WAV file; decode reads"
+                         " .tess");
+    if (wav_named(a->out))
+        return say_error(RC_USAGE, a->out, "is the name of a sound, and %s"
+                         " holds none", in->name);
+    format = picture_writer(a->format, a->out);
     return format ? decode_file(ctx, model, a, in, format) : RC_USAGE;
 }
 

@@ -14,7 +14,7 @@ static const opt encode_options[] = {
       offsetof(args, in), 0, 0 },
     { "-q --quality", "N", "picture: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
-    { "-c:v -c:a --codec", "NAME", "a model of this codec: hyper, mcquic,"
+    { "-c:v -c:a --codec", "NAME", "the codec: hyper, mcquic; encodec,"
       " encodec, hificodec", OPT_TEXT, offsetof(args, codec), 0, 0 },
     { "-noalpha", NULL, "picture: drop alpha, which is kept exactly otherwise",
       OPT_FLAG, offsetof(args, noalpha), 0, 0 },

@@ -22,7 +22,7 @@ struct sound_meter {
     double lsd, peak;
     line *lines;
     float *memory;
-    double *re, *im, *cosine, *sine, *window, *spectrum;
+    double *re, *im, *cosine, *sine, *window;
 };
 
 /* Samples of a window at `rate`: see the header. */
@@ -46,7 +46,7 @@ sound_meter *sound_meter_open(int rate, int channels)
     m->n = n;
     m->lines = calloc(c, sizeof *m->lines);
     m->memory = calloc(n * 2 * c, sizeof *m->memory);
-    m->re = calloc(6 * n, sizeof *m->re);
+    m->re = calloc(5 * n, sizeof *m->re);
     if (!m->lines || !m->memory || !m->re) {
         sound_meter_close(&m);
         return NULL;
@@ -59,7 +59,6 @@ sound_meter *sound_meter_open(int rate, int channels)
     m->cosine = m->im + n;
     m->sine = m->cosine + n;
     m->window = m->sine + n;
-    m->spectrum = m->window + n;
     for (size_t i = 0; i < n; i++) {
         const double angle = 2 * pi * (double)i / (double)n;
         m->cosine[i] = cos(angle);
@@ -120,37 +119,32 @@ static void transform(sound_meter *m)
     }
 }
 
-/* Magnitudes of a window of x, n/2 + 1 of them, into m->re.  A sine of full
- * scale has n/4 at its bin: half of it on either side, half of that by the
- * window. */
-static void magnitudes(sound_meter *m, const float *x)
+/* x is the real part, y the imaginary one: the spectra come apart by symmetry,
+ * but for rounding, which equal windows must not see.  A sine of full scale has
+ * n/4 at its bin: half of it on either side, half of that by the window. */
+static double frame_distance(sound_meter *m, const line *l)
 {
     const size_t n = m->n;
     const double scale = 4 / (double)n;
-
-    for (size_t i = 0; i < n; i++) {
-        m->re[i] = m->window[i] * (double)x[i];
-        m->im[i] = 0;
-    }
-    transform(m);
-    for (size_t k = 0; k <= n / 2; k++)
-        m->re[k] = scale * hypot(m->re[k], m->im[k]);
-}
-
-static double frame_distance(sound_meter *m, const line *l)
-{
-    const size_t bins = m->n / 2 + 1;
     double sum = 0;
 
-    magnitudes(m, l->x);
-    memcpy(m->spectrum, m->re, bins * sizeof *m->re);
-    magnitudes(m, l->y);
-    for (size_t k = 0; k < bins; k++) {
-        const double gap = 20 * log10((m->spectrum[k] + floor_level) /
-                                      (m->re[k] + floor_level));
+    if (!memcmp(l->x, l->y, n * sizeof *l->x))
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        m->re[i] = m->window[i] * (double)l->x[i];
+        m->im[i] = m->window[i] * (double)l->y[i];
+    }
+    transform(m);
+    for (size_t k = 0; k <= n / 2; k++) {
+        const size_t o = (n - k) % n;
+        const double xr = m->re[k] + m->re[o], xi = m->im[k] - m->im[o];
+        const double yr = m->im[k] + m->im[o], yi = m->re[o] - m->re[k];
+        const double x = scale * sqrt(xr * xr + xi * xi) / 2;
+        const double y = scale * sqrt(yr * yr + yi * yi) / 2;
+        const double gap = 20 * log10((x + floor_level) / (y + floor_level));
         sum += gap * gap;
     }
-    return sqrt(sum / (double)bins);
+    return sqrt(sum / (double)(n / 2 + 1));
 }
 
 /* The window is full: its distance, and a quarter of it makes room. */

@@ -77,9 +77,6 @@ static int skip(wav_reader *w, layout *y, uint64_t n)
 
 static int set_type(wav_reader *w, unsigned tag, unsigned bytes, unsigned bits)
 {
-    if (tag != TAG_PCM && tag != TAG_FLOAT)
-        return say_error(RC_INPUT, w->in->name, "WAV: samples of format %04X"
-                         " hex are not PCM; ffmpeg makes PCM of them", tag);
     if (tag == TAG_FLOAT)
         w->type = bytes == 4 && bits == 32 ? WAV_FLT
             : bytes == 8 && bits == 64 ? WAV_DBL : WAV_NONE;
@@ -106,6 +103,9 @@ static int read_fmt(wav_reader *w, layout *y, uint32_t size)
             return damaged(w, "the fmt chunk is too short");
         tag = le16(p + 24);
     }
+    if (tag != TAG_PCM && tag != TAG_FLOAT)
+        return say_error(RC_INPUT, w->in->name, "WAV: samples of format %04X"
+                         " hex are not PCM; ffmpeg makes PCM of them", tag);
     w->channels = (int)le16(p + 2);
     align = le16(p + 12);
     if (w->channels < 1 || w->channels > WAV_MAX_CHANNELS)
@@ -270,7 +270,7 @@ size_t wav_read(wav_reader *w, float *x, size_t n)
 
 void wav_warn(const wav_reader *w)
 {
-    if (w->missing)
+    if (w->missing && !output_stopped())
         say_warning(w->in->name, "is cut short: %llu of its samples are"
                     " missing", (unsigned long long)w->missing);
     if (w->bad)

@@ -66,7 +66,7 @@ static int say_decoding(tsr_model *model, const input *in, const sound_sink *s,
         return input_failed(in);
     if (s->wav.out->fault)
         return RC_USAGE;
-    if (say_rc(error) != RC_INPUT || !s->begun)
+    if (say_rc(error) != RC_INPUT || !s->got)
         return say_failure(error == TSR_E_SHAPE && model ? tsr_model_path(model)
                                                          : in->name, error);
     text = say_take_detail();
@@ -74,8 +74,9 @@ static int say_decoding(tsr_model *model, const input *in, const sound_sink *s,
                      *text ? text : tsr_error_string(error), s->wav.out->name);
 }
 
+/* *any: whether there is sound, which is kept also of a damaged stream. */
 static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
-                       input *in, output *out)
+                       input *in, output *out, int *any)
 {
     tsr_source source;
     tsr_audio_sink hook;
@@ -86,6 +87,7 @@ static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
     sound_sink s;
     int rc = sound_sink_open(&s, a, out, in->name);
 
+    *any = 0;
     if (!rc)
         rc = find_cut(a, in, &start, &length);
     if (!rc)
@@ -105,8 +107,11 @@ static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
     progress_close(&p, out->bytes, !error && !rc);
     if (error)
         rc = say_decoding(model, in, &s, error);
+    else if (!rc && !s.got && a->start > 0)
+        rc = say_error(RC_INPUT, in->name, "has no sound after -ss");
     else if (!rc)
         tell(out, &s, &p);
+    *any = s.got > 0;
     sound_sink_close(&s);
     return rc;
 }
@@ -129,7 +134,7 @@ static int check_name(const args *a)
 int sound_decode(tsr_context *ctx, tsr_model *model, const args *a, input *in)
 {
     output out;
-    int rc = check_name(a), rc_close, keep;
+    int rc = check_name(a), rc_close, any;
 
     if (!rc && !sound_sample_type(a))
         rc = RC_USAGE;
@@ -138,8 +143,7 @@ int sound_decode(tsr_context *ctx, tsr_model *model, const args *a, input *in)
     if (rc)
         return rc;
     out.flow = !output_patches(&out);
-    rc = decode_into(ctx, model, a, in, &out);
-    keep = !rc || (rc == RC_INPUT && out.bytes);
-    rc_close = output_close(&out, keep);
+    rc = decode_into(ctx, model, a, in, &out, &any);
+    rc_close = output_close(&out, !rc || (rc == RC_INPUT && any));
     return rc_close ? rc_close : rc;
 }

@@ -170,17 +170,19 @@ static int encode_to(tsr_context *ctx, tsr_model *model, const args *a,
                      const tsr_audio_settings *settings, sound_source *s)
 {
     output out;
+    const char *name;
     int rc = output_open(&out, a, s->wav.in, a->out), rc_close;
 
     if (rc)
         return rc;
+    name = out.name;
     out.flow = !output_patches(&out);
     if (args_is_pipe(a->in))
         output_record();
     rc = encode_into(ctx, model, a, settings, s, &out);
     rc_close = output_close(&out, !rc);
     if (!rc && !rc_close && output_stopped())
-        return say_error(RC_SIGNAL, a->out, "ends where the signal came");
+        return say_error(RC_SIGNAL, name, "ends where the signal came");
     return rc_close ? rc_close : rc;
 }
 

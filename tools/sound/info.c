@@ -70,12 +70,13 @@ static void print_hash(const report *r)
 
 static void print_codes(const report *r)
 {
-    printf("codec      %s, %d books of %d, %.4g frames a second%s\n",
-           r->i.codec[0] ? r->i.codec : "unknown", r->i.books, r->i.codewords,
+    printf("codec      %s, %d book%s of %d, %.4g frames a second%s\n",
+           r->i.codec[0] ? r->i.codec : "unknown", r->i.books,
+           r->i.books == 1 ? "" : "s", r->i.codewords,
            r->i.hop ? (double)r->i.rate / r->i.hop : 0,
            r->i.live ? ", live" : "");
-    printf("packets    %" PRIu64 ", %" PRIu64 " frames\n", r->i.packets,
-           r->i.frames);
+    printf("packets    %" PRIu64 ", %" PRIu64 " frame%s\n", r->i.packets,
+           r->i.frames, r->i.frames == 1 ? "" : "s");
     printf("entropy    %s, %s %.1f %% of the %.3f kbit/s of fixed codes\n",
            sound_entropy_name(r->i.entropy),
            saved(r) < 0 ? "costs" : "saves",

@@ -19,8 +19,7 @@ static int choose_channels(const args *a, const char *file, int have, int own)
     if (!a->channels) {
         if (have > own)
             say_warning(file, "%d channels are mixed to one; -ac %d codes each"
-                        " alone, at %s the bits", have, have,
-                        have == 2 ? "twice" : "so many times");
+                        " alone, at %d times the bits", have, have, have);
         return own;
     }
     if (a->channels != have && a->channels != 1 && have != 1)
