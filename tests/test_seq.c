@@ -112,6 +112,38 @@ static void test_reflection(void **unused)
     tsr_context_close(&ctx);
 }
 
+/* Sums and curves that look as if they could be done by a convolution. */
+static void test_neighbours(void **unused)
+{
+    const tsri_seq_conv one = { .out = 3, .taps = 1, .stride = 1,
+                                .dilation = 1 };
+    const tsri_seq_convtr shifted = { .out = 3, .taps = 3, .stride = 1,
+                                      .trim = 1 };
+    tsr_context *ctx = check_context("c", 1);
+    check_rng r = { 24 };
+    float *x = gen_floats(&r, 20 * 3, 1);
+
+    (void)unused;
+    for (int i = 0; i < 6; i++) {
+        gen_net g;
+        int a, b = 0;
+        gen_start(&g, 3);
+        a = i < 4 ? gen_conv(&g, &r, 0, one) : gen_convtr(&g, &r, 0, shifted);
+        if (i < 4)
+            a = gen_act(&g, &r, a, TSRI_CURVE_TANH);
+        if (i == 2 || i == 3)
+            b = gen_act(&g, &r, a, TSRI_CURVE_LEAKY);
+        a = i % 2 ? gen_add(&g, a, b, 1) : gen_add(&g, b, a, 1);
+        a = gen_act(&g, &r, gen_act(&g, &r, a, TSRI_CURVE_ELU),
+                    TSRI_CURVE_SNAKE);
+        for (size_t n = 0; n <= 20; n++)
+            check_whole(ctx, &g, a, x, n);
+        gen_free(&g);
+    }
+    free(x);
+    tsr_context_close(&ctx);
+}
+
 /* A piece's size: often 0 or 1, sometimes all. */
 static size_t piece(check_rng *r, size_t left)
 {
@@ -520,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_single_layers),
         cmocka_unit_test(test_random_nets),
         cmocka_unit_test(test_reflection),
+        cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_seanet),
         cmocka_unit_test(test_threads),
