@@ -2,6 +2,7 @@
 /* How a codec asks a model for its tensors. */
 #ifndef TSR_LIB_WEIGHTS_H
 #define TSR_LIB_WEIGHTS_H
+#include <string.h>
 #include <tessera/model.h>
 #include "lib/core.h"
 
@@ -35,6 +36,22 @@ tsr_error tsri_tensor_floats(tsr_context *ctx, const tsr_tensor *tensor,
 tsr_error tsri_tensor_ints(tsr_context *ctx, const tsr_tensor *tensor,
                            int32_t **out);
 
-/** IEEE 754 half to float, exact. */
-float tsri_half_to_float(uint16_t half);
+/** IEEE 754 half to float, exact.  Inline, and without branches that depend on
+ *  the number: models have millions. */
+static inline float tsri_half_to_float(uint16_t half)
+{
+    uint32_t bits = (uint32_t)(half & 0x7fff) << 13;
+    const uint32_t exponent = bits & 0x0f800000;
+    float value;
+
+    bits += 112u << 23;
+    bits += exponent == 0x0f800000 ? 112u << 23 : 0; /* not finite */
+    bits += exponent ? 0 : 1u << 23; /* subnormal: 2^-14 too much */
+    memcpy(&value, &bits, sizeof value);
+    value -= exponent ? 0 : 0x1p-14f;
+    memcpy(&bits, &value, sizeof bits);
+    bits |= (uint32_t)(half & 0x8000) << 16;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "config.h"
+#include <math.h>
 #include <unistd.h>
 #include "tests/check.h"
 #include "lib/bytes.h"
@@ -147,6 +148,17 @@ static void test_half(void **state)
     assert_true(tsri_half_to_float(0x7bff) == 65504.0f);
     assert_true(tsri_half_to_float(0x7c00) > 1e38f);
     assert_true(tsri_half_to_float(0x7e00) != tsri_half_to_float(0x7e00));
+    for (unsigned h = 0; h < 0x10000; h++) {
+        const int exponent = h >> 10 & 31, mantissa = h & 1023;
+        const float value = tsri_half_to_float((uint16_t)h);
+        const double size = exponent ? ldexp(1024 + mantissa, exponent - 25)
+                                     : ldexp(mantissa, -24);
+        assert_int_equal(signbit(value) != 0, h >> 15);
+        if (exponent < 31)
+            assert_true(fabs((double)value) == size);
+        else
+            assert_true(mantissa ? isnan(value) : isinf(value));
+    }
 }
 
 static void test_sha256(void **state)
