@@ -6,10 +6,9 @@
  * published nets have these. */
 #ifndef TSR_TESTS_AUDIO_TOY_H
 #define TSR_TESTS_AUDIO_TOY_H
-#include <unistd.h>
-#include <tessera/model.h>
-#include "tests/model_gen.h"
+#include <string.h>
 #include "codecs/audio/audio_codec.h"
+#include "lib/bytes.h"
 
 enum {
     TOY_HOP = 4, TOY_WORDS = 256,
@@ -414,30 +413,5 @@ const tsri_audio_codec *tsri_audio_codec_by_number(int number)
 const char *tsr_audio_codec_at(int i)
 {
     return i >= 0 && i < TOYS ? toys[i].id : NULL;
-}
-
-/** A model of a toy; with_tables: of 4 books, for static coding. */
-static inline tsr_model *toy_model(tsr_context *ctx, const char *codec,
-                                   bool with_tables)
-{
-    static const int one[] = { 3 }, dims[] = { 4, TOY_WORDS };
-    static model_gen g;
-    char metadata[128], path[64];
-    tsr_model *model;
-
-    g = (model_gen){ .rng = { strlen(codec) + with_tables }, .metadata = metadata };
-    snprintf(metadata, sizeof metadata,
-             "\"tessera.codec\":\"%s\",\"tessera.name\":\"toy %s\"", codec, codec);
-    snprintf(path, sizeof path, "./toy_%s_%ld.safetensors", codec, (long)getpid());
-    model_floats(&g, "nothing", 1, one, 0, 1);
-    if (with_tables) {
-        uint8_t *t = model_tensor(&g, "codes.static", "U8", 1, 2, dims);
-        for (int i = 0; i < 4 * TOY_WORDS; i++)
-            t[i] = (uint8_t)(255 - abs(i % TOY_WORDS - 128));
-    }
-    model_write(&g, path);
-    assert_int_equal(tsr_model_open(&model, ctx, path), TSR_OK);
-    remove(path);
-    return model;
 }
 #endif

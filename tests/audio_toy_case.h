@@ -2,8 +2,35 @@
 /* What tests with toys have in common: a context, models, and what comes out. */
 #ifndef TSR_TESTS_AUDIO_TOY_CASE_H
 #define TSR_TESTS_AUDIO_TOY_CASE_H
+#include <unistd.h>
 #include "tests/audio_toy.h"
 #include "tests/audio_case.h"
+#include "tests/model_gen.h"
+
+/** A model of a toy; with_tables: of 4 books, for static coding. */
+static inline tsr_model *toy_model(tsr_context *ctx, const char *codec,
+                                   bool with_tables)
+{
+    static const int one[] = { 3 }, dims[] = { 4, TOY_WORDS };
+    static model_gen g;
+    char metadata[128], path[64];
+    tsr_model *model;
+
+    g = (model_gen){ .rng = { strlen(codec) + with_tables }, .metadata = metadata };
+    snprintf(metadata, sizeof metadata,
+             "\"tessera.codec\":\"%s\",\"tessera.name\":\"toy %s\"", codec, codec);
+    snprintf(path, sizeof path, "./toy_%s_%ld.safetensors", codec, (long)getpid());
+    model_floats(&g, "nothing", 1, one, 0, 1);
+    if (with_tables) {
+        uint8_t *t = model_tensor(&g, "codes.static", "U8", 1, 2, dims);
+        for (int i = 0; i < 4 * TOY_WORDS; i++)
+            t[i] = (uint8_t)(255 - abs(i % TOY_WORDS - 128));
+    }
+    model_write(&g, path);
+    assert_int_equal(tsr_model_open(&model, ctx, path), TSR_OK);
+    remove(path);
+    return model;
+}
 
 static tsr_context *quiet;
 static tsr_model *model[TOYS], *tables;
