@@ -8,7 +8,7 @@
 #include "tools/sound/source.h"
 
 /* A packet of live sound, where -packet says nothing: the delay it makes
- * against the 40 bytes or so that each one costs in a file. */
+ * against the 60 bytes or so that each one costs in a file. */
 static const double live_packet = 0.2;
 
 const opt sound_encode_options[] = {
