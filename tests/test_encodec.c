@@ -582,7 +582,7 @@ static void test_absurd_form(void **state)
 {
     static const struct { int at, value; } bad[] = {
         { 0, 0 }, { 0, -1 }, { 0, 384001 }, { 1, 0 }, { 1, 2 }, { 1, 3 },
-        { 2, 0 }, { 2, 39 }, { 2, 80 }, { 2, 65536 }, { 2, INT_MIN }, { 3, 2 },
+        { 2, 0 }, { 2, 39 }, { 2, 80 }, { 2, 4097 }, { 2, 65536 }, { 2, INT_MIN }, { 3, 2 },
         { 4, 1 }, { 4, -1 }, { 5, 2 }, { 6, -1 }, { 6, INT_MAX }, { 6, 100 },
         { 7, 1 }, { 7, INT_MAX },
     };
@@ -628,6 +628,20 @@ static void test_bad_values(void **state)
     tsr_context_close(&ctx);
 }
 
+/* More taps than a layer may have. */
+static void test_too_large(void **state)
+{
+    tsr_context *ctx = audio_context(message, UINT_MAX, 1);
+    encodec_sizes s = tiny[2];
+    (void)state;
+    s.ratio[0] = 2500;
+    s.ratios = 1;
+    check_tensors list = encodec_model(&s, 7);
+    assert_int_equal(open_list(ctx, &list, SIZE_MAX), TSR_E_SHAPE);
+    check_tensors_free(&list);
+    tsr_context_close(&ctx);
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -655,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_wrong_shape),
         cmocka_unit_test(test_absurd_form),
         cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

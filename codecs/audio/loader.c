@@ -8,7 +8,8 @@
 #include "codecs/audio/loader.h"
 #include "lib/weights.h"
 
-enum { SIDE_MAX = 1 << 14, SEGMENT_MAX = 1 << 22, FORM = 8 };
+enum { SIDE_MAX = 1 << 14, SEGMENT_MAX = 1 << 22, HOP_MAX = 1 << 12,
+       FORM = 8 };
 
 /* ---- what shapes cannot tell ---- */
 
@@ -16,7 +17,7 @@ static bool form_good(const int32_t v[FORM])
 {
     const bool segments = v[6] > 0;
     return v[0] >= 1 && v[0] <= TSR_AUDIO_MAX_RATE && v[1] >= 1 && v[1] <= 2 &&
-           v[2] >= 1 && v[2] <= 65535 && (v[3] | 1) == 1 && (v[4] | 1) == 1 &&
+           v[2] >= 1 && v[2] <= HOP_MAX && (v[3] | 1) == 1 && (v[4] | 1) == 1 &&
            (v[5] | 1) == 1 && v[6] >= 0 && v[6] <= SEGMENT_MAX &&
            (segments ? v[7] >= 1 && v[7] <= v[6] : v[7] == 0);
 }
@@ -67,6 +68,10 @@ tsr_error tsri_loader_finish(tsri_loader *loader, int output, tsri_seq **seq)
 {
     if (!loader->error)
         loader->error = tsri_seq_finish(loader->seq, output);
+    if (loader->error == TSR_E_ARG)
+        loader->error = tsri_fail(loader->ctx, TSR_E_SHAPE, "%s: the network is "
+                                  "outside the limits",
+                                  tsr_model_path(loader->model));
     tsri_loader_drop(loader);
     if (loader->error)
         tsri_seq_free(&loader->seq);

@@ -18,7 +18,7 @@ typedef struct tsri_audio_form {
 
 /**
  * Reads `tessera.audio` and checks each value by itself: rate 1..384000,
- * channels 1..2, hop 1..65535, flags 0..1, segment 0..2^22, step 1..segment (0
+ * channels 1..2, hop 1..4096, flags 0..1, segment 0..2^22, step 1..segment (0
  * without segments).
  * Returns TSR_OK; TSR_E_SHAPE, the message names the tensor; TSR_E_NOMEM.
  */
