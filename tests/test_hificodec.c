@@ -376,6 +376,28 @@ static void test_no_sound(void **state)
     tsr_context_close(&ctx);
 }
 
+/* A whole sound needs memory for all of it, windows do not. */
+static void test_limit(void **state)
+{
+    tsr_context *ctx = audio_context(message, UINT_MAX, 1);
+    void *self = open_tiny(ctx, &tiny[0]), *enc;
+    tsri_audio_options options = { .books = BOOKS };
+    float *x = audio_signal(40000, 1, 4);
+    (void)state;
+
+    ctx->max_memory = 1 << 20;
+    assert_int_equal(codec->enc_open(&enc, self, &options), TSR_OK);
+    assert_int_equal(codec->enc_push(enc, x, 40000, true), TSR_E_LIMIT);
+    codec->enc_close(&enc);
+    options.window = 0.01;
+    audio_codes c = audio_encode(codec, self, &options, x, 40000, NULL);
+    assert_int_equal(c.frames, 40000 / codec->shape(self)->hop);
+    free(c.codes);
+    free(x);
+    codec->close(&self);
+    tsr_context_close(&ctx);
+}
+
 static void test_damaged_state(void **state)
 {
     tsr_context *ctx = audio_context(message, UINT_MAX, 1);
@@ -491,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_books),
         cmocka_unit_test(test_latency),
         cmocka_unit_test(test_no_sound),
+        cmocka_unit_test(test_limit),
         cmocka_unit_test(test_damaged_state),
         cmocka_unit_test(test_missing),
         cmocka_unit_test(test_wrong_shape),
