@@ -461,8 +461,7 @@ static void curve_sweep(tsr_context *ctx, set *k)
         memcpy(x + i, &bits, sizeof bits);
     }
     for (int curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
-        if (curve != TSRI_CURVE_SNAKE)
-            curve_check(k, curve, x, NULL, N, C);
+        curve_check(k, curve, x, alpha, N, C);
     for (int i = 0; i < C * N; i++)
         x[i] = (float)ldexp(check_float(&rng), (int)check_below(&rng, 60) - 30);
     curve_check(k, TSRI_CURVE_SNAKE, x, alpha, N, C);
