@@ -498,6 +498,53 @@ static void test_errors(void **state)
     free(x);
 }
 
+/* Encodes, probes and decodes in memory that may run out. */
+static tsr_error all_of_it(tsr_context *ctx, const form *f, const float *x, size_t n)
+{
+    const tsr_audio_settings settings = settings_of(f);
+    tape t = { x, n, 0, 0, f->channels };
+    const tsr_audio_source samples = { &t, tape_read, n };
+    memory file = { 0 }, from;
+    const tsr_sink sink = { &file, mem_write };
+    const tsr_source source = { &from, mem_read };
+    speaker out = { 0 };
+    const tsr_audio_sink speakers = { &out, speaker_begin, speaker_write };
+    tsr_audio_info info;
+    tsr_error error = tsr_audio_encode(ctx, model[f->toy], &settings, &samples, &sink);
+
+    from = file;
+    if (!error)
+        error = tsr_audio_probe(ctx, &source, &info);
+    from.at = 0;
+    if (!error)
+        error = tsr_audio_decode(ctx, model[f->toy], NULL, &source, 0, UINT64_MAX,
+                                 &speakers);
+    free(file.data);
+    free(out.got.x);
+    return error;
+}
+
+static void test_no_memory(void **state)
+{
+    float *x = sound_tones(4000, 4, 2);
+    (void)state;
+
+    for (int i = 0; i < 3; i++) {
+        tsr_context *ctx = poor_context("c", 1);
+        const int held = poor_held;
+        int n = 0;
+        for (tsr_error error = TSR_E_NOMEM; error; n++) {
+            poor_left = n;
+            error = all_of_it(ctx, &forms[i], x, 4000);
+            assert_true(!error || error == TSR_E_NOMEM);
+            assert_int_equal(poor_held, held);
+        }
+        assert_true(n > 20);
+        tsr_context_close(&ctx);
+    }
+    free(x);
+}
+
 /* ---- ten hours ---- */
 
 static atomic_size_t bytes_held, bytes_most;
@@ -603,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_gaps_keep_time),
         cmocka_unit_test(test_bad_packets),
         cmocka_unit_test(test_errors),
+        cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_ten_hours),
     };
     return cmocka_run_group_tests_name("audio files", tests, setup, teardown);
