@@ -26,7 +26,7 @@ noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn
 check_PROGRAMS += tests/test_golden
 # Parts of the program, by themselves.
-check_PROGRAMS += tests/test_wav tests/test_sound_metrics \
+check_PROGRAMS += tests/test_audio_tokens tests/test_wav tests/test_sound_metrics \
 	tests/test_sound_convert
 tests_test_wav_SOURCES = tests/test_wav.c tools/args.h tools/input.c \
 	tools/input.h tools/output.c tools/output.h tools/say.c tools/say.h \

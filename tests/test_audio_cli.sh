@@ -209,6 +209,9 @@ open("big.npy", "wb").write(d)'
 media make photo.png rgb 20 20
 refuses "codes of segments" 1 wide.wav "segments" \
     tokens -model segments wide.wav x.npy
+run encode -y -model segments wide.wav wide.tess
+refuses "codes of a stream of segments" 1 wide.tess "segments" \
+    tokens wide.tess x.npy
 refuses "codes for fewer books" 2 tone.npy "model has 3" \
     tokens -model "$other" tone.npy x.wav
 refuses "codes that no book has" 1 big.npy "code 64" tokens big.npy x.wav
@@ -336,6 +339,8 @@ refuses "unknown entropy coding" 1 huff "context" encode -entropy huff tone.wav 
     x.tess
 refuses "entropy coding without tables" 1 tone.wav "has no tables" \
     encode -entropy static tone.wav x.tess
+refuses "-window without such a model" 1 "-window" "HiFi-Codec" \
+    encode -window 2 tone.wav x.tess
 refuses "unknown sample format" 1 u8 "s16" decode -sample_fmt u8 tone.tess x.wav
 refuses "a quality for sound" 1 tone.wav "-b:a" encode -q 50 tone.wav x.tess
 refuses "a bit rate for a picture" 1 photo.png "-q" encode -b:a 3k photo.png \
@@ -361,7 +366,8 @@ refuses "another model" 3 tone.tess "model" decode -model "$other" tone.tess \
 TESSERA_MODELS=$work/other
 refuses "the stream's model is not here" 3 tone.tess "model" \
     decode tone.tess x.wav
-refuses "no model of sound" 3 sound "no model" encode tone.wav x.tess
+refuses "no model of sound" 3 nosuch "no model" encode -model nosuch tone.wav \
+    x.tess
 run info tone.tess
 verdict "info without the model" "$(test $rc = 0 &&
     grep -q 'not on this machine' "$work/out" || echo " status $rc")"

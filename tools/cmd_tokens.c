@@ -178,7 +178,11 @@ static int open_decoder(reading *r, tokens *t)
         : TSR_E_CORRUPT;
     if (error)
         return say_failure(t->name, error);
-    /* HEAD: channels, books, channels of a group. */
+    /* HEAD, docs/audio-format.md: the step of segments, channels, books,
+     * channels of a group. */
+    if (memcmp(r->extra + 20, "\0\0\0", 4))
+        return say_error(RC_USAGE, t->name, "codes of segments mean nothing"
+                         " without their packets");
     t->groups = r->extra[1] / r->extra[5];
     t->books = r->extra[2];
     return RC_OK;

@@ -100,10 +100,11 @@ int sound_settings(tsr_audio_settings *s, const args *a,
         return say_error(RC_USAGE, NULL, "-books %d: the model has %d",
                          a->books, model->books);
     check_rate(a, model, groups);
+    if (a->window >= 0 && !model->whole)
+        return say_error(RC_USAGE, NULL, "-window: only models that normalise"
+                         " over the whole sound (HiFi-Codec) have one");
     if (a->window >= 0)
         s->window = a->window;
-    else if (a->live)
-        s->window = 1;
     if (a->live && !(packet > 0))
         packet = live_packet;
     if (packet > 0) {
