@@ -5,7 +5,11 @@
 #include <cpuid.h>
 #endif
 
+#define UNKNOWN (1u << 31)
+
 static atomic_uint allowed = ~0u;
+/* Asked for once: cpuid takes microseconds on a virtual machine. */
+static atomic_uint found = UNKNOWN;
 
 #if defined(__x86_64__)
 /* Half floats; clang's __builtin_cpu_supports() does not know them. */
@@ -35,7 +39,13 @@ static unsigned detect(void)
 
 unsigned tsr_cpu_flags(void)
 {
-    return detect() & atomic_load(&allowed);
+    unsigned flags = atomic_load(&found);
+
+    if (flags == UNKNOWN) {
+        flags = detect();
+        atomic_store(&found, flags);
+    }
+    return flags & atomic_load(&allowed);
 }
 
 void tsr_cpu_set_mask(unsigned mask)

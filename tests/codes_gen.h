@@ -5,7 +5,7 @@
 #include "tests/model_gen.h"
 #include "codecs/audio/codes.h"
 
-enum { CODES_TABLES = 7, CODES_PREVIOUS = 3, CODES_COARSER = 2 };
+enum { CODES_CLASSES = 3, CODES_RELATIONS = 3 };
 
 /** U8 tensor of values below `limit`. */
 static inline uint8_t *codes_bytes(model_gen *g, const char *name, int rank,
@@ -25,22 +25,27 @@ static inline void codes_static(model_gen *g, int books, int codewords)
     codes_bytes(g, "codes.static", 2, (int[]){ books, codewords }, 256);
 }
 
+/** Relations of all kinds, also some that are none. */
 static inline void codes_context(model_gen *g, int books, int codewords)
 {
-    const int map[3] = { books, CODES_PREVIOUS, CODES_COARSER };
+    const int n = books * CODES_RELATIONS;
 
-    codes_bytes(g, "codes.context.tables", 2,
-                (int[]){ CODES_TABLES, codewords }, 256);
-    codes_bytes(g, "codes.context.previous", 2, (int[]){ books, codewords + 1 },
-                CODES_PREVIOUS);
-    codes_bytes(g, "codes.context.coarser", 2, (int[]){ books, codewords },
-                CODES_COARSER);
-    uint8_t *from = codes_bytes(g, "codes.context.from", 1, &books, 1);
-    for (int k = 1; k < books; k++)
-        from[k] = (uint8_t)check_below(&g->rng, (uint32_t)k);
-    uint8_t *to = model_tensor(g, "codes.context.map", "U16", 2, 3, map);
-    for (int i = 0; i < books * map[1] * map[2]; i++)
-        tsri_put16(to + 2 * i, (uint16_t)check_below(&g->rng, CODES_TABLES));
+    codes_bytes(g, "codes.context.rows", 2,
+                (int[]){ n * CODES_CLASSES, codewords }, 256);
+    codes_bytes(g, "codes.context.class", 3,
+                (int[]){ books, CODES_RELATIONS, codewords + 1 }, CODES_CLASSES);
+    uint8_t *r = codes_bytes(g, "codes.context.relation", 3,
+                             (int[]){ books, CODES_RELATIONS, 2 }, 1);
+    for (int i = 0; i < n; i++) {
+        const uint32_t k = (uint32_t)(i / CODES_RELATIONS),
+                       back = check_below(&g->rng, 9);
+        r[2 * i] = (uint8_t)(back > 7 || (!back && !k) ? 255 : back);
+        r[2 * i + 1] = (uint8_t)check_below(&g->rng, back ? k + 1 : k ? k : 1);
+    }
+    uint8_t *base = model_tensor(g, "codes.context.base", "I32", 4, 2,
+                                 (int[]){ books, CODES_RELATIONS });
+    for (int i = 0; i < n; i++)
+        tsri_put32(base + 4 * i, (uint32_t)(i * CODES_CLASSES));
 }
 
 /** An integer language model. */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How fast the codes of sound are coded, and in how many bits:
  *   codes_speed MODEL CODES BOOKS CODEWORDS [FRAMES]
- * CODES: u16 [frames][BOOKS], as they are.  Thread CPU time; the sum over the
- * packets of each one's minimum over the passes. */
+ * CODES: u16 [frames][BOOKS], as they are.  Thread CPU time; the sum over
+ * groups of packets of each one's minimum over the passes. */
+#include "config.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include "codecs/audio/codes.h"
 
-enum { PASSES = 3 };
+enum { PASSES = 3, TOGETHER = 100 };
 
 static double now(void)
 {
@@ -26,31 +28,60 @@ static void must(tsr_error error)
     }
 }
 
-typedef struct times {
+/* All packets once, TOGETHER at a time, for the clock is slow. */
+typedef struct run {
+    tsri_codes_coder *coder;
+    tsri_codes_form form;
+    const uint16_t *codes;
+    uint16_t *back;
+    uint8_t *data;
+    int all, frames;
     double put, get, bytes;
-} times;
+} run;
 
-/* One packet, PASSES times. */
-static void packet(tsri_codes_coder *c, const tsri_codes_form *form,
-                   const uint16_t *codes, uint16_t *back, times *t)
+static tsri_codes_form form_at(const run *r, int f)
+{
+    tsri_codes_form form = r->form;
+
+    form.frames = r->all - f < r->frames ? r->all - f : r->frames;
+    return form;
+}
+
+static void batch(run *r, int first, int last)
 {
     double put = 1e18, get = 1e18;
-    size_t bytes[TSR_AUDIO_MAX_BOOKS];
+    const int segments = r->form.layers ? r->form.books : 1;
+    size_t sizes[TOGETHER][TSR_AUDIO_MAX_BOOKS], used = 0;
     const uint8_t *data;
 
     for (int i = 0; i < PASSES; i++) {
         const double a = now();
-        must(tsri_codes_put(c, form, codes, &data, bytes));
+        used = 0;
+        for (int f = first, n = 0; f < last; f += r->frames, n++) {
+            const tsri_codes_form form = form_at(r, f);
+            size_t bytes = 0;
+            must(tsri_codes_put(r->coder, &form, r->codes + (size_t)f *
+                                (size_t)form.books, &data, sizes[n]));
+            for (int k = 0; k < segments; k++)
+                bytes += sizes[n][k];
+            memcpy(r->data + used, data, bytes);
+            used += bytes;
+        }
         const double b = now();
-        must(tsri_codes_get(c, form, data, bytes, back));
+        size_t at = 0;
+        for (int f = first, n = 0; f < last; f += r->frames, n++) {
+            const tsri_codes_form form = form_at(r, f);
+            must(tsri_codes_get(r->coder, &form, r->data + at, sizes[n], r->back));
+            for (int k = 0; k < segments; k++)
+                at += sizes[n][k];
+        }
         const double e = now();
         put = b - a < put ? b - a : put;
         get = e - b < get ? e - b : get;
     }
-    t->put += put;
-    t->get += get;
-    for (int i = 0; i < (form->layers ? form->books : 1); i++)
-        t->bytes += (double)bytes[i];
+    r->put += put;
+    r->get += get;
+    r->bytes += (double)used;
 }
 
 static void measure(tsri_codes_coder *c, tsr_audio_entropy entropy, bool layers,
@@ -58,18 +89,19 @@ static void measure(tsri_codes_coder *c, tsr_audio_entropy entropy, bool layers,
 {
     static const char *const names[] = { "", "fixed", "static", "context",
                                          "adaptive", "lm" };
-    uint16_t *back = malloc((size_t)frames * (size_t)books * sizeof *back);
-    times t = { 0, 0, 0 };
-
-    for (int f = 0; f < all; f += frames) {
-        const tsri_codes_form form = { entropy, layers, books,
-                                       all - f < frames ? all - f : frames, 0 };
-        packet(c, &form, codes + (size_t)f * (size_t)books, back, &t);
-    }
+    const int step = frames > 100 ? frames : TOGETHER * frames;
     const double n = (double)all * books;
+    run r = { c, { entropy, layers, books, 0, 0 }, codes, NULL, NULL, all, frames,
+              0, 0, 0 };
+
+    r.back = malloc((size_t)frames * (size_t)books * sizeof *r.back);
+    r.data = malloc((size_t)step * (size_t)books * 8);
+    for (int f = 0; f < all; f += step)
+        batch(&r, f, all - f < step ? all : f + step);
     printf("%-9s %-7s %6d %9.3f %9.1f %9.1f\n", names[entropy],
-           layers ? "layers" : "", frames, 8 * t.bytes / n, t.put / n, t.get / n);
-    free(back);
+           layers ? "layers" : "", frames, 8 * r.bytes / n, r.put / n, r.get / n);
+    free(r.back);
+    free(r.data);
 }
 
 static uint16_t *read_codes(const char *path, size_t *n)

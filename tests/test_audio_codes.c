@@ -311,31 +311,33 @@ static void test_random_bytes(void **state)
 
 /* ---- models that are not sound ---- */
 
-enum { OK_MODEL, SHORT_STATIC, WIDE_STATIC, BAD_MAP, BAD_PREVIOUS, BAD_COARSER,
-       BAD_FROM, NO_MAP, ONE_CODEWORD, MODELS };
+enum { OK_MODEL, SHORT_STATIC, WIDE_STATIC, BAD_BASE, BAD_CLASS, BAD_BACK,
+       BAD_BOOK, FINER_BOOK, NO_BASE, MANY_RELATIONS, ONE_CODEWORD, MODELS };
 
+/* Book 1 looks at book 0, beside it and a frame before. */
 static void make_model(int kind)
 {
     model_gen g = { .rng = { 3 }, .metadata = "" };
-    const int books = 3, n = 50;
+    const int books = 3, n = 50, r = kind == MANY_RELATIONS ? 9 : 2;
 
     if (kind == WIDE_STATIC)
         model_ints(&g, "codes.static", 2, 2, (int[]){ books, n }, 9);
     else
         codes_static(&g, books, kind == SHORT_STATIC ? n - 1 : n);
-    codes_bytes(&g, "codes.context.tables", 2, (int[]){ 5, n }, 256);
-    codes_bytes(&g, "codes.context.previous", 2, (int[]){ books, n + 1 }, 3)
-        [17] = kind == BAD_PREVIOUS ? 3 : 0;
-    codes_bytes(&g, "codes.context.coarser", 2, (int[]){ books, n }, 2)
-        [18] = kind == BAD_COARSER ? 2 : 0;
-    uint8_t *from = codes_bytes(&g, "codes.context.from", 1, &books, 1);
-    from[1] = kind == BAD_FROM;
-    if (kind != NO_MAP) {
-        uint8_t *map = model_tensor(&g, "codes.context.map", "U16", 2, 3,
-                                    (int[]){ books, 3, 2 });
-        memset(map, 0, (size_t)books * 12);
-        map[34] = kind == BAD_MAP ? 5 : 4;
-    }
+    codes_bytes(&g, "codes.context.rows", 2, (int[]){ 5, n }, 256);
+    codes_bytes(&g, "codes.context.class", 3, (int[]){ books, r, n + 1 }, 2)
+        [2 * (n + 1) + 17] = kind == BAD_CLASS ? 5 : 1;
+    uint8_t *at = codes_bytes(&g, "codes.context.relation", 3,
+                              (int[]){ books, r, 2 }, 1);
+    memset(at, 255, (size_t)(books * r * 2));
+    memcpy(at + 4, (uint8_t[]){ 0, 0, 1, 0 }, 4);
+    at[4] = kind == BAD_BACK ? 8 : 0;
+    at[5] = kind == BAD_BOOK;
+    at[7] = kind == FINER_BOOK ? 2 : 1;
+    if (kind != NO_BASE)
+        tsri_put32((uint8_t *)memset(model_tensor(&g, "codes.context.base", "I32", 4,
+                   2, (int[]){ books, r }), 0, (size_t)(books * r) * 4) + 8,
+                   kind == BAD_BASE ? 4 : 3);
     model_write(&g, path);
 }
 
@@ -349,7 +351,8 @@ static void test_models(void **state)
 {
     static const tsr_error want[MODELS] = {
         TSR_OK, TSR_E_SHAPE, TSR_E_SHAPE, TSR_E_CORRUPT, TSR_E_CORRUPT,
-        TSR_E_CORRUPT, TSR_E_CORRUPT, TSR_E_SHAPE, TSR_E_SHAPE };
+        TSR_E_CORRUPT, TSR_E_CORRUPT, TSR_E_CORRUPT, TSR_E_SHAPE, TSR_E_SHAPE,
+        TSR_E_SHAPE };
     tsr_context_settings set;
     tsr_context *ctx;
     int errors = 0;

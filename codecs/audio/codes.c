@@ -24,7 +24,9 @@ struct tsri_codes_coder {
     tsr_context *ctx;
     tsri_codes_adapt *adapt;
     tsri_lm_state *lm;
-    uint16_t *column;       /* the codes of a layer, in the end of which: */
+    uint16_t *logs;         /* [codewords], with start: of contexts */
+    uint32_t *start;
+    uint16_t *column;       /* the codes of a layer */
     uint8_t *out;
     size_t column_room, out_room;
 };
@@ -69,7 +71,7 @@ bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
     case TSR_AUDIO_ENTROPY_FIXED:
     case TSR_AUDIO_ENTROPY_ADAPTIVE: return true;
     case TSR_AUDIO_ENTROPY_STATIC: return c->tables.statics;
-    case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.contexts;
+    case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.rows;
     case TSR_AUDIO_ENTROPY_LM: return c->lm;
     default: return false;
     }
@@ -77,7 +79,7 @@ bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
 
 tsr_audio_entropy tsri_codes_auto(const tsri_codes *c, int packet_frames)
 {
-    if (c->tables.contexts)
+    if (c->tables.rows)
         return TSR_AUDIO_ENTROPY_CONTEXT;
     if (c->tables.statics)
         return TSR_AUDIO_ENTROPY_STATIC;
@@ -108,6 +110,8 @@ void tsri_codes_coder_close(tsri_codes_coder **out)
         return;
     tsri_codes_adapt_close(&c->adapt, c->ctx);
     tsri_lm_state_close(&c->lm, c->ctx);
+    tsri_free(c->ctx, c->logs);
+    tsri_free(c->ctx, c->start);
     tsri_free(c->ctx, c->column);
     tsri_free(c->ctx, c->out);
     tsri_free(c->ctx, c);
@@ -122,6 +126,28 @@ static bool sound_form(const tsri_codes_coder *c, const tsri_codes_form *form)
            !(form->layers && form->entropy == TSR_AUDIO_ENTROPY_LM);
 }
 
+/* Memory for contexts and for learning, once. */
+static tsr_error prepare_learning(tsri_codes_coder *c)
+{
+    const size_t n = (size_t)c->codes->codewords;
+
+    if (!c->adapt)
+        TSR_TRY(tsri_codes_adapt_open(&c->adapt, c->ctx, c->codes->books,
+                                      c->codes->codewords));
+    if (!c->logs)
+        c->logs = tsri_alloc(c->ctx, n, sizeof *c->logs);
+    if (!c->start)
+        c->start = tsri_alloc(c->ctx, n + 1, sizeof *c->start);
+    return c->logs && c->start ? TSR_OK : TSR_E_NOMEM;
+}
+
+/* Is something learnt within a segment? */
+static bool learns(const tsri_codes_form *form)
+{
+    return form->entropy == TSR_AUDIO_ENTROPY_CONTEXT ||
+           form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE;
+}
+
 static tsr_error prepare(tsri_codes_coder *c, const tsri_codes_form *form)
 {
     if (!sound_form(c, form))
@@ -129,10 +155,8 @@ static tsr_error prepare(tsri_codes_coder *c, const tsri_codes_form *form)
     if (form->layers)
         TSR_TRY(tsri_grow(c->ctx, &c->column, &c->column_room, 0,
                           (size_t)form->frames, sizeof *c->column));
-    if ((form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE ||
-         form->entropy == TSR_AUDIO_ENTROPY_CONTEXT) && !c->adapt)
-        return tsri_codes_adapt_open(&c->adapt, c->ctx, c->codes->books,
-                                     c->codes->codewords);
+    if (learns(form))
+        return prepare_learning(c);
     if (form->entropy == TSR_AUDIO_ENTROPY_LM && !c->lm)
         return tsri_lm_state_open(&c->lm, c->ctx, c->codes->lm);
     return TSR_OK;
@@ -206,13 +230,6 @@ void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
     }
 }
 
-/* Is something learnt within a segment? */
-static bool learns(const part *p)
-{
-    return p->form->entropy == TSR_AUDIO_ENTROPY_CONTEXT ||
-           p->form->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE;
-}
-
 /* The slots of code (f, k), in order of frames and books; NULL: equal ones. */
 static const uint32_t *table_of(tsri_codes_coder *c, const part *p, int f, int k)
 {
@@ -220,7 +237,8 @@ static const uint32_t *table_of(tsri_codes_coder *c, const part *p, int f, int k
     case TSR_AUDIO_ENTROPY_STATIC:
         return tsri_codes_static(&c->codes->tables, k);
     case TSR_AUDIO_ENTROPY_CONTEXT:
-        return tsri_codes_context(&c->codes->tables, &p->view, f, k);
+        tsri_codes_context(&c->codes->tables, &p->view, f, k, c->logs, c->start);
+        return c->start;
     case TSR_AUDIO_ENTROPY_LM:
         if (!k)
             tsri_lm_frame(c->lm, &p->view, f);
@@ -235,7 +253,7 @@ static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
 {
     const uint32_t *table = table_of(c, p, f, k);
 
-    if (learns(p))
+    if (learns(p->form))
         tsri_codes_adaptive(c->adapt, pen, &p->view, f, k, table);
     else
         tsri_codes_symbol(pen, table, c->codes->codewords,
@@ -244,7 +262,7 @@ static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
 
 static void code_all(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen)
 {
-    if (learns(p))
+    if (learns(p->form))
         tsri_codes_adapt_reset(c->adapt, p->first, p->books);
     if (p->form->entropy == TSR_AUDIO_ENTROPY_LM)
         tsri_lm_reset(c->lm);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What is learnt within a packet on top of a table.  A packet has about as many
  * codes of a book as the book has codewords, so there is little to learn from and
- * no time to forget: the table is a prior worth as many codes as there are
- * codewords, to which each occurrence adds (Dirichlet; the first one less, as
- * Pitman and Yor's), and a few guesses what the code will be, each trusted as
+ * no time to forget: the table is a prior worth half as many codes as there are
+ * codewords, that of a context four times as many, to which each occurrence adds
+ * (Dirichlet; the first one less, as Pitman and Yor's), and a few guesses what the code will be, each trusted as
  * far as it was right before, add to the weights of the codewords they name. */
+#include <string.h>
 #include "codecs/audio/codes_impl.h"
 
 enum {
-    AGAIN_MAX = 1 << 10,    /* of 2^18: what an occurrence adds */
+    AGAIN_MAX = 1 << 11,    /* of 2^18: what an occurrence adds */
     LEARNT_MAX = 1 << 22,
     GUESSES = 3,
-    TRUST_START = 2048, TRUST_MAX = 63488, TRUST_RATE = 5   /* of 2^16 */
+    TRUST_START = 512, TRUST_MAX = 63488, TRUST_RATE = 5   /* of 2^16 */
 };
 
 /* How often a guess was right where those before it were wrong, times 2^16. */
@@ -19,12 +20,13 @@ typedef struct trust {
     uint16_t p, seen;
 } trust;
 
+/* The arrays of a book stand one behind another. */
 typedef struct book {
-    uint32_t *sum;      /* [codewords + 1] Fenwick tree of what was learnt */
     uint32_t *learnt;   /* [codewords] */
     uint32_t *after;    /* [codewords] 1 + the code that last followed, 0: none */
     uint32_t *beside;   /* [codewords] 1 + the code that last stood beside this
                            one of the coarser book */
+    uint32_t *sum;      /* [codewords + 1] Fenwick tree of what was learnt */
     trust trusts[2][GUESSES];
     uint32_t all;       /* sum of what was learnt */
     bool same;          /* is the code that of the frame before? */
@@ -32,15 +34,20 @@ typedef struct book {
 
 struct tsri_codes_adapt {
     int codewords, top; /* top: the highest power of two in codewords */
-    uint32_t again, first;  /* what an occurrence adds */
+    uint32_t again;     /* what an occurrence adds where no table is given */
     uint32_t *memory, *even; /* even: starts of equal slots */
     book books[TSR_AUDIO_MAX_BOOKS];
 };
 
+static size_t book_size(int codewords)
+{
+    return 4 * (size_t)codewords + 1;
+}
+
 tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
                                 int books, int codewords)
 {
-    const size_t n = (size_t)codewords, each = 4 * n + 1;
+    const size_t n = (size_t)codewords, each = book_size(codewords);
     tsri_codes_adapt *a = tsri_calloc(ctx, 1, sizeof *a);
 
     *out = a;
@@ -48,8 +55,7 @@ tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
         return TSR_E_NOMEM;
     a->codewords = codewords;
     a->top = 1 << (31 - __builtin_clz((unsigned)codewords));
-    a->again = (uint32_t)tsri_min((1 << TSRI_CODES_BITS) / codewords, AGAIN_MAX);
-    a->first = a->again * 5 / 8;
+    a->again = (uint32_t)tsri_min((2 << TSRI_CODES_BITS) / codewords, AGAIN_MAX);
     a->memory = tsri_alloc(ctx, (size_t)books * each, sizeof *a->memory);
     a->even = tsri_alloc(ctx, n + 1, sizeof *a->even);
     if (!a->memory || !a->even) {
@@ -93,10 +99,9 @@ static void plant(book *b, int n)
     }
 }
 
-static void grow(const tsri_codes_adapt *a, book *b, int s)
+static void grow(book *b, int n, int s, uint32_t again)
 {
-    const uint32_t more = b->learnt[s] ? a->again : a->first;
-    const int n = a->codewords;
+    const uint32_t more = b->learnt[s] ? again : (5 * again + 7) / 8;
 
     b->learnt[s] += more;
     b->all += more;
@@ -113,9 +118,8 @@ void tsri_codes_adapt_reset(tsri_codes_adapt *a, int first, int n)
 {
     for (int k = first; k < first + n; k++) {
         book *b = &a->books[k];
-        for (int i = 0; i < a->codewords; i++)
-            b->learnt[i] = b->after[i] = b->beside[i] = 0;
-        plant(b, a->codewords);
+        memset(b->learnt, 0, book_size(a->codewords) * sizeof *b->learnt);
+        b->all = 0;
         for (int i = 0; i < 2 * GUESSES; i++)
             b->trusts[i / GUESSES][i % GUESSES] = (trust){ TRUST_START, 0 };
         b->same = false;
@@ -251,7 +255,7 @@ void tsri_codes_adaptive(tsri_codes_adapt *a, tsri_codes_pen *pen,
     if (pen->reads)
         *code = (uint16_t)s;
     learn(&w.g, s);
-    grow(a, b, s);
+    grow(b, a->codewords, s, table ? a->again / 8 : a->again);
     b->same = s == w.g.code[0];
     if (f)
         b->after[w.g.code[0]] = (uint32_t)s + 1;

@@ -49,15 +49,18 @@ void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
 
 /* ---- tables of the model ---- */
 
+enum { TSRI_CODES_RELATIONS = 8, TSRI_CODES_BACK = 7 };
+
 typedef struct tsri_codes_tables {
     uint32_t *statics;      /* [books][codewords + 1] starts; NULL: none */
-    uint32_t *contexts;     /* [tables][codewords + 1]; NULL: none */
-    uint8_t *previous;      /* [books][codewords + 1] classes; the last: of no
-                               frame before */
-    uint8_t *coarser;       /* [books][codewords] classes */
-    uint8_t *from;          /* [books] the coarser book that is looked at */
-    uint16_t *map;          /* [books][nprevious][ncoarser] tables */
-    int codewords, nprevious, ncoarser;
+    uint8_t *rows;          /* [rows][codewords] logarithms; NULL: no contexts */
+    uint8_t *relation;      /* [books][relations][2] how many frames before, or
+                               255: no relation; the book */
+    uint8_t *cls;           /* [books][relations][codewords + 1] classes of that
+                               code; the last: there is no such frame */
+    int32_t *base;          /* [books][relations] the row of class 0 */
+    int codewords, relations;
+    uint32_t weight[256];   /* of logarithms */
 } tsri_codes_tables;
 
 tsr_error tsri_codes_tables_open(tsri_codes_tables *tables, tsr_context *ctx,
@@ -65,10 +68,13 @@ tsr_error tsri_codes_tables_open(tsri_codes_tables *tables, tsr_context *ctx,
                                  int codewords);
 void tsri_codes_tables_close(tsri_codes_tables *tables, tsr_context *ctx);
 
-/** The table of a book, and the one of code (f, k): starts. */
+/** The table of a book: starts. */
 const uint32_t *tsri_codes_static(const tsri_codes_tables *tables, int k);
-const uint32_t *tsri_codes_context(const tsri_codes_tables *tables,
-                                   const tsri_codes_view *view, int f, int k);
+/** Makes the one of code (f, k).  logs: scratch, [codewords].  Cost: codewords
+ *  times 4 + relations operations. */
+void tsri_codes_context(const tsri_codes_tables *tables,
+                        const tsri_codes_view *view, int f, int k,
+                        uint16_t *logs, uint32_t *start);
 
 /* ---- what is learnt on top of a table ---- */
 

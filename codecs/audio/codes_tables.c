@@ -11,22 +11,19 @@
 static const uint16_t octave[16] = { 256, 267, 279, 292, 304, 318, 332, 347,
                                      362, 378, 395, 412, 431, 450, 470, 490 };
 
-static uint32_t weight(uint8_t log)
-{
-    return (uint32_t)octave[log & 15] << (log >> 4);
-}
-
-static void make_starts(const uint8_t *logs, int n, uint32_t *start)
+/* Starts from weights, which stand in start[0..n-1]. */
+static void make_starts(uint32_t *start, int n)
 {
     uint64_t sum = 0, scale;
 
     for (int s = 0; s < n; s++)
-        sum += weight(logs[s]);
+        sum += start[s];
     scale = tsri_codes_scale((uint32_t)n, sum);
     sum = 0;
     for (int s = 0; s < n; s++) {
+        const uint32_t w = start[s];
         start[s] = tsri_codes_start((uint32_t)s, sum, scale);
-        sum += weight(logs[s]);
+        sum += w;
     }
     start[n] = 1 << TSRI_CODES_BITS;
 }
@@ -41,32 +38,28 @@ static tsr_error want_u8(tsr_context *ctx, const tsr_model *model,
     return TSR_OK;
 }
 
-/* [any, or `rows`][codewords] logarithms as starts. */
-static tsr_error get_starts(tsr_context *ctx, const tsr_model *model,
-                            uint64_t rows, int codewords, const char *name,
-                            uint32_t **start, size_t *tables)
+static tsr_error get_statics(tsri_codes_tables *t, tsr_context *ctx,
+                             const tsr_model *model, int books)
 {
-    const uint64_t dims[2] = { rows, (uint64_t)codewords };
-    const size_t n = (size_t)codewords;
-    const tsr_tensor *t;
+    const size_t n = (size_t)t->codewords;
+    const tsr_tensor *logs;
 
-    TSR_TRY(want_u8(ctx, model, &t, 2, dims, name));
-    *tables = (size_t)t->dims[0];
-    if (*tables > 1 << 16)
-        return tsri_fail(ctx, TSR_E_SHAPE, "%s has too many tables", name);
-    *start = tsri_alloc(ctx, *tables * (n + 1), sizeof **start);
-    if (!*start)
+    TSR_TRY(want_u8(ctx, model, &logs, 2, (uint64_t[]){ (uint64_t)books, n },
+                    "codes.static"));
+    t->statics = tsri_alloc(ctx, (size_t)books * (n + 1), sizeof *t->statics);
+    if (!t->statics)
         return tsri_nomem(ctx);
-    for (size_t i = 0; i < *tables; i++)
-        make_starts((const uint8_t *)t->data + i * n, codewords,
-                    *start + i * (n + 1));
+    for (size_t k = 0; k < (size_t)books; k++) {
+        uint32_t *start = t->statics + k * (n + 1);
+        for (size_t s = 0; s < n; s++)
+            start[s] = t->weight[((const uint8_t *)logs->data)[k * n + s]];
+        make_starts(start, t->codewords);
+    }
     return TSR_OK;
 }
 
-/* Copies classes; *most: out, the largest. */
-static tsr_error get_classes(tsr_context *ctx, const tsr_model *model, int rank,
-                             const uint64_t *dims, const char *name,
-                             uint8_t **out, int *most)
+static tsr_error copy_u8(tsr_context *ctx, const tsr_model *model, int rank,
+                         const uint64_t *dims, const char *name, uint8_t **out)
 {
     const tsr_tensor *t;
 
@@ -75,75 +68,62 @@ static tsr_error get_classes(tsr_context *ctx, const tsr_model *model, int rank,
     if (!*out)
         return tsri_nomem(ctx);
     memcpy(*out, t->data, t->bytes);
-    *most = 0;
-    for (size_t i = 0; i < t->bytes; i++)
-        *most = tsri_max(*most, (*out)[i]);
     return TSR_OK;
 }
 
-static tsr_error get_map(tsri_codes_tables *t, tsr_context *ctx,
-                         const tsr_model *model, uint64_t books, size_t tables)
+/* Does relation r of book k look at what a decoder of k + 1 layers knows, and do
+ * its classes have rows? */
+static bool sound_relation(const tsri_codes_tables *t, int k, int r, size_t rows)
 {
-    const tsr_tensor *map;
-    int32_t *wide;
-    size_t n;
+    const size_t at = (size_t)(k * t->relations + r), n = (size_t)t->codewords + 1;
+    const uint8_t back = t->relation[2 * at], book = t->relation[2 * at + 1];
     int most = 0;
 
-    TSR_TRY(tsri_want(ctx, model, &map, 3, (uint64_t[]){ books, TSRI_ANY,
-                      TSRI_ANY }, "codes.context.map"));
-    if (map->dims[1] > 256 || map->dims[2] > 256)
-        return tsri_fail(ctx, TSR_E_SHAPE, "codes.context.map is too large");
-    t->nprevious = (int)map->dims[1];
-    t->ncoarser = (int)map->dims[2];
-    n = tsri_tensor_count(map);
-    TSR_TRY(tsri_tensor_ints(ctx, map, &wide));
-    t->map = tsri_alloc(ctx, n, sizeof *t->map);
-    for (size_t i = 0; t->map && i < n; i++) {
-        most = tsri_max(most, wide[i] < 0 ? INT32_MAX : wide[i]);
-        t->map[i] = (uint16_t)wide[i];
-    }
-    tsri_free(ctx, wide);
-    if (!t->map)
-        return tsri_nomem(ctx);
-    return (size_t)most < tables ? TSR_OK : tsri_fail(ctx, TSR_E_CORRUPT,
-        "codes.context.map asks for table %d of %zu", most, tables);
+    if (back == UINT8_MAX)
+        return true;
+    for (size_t s = 0; s < n; s++)
+        most = tsri_max(most, t->cls[at * n + s]);
+    return back <= TSRI_CODES_BACK && (back ? book <= k : book < k) &&
+           t->base[at] >= 0 && (size_t)t->base[at] + (size_t)most < rows;
 }
 
 static tsr_error get_contexts(tsri_codes_tables *t, tsr_context *ctx,
                               const tsr_model *model, int books)
 {
     const uint64_t nbooks = (uint64_t)books, n = (uint64_t)t->codewords;
-    int previous, coarser, from;
-    size_t tables;
+    const tsr_tensor *rows, *base;
 
-    TSR_TRY(get_starts(ctx, model, TSRI_ANY, t->codewords,
-                       "codes.context.tables", &t->contexts, &tables));
-    TSR_TRY(get_map(t, ctx, model, nbooks, tables));
-    TSR_TRY(get_classes(ctx, model, 2, (uint64_t[]){ nbooks, n + 1 },
-                        "codes.context.previous", &t->previous, &previous));
-    TSR_TRY(get_classes(ctx, model, 2, (uint64_t[]){ nbooks, n },
-                        "codes.context.coarser", &t->coarser, &coarser));
-    TSR_TRY(get_classes(ctx, model, 1, &nbooks, "codes.context.from", &t->from,
-                        &from));
-    for (int k = 0; k < books; k++)
-        if (t->from[k] > tsri_max(k - 1, 0))
-            return tsri_fail(ctx, TSR_E_CORRUPT, "codes.context.from: book %d "
-                             "looks at book %d", k, t->from[k]);
-    return previous < t->nprevious && coarser < t->ncoarser ? TSR_OK
-        : tsri_fail(ctx, TSR_E_CORRUPT, "codes.context: a class is too large");
+    TSR_TRY(want_u8(ctx, model, &rows, 2, (uint64_t[]){ TSRI_ANY, n },
+                    "codes.context.rows"));
+    TSR_TRY(tsri_want(ctx, model, &base, 2, (uint64_t[]){ nbooks, TSRI_ANY },
+                      "codes.context.base"));
+    if (base->dims[1] > TSRI_CODES_RELATIONS)
+        return tsri_fail(ctx, TSR_E_SHAPE, "codes.context.base is too large");
+    const uint64_t r = base->dims[1];
+    t->relations = (int)r;
+    TSR_TRY(tsri_tensor_ints(ctx, base, &t->base));
+    TSR_TRY(copy_u8(ctx, model, 3, (uint64_t[]){ nbooks, r, 2 },
+                    "codes.context.relation", &t->relation));
+    TSR_TRY(copy_u8(ctx, model, 3, (uint64_t[]){ nbooks, r, n + 1 },
+                    "codes.context.class", &t->cls));
+    for (int i = 0; i < books * t->relations; i++)
+        if (!sound_relation(t, i / t->relations, i % t->relations,
+                            (size_t)rows->dims[0]))
+            return tsri_fail(ctx, TSR_E_CORRUPT, "codes.context: relation %d of "
+                             "book %d", i % t->relations, i / t->relations);
+    return copy_u8(ctx, model, 2, rows->dims, "codes.context.rows", &t->rows);
 }
 
 tsr_error tsri_codes_tables_open(tsri_codes_tables *t, tsr_context *ctx,
                                  const tsr_model *model, int books,
                                  int codewords)
 {
-    size_t tables;
-
     *t = (tsri_codes_tables){ .codewords = codewords };
+    for (int i = 0; i < 256; i++)
+        t->weight[i] = (uint32_t)octave[i & 15] << (i >> 4);
     if (tsr_model_tensor(model, "codes.static"))
-        TSR_TRY(get_starts(ctx, model, (uint64_t)books, codewords,
-                           "codes.static", &t->statics, &tables));
-    if (tsr_model_tensor(model, "codes.context.tables"))
+        TSR_TRY(get_statics(t, ctx, model, books));
+    if (tsr_model_tensor(model, "codes.context.rows"))
         TSR_TRY(get_contexts(t, ctx, model, books));
     return TSR_OK;
 }
@@ -151,33 +131,47 @@ tsr_error tsri_codes_tables_open(tsri_codes_tables *t, tsr_context *ctx,
 void tsri_codes_tables_close(tsri_codes_tables *t, tsr_context *ctx)
 {
     tsri_free(ctx, t->statics);
-    tsri_free(ctx, t->contexts);
-    tsri_free(ctx, t->previous);
-    tsri_free(ctx, t->coarser);
-    tsri_free(ctx, t->from);
-    tsri_free(ctx, t->map);
-}
-
-static const uint32_t *row(const uint32_t *starts, size_t i, int codewords)
-{
-    return starts + i * ((size_t)codewords + 1);
+    tsri_free(ctx, t->rows);
+    tsri_free(ctx, t->relation);
+    tsri_free(ctx, t->cls);
+    tsri_free(ctx, t->base);
 }
 
 const uint32_t *tsri_codes_static(const tsri_codes_tables *t, int k)
 {
-    return row(t->statics, (size_t)k, t->codewords);
+    return t->statics + (size_t)k * ((size_t)t->codewords + 1);
 }
 
-const uint32_t *tsri_codes_context(const tsri_codes_tables *t,
-                                   const tsri_codes_view *view, int f, int k)
+/* The row of a relation of code (f, k); NULL: there is none. */
+static const uint8_t *row_of(const tsri_codes_tables *t,
+                             const tsri_codes_view *view, int f, int k, int r)
 {
-    const size_t n = (size_t)t->codewords;
-    const size_t before = f ? *tsri_codes_at(view, f - 1, k) : n;
-    const uint8_t p = t->previous[(size_t)k * (n + 1) + before];
-    const uint8_t q = k ? t->coarser[(size_t)k * n +
-                                     *tsri_codes_at(view, f, t->from[k])] : 0;
-    const size_t at = ((size_t)k * (size_t)t->nprevious + p) *
-                      (size_t)t->ncoarser + q;
+    const size_t at = (size_t)(k * t->relations + r), n = (size_t)t->codewords;
+    const int back = t->relation[2 * at], book = t->relation[2 * at + 1];
 
-    return row(t->contexts, t->map[at], t->codewords);
+    if (back == UINT8_MAX)
+        return NULL;
+    const size_t code = f >= back ? *tsri_codes_at(view, f - back, book) : n;
+    return t->rows + ((size_t)t->base[at] + t->cls[at * (n + 1) + code]) * n;
+}
+
+void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
+                        int f, int k, uint16_t *logs, uint32_t *start)
+{
+    const int n = t->codewords;
+    uint16_t most = 0;
+
+    memset(logs, 0, (size_t)n * sizeof *logs);
+    for (int r = 0; r < t->relations; r++) {
+        const uint8_t *row = row_of(t, view, f, k, r);
+        for (int s = 0; row && s < n; s++)
+            logs[s] = (uint16_t)(logs[s] + row[s]);
+    }
+    for (int s = 0; s < n; s++)
+        most = logs[s] > most ? logs[s] : most;
+    for (int s = 0; s < n; s++) {
+        const int v = UINT8_MAX + logs[s] - most;
+        start[s] = t->weight[v > 0 ? v : 0];
+    }
+    make_starts(start, n);
 }

@@ -115,16 +115,18 @@ static void save(const writer *w, const char *path)
 
 static void make_model(const char *path)
 {
+    static const uint8_t relations[BOOKS * 4] = { 1, 0, 255, 0, 0, 0, 2, 1,
+                                                  0, 1, 1, 0 };
     static writer w;
 
     w = (writer){ .seed = 1 };
     tensor(&w, "U8", BOOKS * CODEWORDS, "3,20", 256, "codes.static");
-    tensor(&w, "U8", 4 * CODEWORDS, "4,20", 256, "codes.context.tables");
-    tensor(&w, "U8", BOOKS * (CODEWORDS + 1), "3,21", 2, "codes.context.previous");
-    tensor(&w, "U8", BOOKS * CODEWORDS, "3,20", 2, "codes.context.coarser");
-    tensor(&w, "U8", BOOKS, "3", 1, "codes.context.from");
-    memset(w.data + w.bytes - BOOKS, 0, BOOKS);
-    tensor(&w, "U16", BOOKS * 4, "3,2,2", 4, "codes.context.map");
+    tensor(&w, "U8", 4 * CODEWORDS, "4,20", 256, "codes.context.rows");
+    tensor(&w, "U8", BOOKS * 2 * (CODEWORDS + 1), "3,2,21", 2,
+           "codes.context.class");
+    tensor(&w, "U8", BOOKS * 4, "3,2,2", 1, "codes.context.relation");
+    memcpy(w.data + w.bytes - BOOKS * 4, relations, sizeof relations);
+    tensor(&w, "I32", BOOKS * 2, "3,2", 3, "codes.context.base");
     lm(&w);
     save(&w, path);
 }

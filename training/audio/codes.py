@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Tables for the codes of sound (docs/audio-format.md 3.3), from the codes of many clips, and what they save.
 
-codes.py TRAIN.npz VALID.npz --out TABLES.safetensors [--tables 128] [--classes 32]
+codes.py TRAIN.npz VALID.npz --out TABLES.safetensors [--classes 40]
 
-The .npz files have an array [frames][books] of codes for each clip; arrays of other types are passed over.  Classes and tables
-are made by k-means over histograms with Kullback and Leibler's distance (Dhillon, Mallela, Kumar, JMLR 3, 2003): first
-classes of the codes that stand before and beside, by what follows; then tables for their pairs.  NumPy only.
+The .npz files have an array [frames][books] of codes for each clip; arrays of other types are passed over.  A book's context is
+a product of a few distributions, each given one code that is known: of the frames before, or of a coarser book.  Those codes
+are put into classes by k-means over histograms of what follows them, with Kullback and Leibler's distance (Dhillon, Mallela,
+Kumar, JMLR 3, 2003).  Which codes are looked at, and the exponents of their distributions, is a greedy search.  NumPy only.
 """
 import argparse
 import sys
@@ -17,13 +18,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import tensorfile  # noqa: E402
 
-PACKET = 750    # frames
+PACKET, BACK = 750, 3   # frames: of a packet, that contexts look back
 
 
 def load(path):
     with np.load(path) as f:
         clips = [f[k] for k in f.files]
-    return [c.astype(np.int64) for c in clips if c.ndim == 2 and c.dtype == np.uint16 and len(c) > 1]
+    return [c.astype(np.int64) for c in clips if c.ndim == 2 and c.dtype == np.uint16 and len(c) > BACK]
 
 
 def packets(clips, frames=PACKET):
@@ -34,14 +35,14 @@ class Fit:
     """Frequencies with a prior worth `prior` codes."""
 
     def __init__(self, counts, prior, like):
-        self.p = (counts + prior * like) / (counts.sum(-1, keepdims=True) + prior)
+        self.p = ((counts + prior * like) / (counts.sum(-1, keepdims=True) + prior)).astype(np.float32)
 
     def logs(self):
         return np.log2(self.p)
 
 
 def counts(rows, values, shape):
-    return np.bincount(rows * shape[1] + values, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+    return np.bincount(rows * shape[1] + values, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float32)
 
 
 def cluster(c, n, like, prior, rng, rounds=20):
@@ -64,7 +65,7 @@ def cluster(c, n, like, prior, rng, rounds=20):
 
 
 def counts_of(cls, c, n):
-    out = np.zeros((n, c.shape[1]))
+    out = np.zeros((n, c.shape[1]), np.float32)
     np.add.at(out, cls, c)
     return out
 
@@ -82,53 +83,81 @@ def of_logs(v):
     return (w / w.sum(-1, keepdims=True) * (2 ** 18 - n) + 1) / 2 ** 18
 
 
+def column(clips, book, back):
+    """Codes of a book, so many frames before each frame that has BACK before it."""
+    return np.concatenate([c[BACK - back:len(c) - back, book] for c in clips])
+
+
+def candidates(k):
+    """(frames back, book): those of this book, the next coarser ones, the coarsest."""
+    out = [(1, k), (2, k), (3, k)]
+    out += [(0, j) for j in sorted({0, k - 1, k - 2, k - 3}) if 0 <= j < k]
+    out += [(1, j) for j in sorted({0, k - 1}) if 0 <= j < k]
+    return out
+
+
 class Book:
-    """The tables of book k."""
+    """The relations of book k: rows of logarithms, classes, and which are looked at."""
 
     def __init__(self, clips, k, o, n, rng):
-        now = np.concatenate([c[1:, k] for c in clips])
-        before = np.concatenate([c[:-1, k] for c in clips])
-        beside = [np.concatenate([c[1:, j] for c in clips]) for j in range(k)]
-        total = np.bincount(np.concatenate([c[:, k] for c in clips]), minlength=n).astype(np.float64)
-        self.p = (total + 0.5) / (total + 0.5).sum()
-        self.previous = cluster(counts(before, now, (n, n)), o.classes, self.p, o.prior, rng)
-        best = None
-        for j in sorted({0, max(k - 1, 0)}) if k else [0]:
-            fit = self.joint(now, before, beside[j] if k else None, o, n, rng)
-            best = min(best or fit, fit, key=lambda f: f["bits"])
-            best.setdefault("from", j)
-        self.__dict__.update(best)
+        now = column(clips, k, 0)
+        total = np.bincount(now, minlength=n) + 0.5
+        self.p = total / total.sum()
+        self.like = np.log2(self.p)
+        some = rng.choice(len(now), min(o.sample, len(now)), replace=False)
+        self.y = now[some]
+        parts = {}
+        for back, j in candidates(k):
+            before = column(clips, j, back)
+            c = counts(before, now, (n, n))
+            cls = cluster(c, o.classes, self.p, o.prior, rng, 8)
+            rows = Fit(counts_of(cls, c, o.classes), o.prior, self.p).logs() - self.like
+            parts[back, j] = cls, rows, rows[cls[before[some]]].astype(np.float32)
+        self.choose(parts, o.relations)
 
-    def joint(self, now, before, beside, o, n, rng):
-        """Tables for pairs of classes, with one more class of nothing before."""
-        a, b = o.classes, o.classes if beside is not None else 1
-        coarser = np.zeros(n, np.int64)
-        if beside is not None:
-            coarser = cluster(counts(beside, now, (n, n)), b, self.p, o.prior, rng)
-        q = coarser[beside] if beside is not None else np.zeros_like(now)
-        cells = counts(self.previous[before] * b + q, now, (a * b, n))
-        cls = cluster(cells, o.tables, self.p, o.prior, rng, 12)
-        tables = Fit(counts_of(cls, cells, o.tables), o.prior, self.p)
-        alone = cells.reshape(a, b, n).sum(0)
-        first = np.argmax(alone @ tables.logs().T, -1)
-        bits = -(cells * tables.logs()[cls]).sum() / cells.sum()
-        return {"coarser": coarser, "map": np.concatenate([cls.reshape(a, b), first[None]]), "tables": tables.p,
-                "bits": bits}
+    def bits(self, parts, powers):
+        z = self.like + sum(a * parts[r][2] for r, a in powers.items())
+        z -= z.max(1, keepdims=True)
+        return -(z[np.arange(len(z)), self.y] - np.log2(np.exp2(z).sum(1))).mean()
+
+    def tune(self, parts, powers, best):
+        for r in powers:
+            for a in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1):
+                other = {**powers, r: a}
+                bits = self.bits(parts, other)
+                if bits < best:
+                    powers, best = other, bits
+        return powers, best
+
+    def choose(self, parts, relations):
+        powers, best = {}, np.inf
+        for _ in range(min(relations, len(parts))):
+            tried = {r: self.bits(parts, {**powers, r: 0.5 if powers else 1}) for r in parts if r not in powers}
+            r = min(tried, key=tried.get)
+            powers, best = self.tune(parts, {**powers, r: 0.5 if powers else 1}, np.inf)
+        powers, best = self.tune(parts, powers, best)
+        self.best, self.powers = best, powers
+        self.relations = [(r, parts[r][0], a * parts[r][1]) for r, a in powers.items()]
+
+
+def steps(x):
+    """Binary logarithms as bytes, 16 an octave; what a row adds to all codewords does not matter."""
+    return np.clip(np.rint(16 * (x - x.max(-1, keepdims=True))) + 255, 0, 255).astype(np.uint8)
 
 
 def tensors(books, o, n):
-    """All tensors; books whose coarser classes are few leave the others of the map unused."""
-    width = max(b.map.shape[1] for b in books)
-    out = {"codes.static": np.stack([to_logs(b.p) for b in books]),
-           "codes.context.tables": to_logs(np.concatenate([b.tables for b in books])),
-           "codes.context.previous": np.stack([np.append(b.previous, o.classes) for b in books]).astype(np.uint8),
-           "codes.context.coarser": np.stack([b.coarser for b in books]).astype(np.uint8),
-           "codes.context.from": np.array([getattr(b, "from") for b in books], np.uint8)}
-    maps, at = [], 0
-    for b in books:
-        maps.append(np.pad(b.map + at, ((0, 0), (0, width - b.map.shape[1])), mode="edge"))
-        at += len(b.tables)
-    out["codes.context.map"] = np.stack(maps).astype(np.uint16)
+    """All tensors.  A relation has one row more, for no such frame; the first one also has the static table."""
+    out = {"codes.static": np.stack([to_logs(b.p) for b in books])}
+    shape = len(books), o.relations
+    relation, base = np.full((*shape, 2), 255, np.uint8), np.zeros(shape, np.int32)
+    cls, rows = np.zeros((*shape, n + 1), np.uint8), []
+    for k, b in enumerate(books):
+        for i, (r, c, x) in enumerate(b.relations):
+            relation[k, i], base[k, i] = r, sum(map(len, rows))
+            cls[k, i] = np.append(c, len(x))
+            rows.append(steps(np.concatenate([x, np.zeros((1, n))]) + (0 if i else b.like)))
+    out.update({"codes.context.rows": np.concatenate(rows), "codes.context.base": base,
+                "codes.context.relation": relation, "codes.context.class": cls})
     return out
 
 
@@ -139,27 +168,30 @@ def static_bits(t, c):
     return np.stack([-np.log2(p[k][c[:, k]]) for k in range(c.shape[1])], -1)
 
 
-def context_bits(t, c):
+def context_tables(t, c, k):
+    """The probabilities of book k in each frame, without learning."""
     n = t["codes.static"].shape[1]
-    p, out = of_logs(t["codes.context.tables"]), np.empty(c.shape)
-    for k in range(c.shape[1]):
-        before = t["codes.context.previous"][k][np.append(n, c[:-1, k])]
-        q = t["codes.context.coarser"][k][c[:, t["codes.context.from"][k]]] if k else np.zeros(len(c), np.int64)
-        out[:, k] = -np.log2(p[t["codes.context.map"][k][before, q], c[:, k]])
-    return out
+    z = np.zeros((len(c), n), np.float32)
+    for (back, j), base, cls in zip(*(t["codes.context." + x][k].tolist() for x in ("relation", "base")),
+                                    t["codes.context.class"][k]):
+        if back < 255:
+            before = np.concatenate([np.full(min(back, len(c)), n), c[:max(len(c) - back, 0), j]])
+            z += t["codes.context.rows"][base + cls[before].astype(np.int64)]
+    return of_logs(np.maximum(z - z.max(-1, keepdims=True) + 255, 0))
 
 
 class Learner:
     """A book of docs/audio-format.md 3.4."""
 
-    def __init__(self, n):
-        self.w, self.all, self.after, self.beside = [16] * n, 16 * n, {}, {}
-        self.trust, self.same = [[[2048, 0] for _ in range(3)] for _ in range(2)], False
+    def __init__(self, n, again):
+        self.learnt, self.all, self.after, self.beside = {}, 0, {}, {}
+        self.trust, self.same = [[[512, 0] for _ in range(3)] for _ in range(2)], False
+        self.n, self.again = n, again
 
-    def bits(self, s, last, still, coarser):
+    def bits(self, p, s, last, still, coarser):
         found = [last, self.after.get(last), self.beside.get(coarser)]
         found = [g if g not in found[:i] else None for i, g in enumerate(found)]
-        trust, total, mine = self.trust[still], self.all, self.w[s]
+        trust, total, mine = self.trust[still], 2 ** 18 + self.all, 2 ** 18 * p + self.learnt.get(s, 0)
         for i in (2, 1, 0):
             if found[i] is not None:
                 more = total * trust[i][0] // (65536 - trust[i][0])
@@ -173,27 +205,32 @@ class Learner:
             t[1] = min(t[1] + 1, 5)
             if g == s:
                 break
-        more = 10 if self.w[s] == 16 else 16
-        self.w[s] += more
+        more = self.again if s in self.learnt else (self.again * 5 + 7) // 8
+        self.learnt[s] = self.learnt.get(s, 0) + more
         self.all += more
         self.same = s == last
         if last is not None:
             self.after[last] = s
         if coarser is not None:
             self.beside[coarser] = s
-        n = len(self.w)
-        return -np.log2((mine / total * (2 ** 18 - n) + 1) / 2 ** 18)
+        return -np.log2((mine / total * (2 ** 18 - self.n) + 1) / 2 ** 18)
 
 
-def adaptive_bits(c, n):
-    books = [Learner(n) for _ in range(c.shape[1])]
+def learning_bits(c, n, p, again):
+    """p: of each code, before anything is learnt."""
+    books = [Learner(n, again) for _ in range(c.shape[1])]
     out, last = np.empty(c.shape), [None] * c.shape[1]
     for f, row in enumerate(c.tolist()):
         for k, s in enumerate(row):
             still = row[k - 1] == last[k - 1] if k else books[0].same
-            out[f, k] = books[k].bits(s, last[k], bool(still), row[k - 1] if k else None)
+            out[f, k] = books[k].bits(p[f, k], s, last[k], bool(still), row[k - 1] if k else None)
         last = row
     return out
+
+
+def context_bits(t, c, again):
+    p = np.stack([np.take_along_axis(context_tables(t, c, k), c[:, k:k + 1], 1)[:, 0] for k in range(c.shape[1])], -1)
+    return (-np.log2(p), learning_bits(c, t["codes.static"].shape[1], p, again))
 
 
 def report(name, bits, fixed):
@@ -208,24 +245,29 @@ def main():
     ap.add_argument("valid")
     ap.add_argument("--out")
     ap.add_argument("--codewords", type=int, default=1024, help="%(default)s")
-    ap.add_argument("--tables", type=int, default=128, help="of a book; %(default)s")
-    ap.add_argument("--classes", type=int, default=32, help="of codes before and beside; %(default)s")
+    ap.add_argument("--classes", type=int, default=40, help="of each code that is looked at; %(default)s")
+    ap.add_argument("--relations", type=int, default=4, help="codes that are looked at; %(default)s")
     ap.add_argument("--prior", type=float, default=200, help="codes that the static table is worth; %(default)s")
+    ap.add_argument("--sample", type=int, default=3000, help="codes that exponents are tuned with; %(default)s")
+    ap.add_argument("--every", type=int, default=1, help="measure one packet in so many; %(default)s")
     ap.add_argument("--merge", nargs="*", default=[], help="files whose tensors are taken over into --out")
     o = ap.parse_args()
-    train, valid = load(o.train), packets(load(o.valid))
+    train, valid = load(o.train), packets(load(o.valid))[::o.every]
     n, rng = o.codewords, np.random.default_rng(1)
     fixed = np.log2(n)
     books = []
     for k in range(train[0].shape[1]):
         books.append(Book(train, k, o, n, rng))
-        print(f"book {k}: looks at {getattr(books[-1], 'from')}, {books[-1].bits:.3f} bits in training", flush=True)
+        print(f"book {k}: {books[-1].best:.3f} bits in training,", " ".join(
+            f"{j}@{-back}^{a}" for (back, j), a in books[-1].powers.items()), flush=True)
     t = tensors(books, o, n)
     print(f"{sum(map(len, train))} frames to train, {sum(map(len, valid))} held back, packets of {PACKET}")
     print("mode      bits/code   saved   by book")
     report("static", [static_bits(t, c) for c in valid], fixed)
-    report("context", [context_bits(t, c) for c in valid], fixed)
-    report("adaptive", [adaptive_bits(c, n) for c in valid], fixed)
+    alone, learnt = zip(*(context_bits(t, c, 2 ** 18 // n // 4) for c in valid))
+    report("(tables)", alone, fixed)
+    report("context", learnt, fixed)
+    report("adaptive", [learning_bits(c, n, np.full(c.shape, 1 / n), 2 ** 19 // n) for c in valid], fixed)
     for path in o.merge:
         t.update(tensorfile.load(path)[0])
     if o.out:
