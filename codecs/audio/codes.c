@@ -24,7 +24,7 @@ struct tsri_codes_coder {
     tsr_context *ctx;
     tsri_codes_adapt *adapt;
     tsri_lm_state *lm;
-    uint16_t *logs;         /* [codewords], with start: of contexts */
+    int16_t *logs;          /* [codewords], with start: of contexts */
     uint32_t *start;
     uint16_t *column;       /* the codes of a layer */
     uint8_t *out;
@@ -253,7 +253,8 @@ static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
 {
     const uint32_t *table = table_of(c, p, f, k);
 
-    if (learns(p->form))
+    /* The contexts of finer books have nothing to learn: it costs bits there. */
+    if (learns(p->form) && (!table || !k))
         tsri_codes_adaptive(c->adapt, pen, &p->view, f, k, table);
     else
         tsri_codes_symbol(pen, table, c->codes->codewords,

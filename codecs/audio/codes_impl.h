@@ -74,7 +74,7 @@ const uint32_t *tsri_codes_static(const tsri_codes_tables *tables, int k);
  *  times 4 + relations operations. */
 void tsri_codes_context(const tsri_codes_tables *tables,
                         const tsri_codes_view *view, int f, int k,
-                        uint16_t *logs, uint32_t *start);
+                        int16_t *logs, uint32_t *start);
 
 /* ---- what is learnt on top of a table ---- */
 

@@ -155,23 +155,50 @@ static const uint8_t *row_of(const tsri_codes_tables *t,
     return t->rows + ((size_t)t->base[at] + t->cls[at * (n + 1) + code]) * n;
 }
 
+/* Loops over a fixed number of codewords, which compilers turn into vectors; the
+ * last ones of a table are single. */
+enum { BLOCK = 32 };
+
+static void add_row(int16_t *logs, const uint8_t *row, int n)
+{
+    int s = 0;
+
+    for (; s + BLOCK <= n; s += BLOCK)
+        for (int i = 0; i < BLOCK; i++)
+            logs[s + i] = (int16_t)(logs[s + i] + row[s + i]);
+    for (; s < n; s++)
+        logs[s] = (int16_t)(logs[s] + row[s]);
+}
+
+static int largest(const int16_t *logs, int n)
+{
+    int16_t most[BLOCK] = { 0 };
+    int s = 0, all = 0;
+
+    for (; s + BLOCK <= n; s += BLOCK)
+        for (int i = 0; i < BLOCK; i++)
+            most[i] = logs[s + i] > most[i] ? logs[s + i] : most[i];
+    for (int i = 0; i < BLOCK; i++)
+        all = tsri_max(all, most[i]);
+    for (; s < n; s++)
+        all = tsri_max(all, logs[s]);
+    return all;
+}
+
 void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
-                        int f, int k, uint16_t *logs, uint32_t *start)
+                        int f, int k, int16_t *logs, uint32_t *start)
 {
     const int n = t->codewords;
-    uint16_t most = 0;
+    int most;
 
     memset(logs, 0, (size_t)n * sizeof *logs);
     for (int r = 0; r < t->relations; r++) {
         const uint8_t *row = row_of(t, view, f, k, r);
-        for (int s = 0; row && s < n; s++)
-            logs[s] = (uint16_t)(logs[s] + row[s]);
+        if (row)
+            add_row(logs, row, n);
     }
+    most = largest(logs, n) - UINT8_MAX;
     for (int s = 0; s < n; s++)
-        most = logs[s] > most ? logs[s] : most;
-    for (int s = 0; s < n; s++) {
-        const int v = UINT8_MAX + logs[s] - most;
-        start[s] = t->weight[v > 0 ? v : 0];
-    }
+        start[s] = t->weight[tsri_max(logs[s] - most, 0)];
     make_starts(start, n);
 }

@@ -230,7 +230,8 @@ def learning_bits(c, n, p, again):
 
 def context_bits(t, c, again):
     p = np.stack([np.take_along_axis(context_tables(t, c, k), c[:, k:k + 1], 1)[:, 0] for k in range(c.shape[1])], -1)
-    return (-np.log2(p), learning_bits(c, t["codes.static"].shape[1], p, again))
+    bits = -np.log2(p)
+    return bits, np.concatenate([learning_bits(c[:, :1], t["codes.static"].shape[1], p, again), bits[:, 1:]], -1)
 
 
 def report(name, bits, fixed):
