@@ -121,7 +121,7 @@ static uint16_t *read_codes(const char *path, size_t *n)
 
 int main(int argc, char **argv)
 {
-    static const int frames[] = { 750, 8, 1 };
+    static const int frames[] = { 750, 375, 8, 1 };
     tsr_context *ctx;
     tsr_model *model;
     tsri_codes *codes;
@@ -144,9 +144,9 @@ int main(int argc, char **argv)
     printf("%-9s %-7s %6s %9s %9s %9s\n", "coding", "", "frames", "bits", "put ns",
            "get ns");
     for (int e = TSR_AUDIO_ENTROPY_FIXED; e <= TSR_AUDIO_ENTROPY_LM; e++)
-        for (int i = 0; i < 6 && tsri_codes_has(codes, (tsr_audio_entropy)e); i++)
-            if (i < 3 || e != TSR_AUDIO_ENTROPY_LM)
-                measure(coder, (tsr_audio_entropy)e, i > 2, frames[i % 3], all,
+        for (int i = 0; i < 8 && tsri_codes_has(codes, (tsr_audio_entropy)e); i++)
+            if (i < 4 || e != TSR_AUDIO_ENTROPY_LM)
+                measure(coder, (tsr_audio_entropy)e, i > 3, frames[i % 4], all,
                         count, books);
     tsri_codes_coder_close(&coder);
     tsri_codes_close(&codes);

@@ -7,8 +7,9 @@
  * out longer than codes of fixed width is written as these, so no form costs
  * more than FIXED.  The least segment has one byte more than its codes.
  *
- * Time, one core of a Zen 3, a code: STATIC and CONTEXT 50 ns, ADAPTIVE 150 ns,
- * FIXED 1 ns. */
+ * Time, one core of a Zen 3, a code of 1024: FIXED 2 ns, STATIC 30 ns, ADAPTIVE
+ * 150 ns, CONTEXT 6 us, whose table is made for each code; LM with EnCodec's
+ * network 0.1 ms. */
 #ifndef TSR_CODECS_AUDIO_CODES_H
 #define TSR_CODECS_AUDIO_CODES_H
 #include <tessera/audio.h>
@@ -31,8 +32,8 @@ tsr_error tsri_codes_open(tsri_codes **codes, tsr_context *ctx,
 void tsri_codes_close(tsri_codes **codes);
 /** Does this model have what `entropy` (not AUTO) needs? */
 bool tsri_codes_has(const tsri_codes *codes, tsr_audio_entropy entropy);
-/** What AUTO stands for: the best of those that are fast: CONTEXT, STATIC,
- *  ADAPTIVE for packets of 64 frames and more, FIXED. */
+/** What AUTO stands for: the best of those that cost next to nothing beside the
+ *  nets: CONTEXT, STATIC, ADAPTIVE for packets of 64 frames and more, FIXED. */
 tsr_audio_entropy tsri_codes_auto(const tsri_codes *codes, int packet_frames);
 
 /** Working memory of one coder. */

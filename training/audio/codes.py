@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Tables for the codes of sound (docs/audio-format.md 3.3), from the codes of many clips, and what they save.
 
-codes.py TRAIN.npz VALID.npz --out TABLES.safetensors [--classes 40]
+codes.py TRAIN.npz VALID.npz --out TABLES.safetensors [--into MODEL.safetensors]
 
 The .npz files have an array [frames][books] of codes for each clip; arrays of other types are passed over.  A book's context is
 a product of a few distributions, each given one code that is known: of the frames before, or of a coarser book.  Those codes
@@ -240,18 +240,27 @@ def report(name, bits, fixed):
         f"{b:6.3f}" for b in bits.mean(0)), flush=True)
 
 
+def save(o, t, clips):
+    model, meta = tensorfile.load(o.into) if o.into else ({}, {})
+    t.update({k: v for k, v in model.items() if not k.startswith(("codes.static", "codes.context."))})
+    meta["tables"] = f"codes.py: the codes of {len(clips)} clips, {sum(map(len, clips))} frames"
+    meta["tessera.sha256"] = tensorfile.digest(t)
+    tensorfile.save(o.out, t, meta)
+    print(Path(o.out).stat().st_size, "bytes, sha256", meta["tessera.sha256"])
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     ap.add_argument("train")
     ap.add_argument("valid")
     ap.add_argument("--out")
     ap.add_argument("--codewords", type=int, default=1024, help="%(default)s")
-    ap.add_argument("--classes", type=int, default=40, help="of each code that is looked at; %(default)s")
+    ap.add_argument("--classes", type=int, default=24, help="of each code that is looked at; %(default)s")
     ap.add_argument("--relations", type=int, default=4, help="codes that are looked at; %(default)s")
     ap.add_argument("--prior", type=float, default=200, help="codes that the static table is worth; %(default)s")
     ap.add_argument("--sample", type=int, default=3000, help="codes that exponents are tuned with; %(default)s")
     ap.add_argument("--every", type=int, default=1, help="measure one packet in so many; %(default)s")
-    ap.add_argument("--merge", nargs="*", default=[], help="files whose tensors are taken over into --out")
+    ap.add_argument("--into", help="a model file, which --out is then with these tables")
     o = ap.parse_args()
     train, valid = load(o.train), packets(load(o.valid))[::o.every]
     n, rng = o.codewords, np.random.default_rng(1)
@@ -269,11 +278,8 @@ def main():
     report("(tables)", alone, fixed)
     report("context", learnt, fixed)
     report("adaptive", [learning_bits(c, n, np.full(c.shape, 1 / n), 2 ** 19 // n) for c in valid], fixed)
-    for path in o.merge:
-        t.update(tensorfile.load(path)[0])
     if o.out:
-        tensorfile.save(o.out, t, {"tessera.sha256": tensorfile.digest(t)})
-        print(sum(v.nbytes for v in t.values()), "bytes of tensors")
+        save(o, t, train)
 
 
 if __name__ == "__main__":
