@@ -30,7 +30,7 @@ import model as M                   # noqa: E402
 import state                        # noqa: E402
 
 SHARES = {"wave": 0.25, "mel": 2.0, "adv": 1.0, "feat": 2.0}
-COMMIT = 0.25                       # of the gradient that reaches the latent
+COMMIT, HOLD = 0.05, 0.3            # of the gradient that reaches the latent; the latter keeps its rms at 1
 KMEANS_AT, ALL_QUANTISED_AT, ADVERSARY_AT, ADVERSARY_FULL_AT = 0.03, 0.09, 0.36, 0.40
 REVIVE_UNTIL = 0.85
 
@@ -180,17 +180,24 @@ class Trainer:
         xh.backward(total)
         self.mark("decoder backward")
         gc, = torch.autograd.grad(commit, zl)
-        gz = zl.grad
-        self.balance.unit("z", gz)
-        usual = self.balance.norms[self.balance.at["z"]] / self.balance.seen[self.balance.at["z"]]
-        pull = COMMIT * usual * self.balance.unit("commit", gc) * (1 - self.raw)
-        z.backward(gz + pull)
+        z.backward(zl.grad + self.pull(zl, gc))
         self.mark("encoder backward")
         with torch.no_grad():
             zero = torch.zeros((), device=self.device)
             row = [values.get(k, zero) for k in ("mel", "wave")] + [commit] + [
                 values.get(k, zero) for k in ("adv", "feat")] + [judged, z.std(), zero + 1]
             self.log.add_(torch.stack([v.detach().float() for v in row]))
+
+    @torch.no_grad()
+    def pull(self, z, gc):
+        """Beside the decoder's gradient at the latent: commitment, less its part along z, which would only shrink the
+        latent (to 1/1000 in a run of 16 minutes: steps then shake it by more than it holds); and what keeps the rms at 1."""
+        self.balance.unit("z", z.grad)
+        usual = self.balance.norms[self.balance.at["z"]] / self.balance.seen[self.balance.at["z"]]
+        square = z.square().sum()
+        gc = self.balance.unit("commit", gc - (gc * z).sum() / square * z)
+        hold = 0.5 * (square / z.numel()).log() * z / square.sqrt()
+        return usual * (COMMIT * (1 - self.raw) * gc + HOLD * hold)
 
     def judge(self, x, xl, values, grads):
         n = len(x)
