@@ -101,12 +101,12 @@ static void test_bitrate(void **state)
     assert_int_equal(chosen_books(model[TOY_MONO], 1e300), 4);
 }
 
-/* Default lengths: 10 s, or live the shortest. */
+/* Default lengths: 5 s, or live the shortest. */
 static void test_packet_lengths(void **state)
 {
     static const struct { int toy, live, ask, get; } cases[] = {
-        { TOY_MONO, 0, 0, 20000 }, { TOY_MONO, 1, 0, 1 }, { TOY_MONO, 1, 7, 7 },
-        { TOY_SEGMENTS, 0, 0, 20200 }, { TOY_SEGMENTS, 1, 0, 100 },
+        { TOY_MONO, 0, 0, 10000 }, { TOY_MONO, 1, 0, 1 }, { TOY_MONO, 1, 7, 7 },
+        { TOY_SEGMENTS, 0, 0, 10100 }, { TOY_SEGMENTS, 1, 0, 100 },
         { TOY_SEGMENTS, 0, 101, 200 }, { TOY_SEGMENTS, 0, 65536, 65500 },
     };
     (void)state;

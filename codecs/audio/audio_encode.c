@@ -5,7 +5,7 @@
 #include "codecs/audio/audio.h"
 #include "lib/bytes.h"
 
-enum { DEFAULT_SECONDS = 10 };
+enum { PACKET_SECONDS = 5, WINDOW_SECONDS = 10 };
 
 /* ---- settings ---- */
 
@@ -26,7 +26,7 @@ static tsr_error take_settings(tsr_context *ctx, tsr_audio_settings *own,
     if (!(own->bitrate >= 0) || !isfinite(own->bitrate) || isnan(own->window))
         return tsri_fail(ctx, TSR_E_ARG, "a bit rate or a window is no number");
     if (own->window < 0)
-        own->window = own->live ? 1 : DEFAULT_SECONDS;
+        own->window = own->live ? 1 : WINDOW_SECONDS;
     return TSR_OK;
 }
 
@@ -51,7 +51,7 @@ static int choose_frames(const tsri_audio_shape *shape,
     const int unit = shape->segmented ? shape->segment_frames : 1;
     const int span = shape->segmented ? shape->segment_step : shape->hop;
     const int most = TSR_AUDIO_MAX_FRAMES / unit;
-    int units = s->live ? 1 : (DEFAULT_SECONDS * shape->rate + span / 2) / span;
+    int units = s->live ? 1 : (PACKET_SECONDS * shape->rate + span / 2) / span;
 
     if (s->packet_frames)
         units = tsri_ceil_div(s->packet_frames, unit);

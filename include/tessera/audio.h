@@ -85,7 +85,7 @@ typedef struct tsr_audio_settings {
                              the model's own choice */
     int books;          /**< > 0: this many books, and bitrate is ignored */
     int entropy;        /**< enum tsr_audio_entropy; default AUTO */
-    int packet_frames;  /**< frames of a packet, 1..65536; 0 (default): 10 s,
+    int packet_frames;  /**< frames of a packet, 1..65536; 0 (default): 5 s,
                              live: one frame.  Short packets cost about 7 bytes
                              each more.  Models with segments: rounded up to
                              whole segments */
