@@ -51,7 +51,7 @@ noinst_HEADERS += tests/seq_net.h
 EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
-check_PROGRAMS += tests/test_encodec tests/test_hificodec
+check_PROGRAMS += tests/test_encodec tests/test_hificodec tests/test_sound
 noinst_HEADERS += tests/audio_model.h tests/vector.h
 # How fast the audio codecs are: make tests/audio_codec_speed
 EXTRA_PROGRAMS += tests/audio_codec_speed
