@@ -114,6 +114,12 @@ static __device__ spot find_spot(const job &j, size_t n)
     return p;
 }
 
+/* Brings what is at p to the second cache. */
+static __device__ void bring(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" : : "l"(p));
+}
+
 /* q of the level below, once for each of `times`. */
 static __device__ int coarsen(int q, int times)
 {

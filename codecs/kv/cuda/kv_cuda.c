@@ -115,20 +115,23 @@ static bool counts_fit(size_t tokens, size_t items)
     return tokens <= TSRI_KV_MAX_TOKENS && items <= 1 << 20;
 }
 
-/* Sets how heads of 16-bit numbers are coded where lanes can have them in
- * registers: whole heads of 64 or 128 dims, without profile, one level. */
+/* Sets whether lanes can have whole heads of 64 or 128 dims of 2 bytes in
+ * registers; and whether segments are such heads: without profile, one level. */
 static void set_strips(const tsr_kv_cuda *g, tsri_kv_gpu_job *j, int dtype_bytes)
 {
     const tsr_kv_rope *rope = &g->kv->rope_what;
     const int dim = j->dim[0];
-    bool fast = dtype_bytes == 2 && (dim == 64 || dim == 128) &&
-        (j->span == 128 || j->span == 256) && !j->profiled && j->levels == 1 &&
+    bool heads = dtype_bytes == 2 && (dim == 64 || dim == 128) &&
         (!rope->layout || (rope->layout == 1 && rope->dims == dim));
+    bool whole = (j->span == 128 || j->span == 256) && !j->profiled &&
+        j->levels == 1;
 
-    for (int p = 0; p < j->planes; p++)
-        fast = fast && j->dim[p] == dim && j->channels[p] % j->span == 0;
-    j->strips = fast ? j->span / TSRI_ROWS_LANES : 0;
-    j->head_strips = fast ? dim / TSRI_ROWS_LANES : 0;
+    for (int p = 0; p < j->planes; p++) {
+        heads = heads && j->dim[p] == dim;
+        whole = whole && j->channels[p] % j->span == 0;
+    }
+    j->strips = heads && whole ? j->span / TSRI_ROWS_LANES : 0;
+    j->head_strips = heads ? dim / TSRI_ROWS_LANES : 0;
 }
 
 tsr_error tsr_kv_cuda_scratch_size(const tsr_kv_cuda *g, size_t tokens,

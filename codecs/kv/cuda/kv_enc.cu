@@ -533,24 +533,25 @@ static __device__ void code_bytes(const job &j, const place &p, writer &w,
         uint32_t v[WORDS];
         walk.take(v);
         const bool plain = k.plain(v);
-        if (plain && !k.any_low) {
-#pragma unroll
-            for (int s = STRIPS; s-- > 0;)
-                w.put<true>(code[k.k[s].table * STRIDE + byte_of(v, s)], before,
-                            true);
-            continue;
-        }
         if (plain) {
+            uint2 record[STRIPS];
+            uint32_t tail[STRIPS];
 #pragma unroll
-            for (int s = STRIPS; s-- > 0;) {
+            for (int s = 0; s < STRIPS; s++) {
                 uint32_t first = byte_of(v, s);
                 if (k.any_low >> s & 1) {
                     const int low = k.k[s].low;
                     const int shifted = level_of(first) + (1 << low >> 1);
-                    w.put_uniform(shifted & ((1 << low) - 1), low, before, true);
+                    tail[s] = shifted & ((1 << low) - 1);
                     first = symbol_of(shifted >> low);
                 }
-                w.put<true>(code[k.k[s].table * STRIDE + first], before, true);
+                record[s] = code[k.k[s].table * STRIDE + first];
+            }
+#pragma unroll
+            for (int s = STRIPS; s-- > 0;) {
+                if (k.any_low >> s & 1)
+                    w.put_uniform(tail[s], k.k[s].low, before, true);
+                w.put<true>(record[s], before, true);
             }
             continue;
         }
@@ -643,7 +644,7 @@ extern "C" cudaError_t tsri_kv_gpu_centres(const job *j, cudaStream_t stream)
 
     if (strips > INT32_MAX)
         return cudaErrorInvalidValue;
-    if (!j->strips)
+    if (!j->head_strips)
         centres<<<blocks_of(strips, WARPS), THREADS, 0, stream>>>(*j);
     else if (j->head_strips == 4)
         centres_of_heads<4><<<blocks_of(strips / 2, WARPS), THREADS, 0, stream>>>(*j);

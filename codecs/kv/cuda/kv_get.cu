@@ -6,7 +6,6 @@
 #include "codecs/kv/cuda/rows.cuh"
 
 enum {
-    MOST_WARPS = 32,
     BLOCK = 4,              /* strips of which the words are brought at a time */
     BLOCK_COEFS = BLOCK * WARP,
     KNOWN = 32,             /* strips of which it is known in registers whether
@@ -140,8 +139,32 @@ struct target {
 
 /* ---- level 0 ---- */
 
-/* The values of a block of whole strips, if there are no escapes; returns false
- * where there are some, and then nothing was taken. */
+/* The values of a block of whole strips without raw bits, if there are no escapes;
+ * returns false where there are some, and then nothing was taken. */
+static __device__ bool take_symbols(decoder &d, const target &to, int b,
+                                    uint32_t before, int q[BLOCK])
+{
+    const uint32_t x = d.x, sum = d.sum, pos = d.pos;
+    const uint4 words = to.words(b);
+    uint32_t most = 0;
+
+#pragma unroll
+    for (int s = 0; s < BLOCK; s++) {
+        const uint32_t w = word_of(words, s);
+        const uint32_t y = d.take<true>(w & ~ENTRIES, to.m.entries + (w & ENTRIES),
+                                        before, true);
+        most = max(most, y);
+        q[s] = level_of(y);
+    }
+    if (!__any_sync(ALL, most >= ESCAPE_SYMBOL))
+        return true;
+    d.x = x;
+    d.sum = sum;
+    d.pos = pos;
+    return false;
+}
+
+/* The same with raw bits. */
 static __device__ bool take_plain(decoder &d, const target &to, int b,
                                   uint32_t before, int q[BLOCK])
 {
@@ -172,7 +195,7 @@ static __device__ bool take_plain(decoder &d, const target &to, int b,
 }
 
 /* The same with everything there may be. */
-static __device__ void take_values(decoder &d, const target &to, int b,
+static __device__ __noinline__ void take_values(decoder &d, const target &to, int b,
                                    uint32_t before, int q[BLOCK])
 {
     const uint4 words = to.words(b);
@@ -191,19 +214,19 @@ static __device__ void take_values(decoder &d, const target &to, int b,
     d.fill();
 }
 
-static __device__ void store_values(int16_t *row, int first, int coefs,
+static __device__ void store_values(int16_t *row, int first, int coefs, bool whole,
                                     const int q[BLOCK])
 {
 #pragma unroll
     for (int s = 0; s < BLOCK; s++)
-        if (first + s * WARP < coefs)
+        if (whole || first + s * WARP < coefs)
             row[first + s * WARP] = (int16_t)q[s];
 }
 
 static __device__ void get_values(const job &j, target &to, decoder &d)
 {
-    const object &o = j.object[to.p.object];
-    const uint32_t before = lanes_before();
+    const uint8_t *data = j.items[to.p.object].data;
+    const uint32_t boosts = j.object[to.p.object].boosts, before = lanes_before();
     const int blocks = blocks_of(to.p.coefs), lane = threadIdx.x % WARP;
     const size_t pitch = j.group[to.p.group].pitch;
     int16_t *row = to.p.values(j, to.p.row);
@@ -211,17 +234,31 @@ static __device__ void get_values(const job &j, target &to, decoder &d)
     d.bad |= !to.set(j, 0, 0);
 #pragma unroll 1
     for (uint32_t t = to.p.row; t < to.p.row + to.p.rows; t++, row += pitch) {
-        const int boost = boost_of(j, o, j.items[to.p.object].data, t);
+        const int boost = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
         if (boost != to.boost)
             to.set(j, 0, boost);
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
+            const bool whole = (b + 1) * BLOCK_COEFS <= to.p.coefs;
+            const bool known = b < KNOWN / BLOCK;
+            bool done = false;
             int q[BLOCK];
             d.fill();
-            if ((b + 1) * BLOCK_COEFS > to.p.coefs ||
-                !take_plain(d, to, b, before, q))
-                take_values(d, to, b, before, q);
-            store_values(row, b * BLOCK_COEFS + lane, to.p.coefs, q);
+            if (whole && known && !(to.any_low >> b * BLOCK & 15))
+                done = take_symbols(d, to, b, before, q);
+            else if (whole)
+                done = take_plain(d, to, b, before, q);
+            if (!done) {        /* copies, so that d and to have no address */
+                decoder own = d;
+                const target here = to;
+                int slow[BLOCK];
+                take_values(own, here, b, before, slow);
+                d = own;
+#pragma unroll
+                for (int s = 0; s < BLOCK; s++)
+                    q[s] = slow[s];
+            }
+            store_values(row, b * BLOCK_COEFS + lane, to.p.coefs, whole, q);
         }
     }
 }
@@ -248,51 +285,65 @@ static __device__ int take_refinement(decoder &d, uint32_t bounds, int q0,
     return 3 * q0 + (q0 < 0 ? 1 - s : s - 1);
 }
 
+/* Values of a block that are there already. */
+static __device__ void load_values(const int16_t *row, int first, int coefs,
+                                   bool whole, int q[BLOCK])
+{
+#pragma unroll
+    for (int s = 0; s < BLOCK; s++)
+        q[s] = whole || first + s * WARP < coefs ? row[first + s * WARP] : 0;
+}
+
 static __device__ void get_refinements(const job &j, target &to, decoder &d,
                                        int level)
 {
-    const object &o = j.object[to.p.object];
-    const uint32_t before = lanes_before();
+    const uint8_t *data = j.items[to.p.object].data;
+    const uint32_t boosts = j.object[to.p.object].boosts, before = lanes_before();
     const int blocks = blocks_of(to.p.coefs), lane = threadIdx.x % WARP;
+    const bool all = to.p.coefs % BLOCK_COEFS == 0;
     const size_t pitch = j.group[to.p.group].pitch;
+    const uint32_t tokens = blocks < 4 ? 4 : 1;     /* that are brought ahead */
     int16_t *row = to.p.values(j, to.p.row);
     int ahead[BLOCK];       /* values of the block to come */
 
-#pragma unroll
-    for (int s = 0; s < BLOCK; s++)
-        ahead[s] = lane + s * WARP < to.p.coefs ? row[lane + s * WARP] : 0;
+    load_values(row, lane, to.p.coefs, all, ahead);
     to.set(j, level, 0);
 #pragma unroll 1
     for (uint32_t i = 0; i < to.p.rows; i++, row += pitch) {
-        const int boost = boost_of(j, o, j.items[to.p.object].data, to.p.row + i);
+        const uint32_t t = to.p.row + i;
+        const int boost = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
         if (boost != to.boost)
             to.set(j, level, boost);
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
             const int first = b * BLOCK_COEFS + lane;
             const bool last = b + 1 == blocks;
-            const int16_t *next = last ? row + pitch : row;
-            const int c = last ? lane : first + BLOCK_COEFS;
+            const bool whole = all || (b + 1) * BLOCK_COEFS <= to.p.coefs;
             const uint4 words = to.words(b);
             int q[BLOCK];
+            bool good = true;
 #pragma unroll
-            for (int s = 0; s < BLOCK; s++) {
+            for (int s = 0; s < BLOCK; s++)
                 q[s] = ahead[s];
-                if (!last || i + 1 < to.p.rows)
-                    ahead[s] = c + s * WARP < to.p.coefs ? next[c + s * WARP] : 0;
-            }
+            if (i + tokens < to.p.rows)
+                bring(row + tokens * pitch + b * BLOCK_COEFS + 4 * lane);
+            if (!last || i + 1 < to.p.rows)
+                load_values(last ? row + pitch : row,
+                            last ? lane : first + BLOCK_COEFS, to.p.coefs, all,
+                            ahead);
             d.fill();
 #pragma unroll
             for (int s = 0; s < BLOCK; s++) {
                 const uint32_t w = word_of(words, s);
-                if ((b + 1) * BLOCK_COEFS <= to.p.coefs)
+                if (whole)
                     q[s] = take_refinement<true>(d, w, q[s], before, true);
                 else if (b * BLOCK_COEFS + s * WARP < to.p.coefs)
                     q[s] = take_refinement<false>(d, w, q[s], before,
                                                   first + s * WARP < to.p.coefs);
-                d.bad |= first + s * WARP < to.p.coefs && abs(q[s]) > MOST_VALUE;
+                good &= abs(q[s]) <= MOST_VALUE;
             }
-            store_values(row, first, to.p.coefs, q);
+            d.bad |= !good;
+            store_values(row, first, to.p.coefs, whole, q);
         }
     }
 }
@@ -340,7 +391,8 @@ static __device__ bool is_wanted(const job &j, int group)
 }
 
 /* Thread blocks have segments that are neighbours. */
-static __global__ __launch_bounds__(MOST_WARPS * WARP, 1)
+template <int WARPS>
+static __global__ __launch_bounds__(WARPS * WARP, 1)
 void get_levels(job j, size_t segments)
 {
     extern __shared__ uint8_t shared[];
@@ -366,26 +418,35 @@ void get_levels(job j, size_t segments)
     }
 }
 
-extern "C" cudaError_t tsri_kv_gpu_get_segments(const job *j, cudaStream_t stream)
+/* With up to WARPS warps: the fewer, the more registers each has. */
+template <int WARPS>
+static cudaError_t launch(const job *j, size_t segments, cudaStream_t stream)
 {
-    const size_t segments = count_segments(*j);
     const size_t each = (segments + j->sms - 1) / j->sms;
-    int warps = each < MOST_WARPS ? (int)each : (int)MOST_WARPS;
+    int warps = each < WARPS ? (int)each : WARPS;
     uint32_t bytes;
 
-    if (!segments)
-        return cudaSuccess;
     /* The end of memory that begins at address 1. */
     while ((bytes = memory(1, j->tables.tables, j->span, warps, 0).end) >
            (uint32_t)j->shared && warps > 1)
         warps--;
     const cudaError_t error = cudaFuncSetAttribute(
-        (const void *)get_levels, cudaFuncAttributeMaxDynamicSharedMemorySize,
-        (int)bytes);
+        (const void *)get_levels<WARPS>,
+        cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
     if (error)
         return error;
     const size_t grid = (segments + warps - 1) / warps;
-    get_levels<<<(unsigned)(grid < (size_t)j->sms ? grid : j->sms),
-                 (unsigned)(warps * WARP), bytes, stream>>>(*j, segments);
+    get_levels<WARPS><<<(unsigned)(grid < (size_t)j->sms ? grid : j->sms),
+                        (unsigned)(warps * WARP), bytes, stream>>>(*j, segments);
     return cudaGetLastError();
+}
+
+extern "C" cudaError_t tsri_kv_gpu_get_segments(const job *j, cudaStream_t stream)
+{
+    const size_t segments = count_segments(*j);
+
+    if (!segments)
+        return cudaSuccess;
+    return segments <= 16 * (size_t)j->sms ? launch<16>(j, segments, stream)
+                                           : launch<32>(j, segments, stream);
 }

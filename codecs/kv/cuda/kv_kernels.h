@@ -117,7 +117,8 @@ typedef struct tsri_kv_gpu_job {
     int layer_segments, layer_channels; /* of all planes of a layer */
     int span, tile;
     int strips, head_strips;        /* of a segment, 4 or 8, all of whole heads
-                                       of 2 or 4; strips 0: any other shape */
+                                       of 2 or 4; strips 0: any other segment,
+                                       head_strips 0: any other shape */
     int sms, shared;                /* multiprocessors; bytes of shared memory that a
                                        thread block can have */
     int layout, offset, pairs;      /* of the rotation; layout 0: none */

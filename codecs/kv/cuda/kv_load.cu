@@ -7,6 +7,7 @@
 enum {
     THREADS = 256,
     BATCH = 8,              /* tokens whose loads are on their way at a time */
+    PAIR_BATCH = 4,         /* the same of a thread that has two channels */
     SOME = 64,              /* tokens of a thread block */
     MOST_DIM = 2048
 };
@@ -20,10 +21,13 @@ struct patch {
     __device__ int number(const job &j) const { return layer * j.planes + plane; }
 };
 
-/* Channels that a thread block has: whole heads where they are turned. */
+/* Channels that a thread block has: whole heads where they are turned; two for
+ * each thread where heads are of 64 or 128 dims of 16 bits. */
 static __host__ __device__ int width_of(const job &j, int plane)
 {
-    return j.hadamard && j.dim[plane] > THREADS ? j.dim[plane] : (int)THREADS;
+    if (j.hadamard)
+        return j.dim[plane] > THREADS ? j.dim[plane] : (int)THREADS;
+    return j.head_strips ? 2 * THREADS : (int)THREADS;
 }
 
 static __host__ __device__ int parts_of(const job &j, int plane)
@@ -157,7 +161,8 @@ struct target {
         const int boost = boost_at(j, t);
         v = __fmul_rn(v, scaled(inverse, boost));
         const int value = is_value(v) ? round_value(v) : 0;
-        magnitude += (uint32_t)abs(coarsen(value, j.levels - 1)) >> boost;
+        if (!j.profiled)
+            magnitude += (uint32_t)abs(coarsen(value, j.levels - 1)) >> boost;
         *q = (int16_t)value;
         q += pitch;
         return is_value(v);
@@ -218,6 +223,60 @@ static __global__ __launch_bounds__(THREADS) void load_rows(job j)
         }
     }
     add_magnitude(j, p, at.in_group, to.magnitude);
+    if (!good)
+        refuse(j, p.object);
+}
+
+/* A thread has the channels d and d + dim / 2 of a head of 64 or 128 dims, which a
+ * rotation turns together if there is one. */
+static __global__ __launch_bounds__(THREADS) void load_pairs(job j)
+{
+    const patch p = find_patch(j, blockIdx.x);
+    const bool bf16 = j.dtype == TSR_KV_BF16, turned = j.layout && !p.plane;
+    const int half = j.dim[p.plane] / 2;
+    const int k = p.first / 2 + (int)threadIdx.x, c = k / half * 2 * half + k % half;
+    bool good = true;
+
+    if (!j.object[p.object].good || !p.rows || 2 * (int)threadIdx.x >= p.channels)
+        return;
+    target to(j, p, c, p.offset + c), other(j, p, c + half, p.offset + c + half);
+    token_walk walk(j, p.object, p.number(j), p.row);
+    const ptrdiff_t own = k / half * j.head_stride + k % half * 2;
+    const float2 *cs = j.angles + ((size_t)p.object * j.tokens + p.row) * j.pairs +
+                       k % half;
+    for (uint32_t i = 0; i < p.rows; i += PAIR_BATCH) {
+        const uint32_t n = min(p.rows - i, (uint32_t)PAIR_BATCH);
+        uint16_t v[PAIR_BATCH], w[PAIR_BATCH];
+        float2 angle[PAIR_BATCH];
+#pragma unroll
+        for (uint32_t b = 0; b < PAIR_BATCH; b++) {
+            if (b >= n)
+                break;
+            const uint16_t *at = (const uint16_t *)(walk.at + own);
+            v[b] = __ldg(at);
+            w[b] = __ldg(at + half);
+            if (turned)
+                angle[b] = __ldg(cs);
+            cs += j.pairs;
+            if (i + b + 1 < p.rows)
+                walk.next(j);
+        }
+#pragma unroll
+        for (uint32_t b = 0; b < PAIR_BATCH; b++) {
+            if (b >= n)
+                break;
+            float x = half_value(bf16, v[b]), y = half_value(bf16, w[b]);
+            good &= is_finite(x) & is_finite(y);
+            if (turned)
+                take_off(x, y, angle[b]);
+            x = to.with_scale(__fsub_rn(x, to.mean));
+            y = other.with_scale(__fsub_rn(y, other.mean));
+            good &= to.put(j, x, p.row + i + b);
+            good &= other.put(j, y, p.row + i + b);
+        }
+    }
+    add_magnitude(j, p, p.offset + c, to.magnitude);
+    add_magnitude(j, p, p.offset + c + half, other.magnitude);
     if (!good)
         refuse(j, p.object);
 }
@@ -312,6 +371,17 @@ struct origin {
     {
         return __fadd_rn(take(row, boost), mean);
     }
+    /* Of the first row, which the next one becomes. */
+    __device__ float next(int boost)
+    {
+        const float v = value(0, boost);
+
+        if (x)
+            x += pitch;
+        else if (q)
+            q += pitch;
+        return v;
+    }
 };
 
 template <bool HALF>
@@ -372,6 +442,58 @@ static __global__ __launch_bounds__(THREADS) void store_rows(job j)
     }
 }
 
+/* The same for pairs, as in load_pairs(). */
+static __global__ __launch_bounds__(THREADS) void store_pairs(job j)
+{
+    const patch p = find_patch(j, blockIdx.x);
+    const object &o = j.object[p.object];
+    const bool bf16 = j.dtype == TSR_KV_BF16, turned = j.layout && !p.plane;
+    const int half = j.dim[p.plane] / 2;
+    const int k = p.first / 2 + (int)threadIdx.x, c = k / half * 2 * half + k % half;
+    const uint8_t *data = j.items[p.object].data;
+    const uint32_t boosts = o.boosts;
+
+    if (!o.good || !p.rows || 2 * (int)threadIdx.x >= p.channels ||
+        !j.base[p.number(j)])
+        return;
+    origin a(j, p, c, p.offset + c), b(j, p, c + half, p.offset + c + half);
+    token_walk walk(j, p.object, p.number(j), p.row);
+    const ptrdiff_t own = k / half * j.head_stride + k % half * 2;
+    const float2 *cs = j.angles + ((size_t)p.object * j.tokens + p.row) * j.pairs +
+                       k % half;
+    for (uint32_t i = 0; i < p.rows; i += PAIR_BATCH) {
+        const uint32_t n = min(p.rows - i, (uint32_t)PAIR_BATCH);
+        float v[PAIR_BATCH], w[PAIR_BATCH];
+        float2 angle[PAIR_BATCH];
+#pragma unroll
+        for (uint32_t e = 0; e < PAIR_BATCH; e++) {
+            const uint32_t t = p.row + i + e;
+            if (e >= n)
+                break;
+            const int boost = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
+            v[e] = a.next(boost);
+            w[e] = b.next(boost);
+            if (turned)
+                angle[e] = __ldg(cs);
+            cs += j.pairs;
+        }
+#pragma unroll
+        for (uint32_t e = 0; e < PAIR_BATCH; e++) {
+            if (e >= n)
+                break;
+            if (turned)
+                put_back(v[e], w[e], angle[e]);
+            uint16_t *at = (uint16_t *)(walk.at + own);
+            at[0] = bf16 ? __bfloat16_as_ushort(__float2bfloat16_rn(v[e]))
+                         : __half_as_ushort(__float2half_rn(v[e]));
+            at[half] = bf16 ? __bfloat16_as_ushort(__float2bfloat16_rn(w[e]))
+                            : __half_as_ushort(__float2half_rn(w[e]));
+            if (i + e + 1 < p.rows)
+                walk.next(j);
+        }
+    }
+}
+
 static __global__ __launch_bounds__(THREADS) void store_turned(job j)
 {
     __shared__ float x[MOST_DIM];
@@ -416,6 +538,8 @@ extern "C" cudaError_t tsri_kv_gpu_load(const job *j, cudaStream_t stream)
         return cudaErrorInvalidValue;
     if (j->hadamard)
         load_turned<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
+    else if (j->head_strips)
+        load_pairs<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
     else if (j->dtype <= TSR_KV_BF16)
         load_rows<true><<<(unsigned)patches, THREADS, 0, stream>>>(*j);
     else
@@ -431,6 +555,8 @@ extern "C" cudaError_t tsri_kv_gpu_store(const job *j, cudaStream_t stream)
         return cudaErrorInvalidValue;
     if (j->hadamard)
         store_turned<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
+    else if (j->head_strips)
+        store_pairs<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
     else if (j->dtype <= TSR_KV_BF16)
         store_rows<true><<<(unsigned)patches, THREADS, 0, stream>>>(*j);
     else

@@ -106,45 +106,64 @@ struct source {
 };
 
 /* The values of a segment, a block of strips of a token after another, forward or
- * back; loaded one block ahead. */
+ * back; loaded one block ahead, and brought to the cache some tokens ahead. */
 struct walk {
-    const int16_t *row;
-    ptrdiff_t pitch;
+    const int16_t *at;
+    ptrdiff_t step, turn;   /* from block to block, from token to token */
+    ptrdiff_t ahead;        /* what is brought */
     int b, blocks, coefs;
     bool back;
-    uint32_t left;          /* not yet loaded, this token included */
+    uint32_t left, spare;   /* blocks not yet loaded; not to be brought */
     int next[BLOCK];
 
     __device__ walk(const job &j, const spot &p, bool backward)
-        : blocks(blocks_of(p.coefs)), coefs(p.coefs), back(backward), left(p.rows)
+        : blocks(blocks_of(p.coefs)), coefs(p.coefs), back(backward)
     {
-        row = p.values(j, back ? p.row + p.rows - 1 : p.row) + threadIdx.x % WARP;
-        pitch = j.group[p.group].pitch;
-        pitch = back ? -pitch : pitch;
+        const int tokens = blocks < 4 ? 4 : 1;
+        const ptrdiff_t pitch = j.group[p.group].pitch;
+        const int last = (blocks - 1) * BLOCK_COEFS;
+
         b = back ? blocks - 1 : 0;
+        at = p.values(j, back ? p.row + p.rows - 1 : p.row) + threadIdx.x % WARP +
+             b * BLOCK_COEFS;
+        step = back ? -(ptrdiff_t)BLOCK_COEFS : (ptrdiff_t)BLOCK_COEFS;
+        turn = back ? last - pitch : pitch - last;
+        ahead = tokens * (back ? -pitch : pitch) + 3 * (threadIdx.x % WARP);
+        left = p.rows * blocks;
+        spare = tokens * blocks;
         load();
     }
     __device__ void load()
     {
         if (!left)
             return;
-        const int c = b * BLOCK_COEFS + (int)threadIdx.x % WARP;
+        if (coefs % BLOCK_COEFS == 0) {
 #pragma unroll
-        for (int s = 0; s < BLOCK; s++)
-            next[s] = c + s * WARP < coefs
-                ? __ldg(row + b * BLOCK_COEFS + s * WARP) : 0;
+            for (int s = 0; s < BLOCK; s++)
+                next[s] = __ldg(at + s * WARP);
+        } else {
+            const int c = b * BLOCK_COEFS + (int)threadIdx.x % WARP;
+#pragma unroll
+            for (int s = 0; s < BLOCK; s++)
+                next[s] = c + s * WARP < coefs ? __ldg(at + s * WARP) : 0;
+        }
+        if (left > spare)
+            bring(at + ahead);
+        left--;
         b += back ? -1 : 1;
+        at += step;
         if (b < 0 || b == blocks) {
             b = back ? blocks - 1 : 0;
-            row += pitch;
-            left--;
+            at += turn - step;
         }
     }
+    /* The next block, made coarser. */
+    template <int DOWN>
     __device__ void take(int q[BLOCK])
     {
 #pragma unroll
         for (int s = 0; s < BLOCK; s++)
-            q[s] = next[s];
+            q[s] = coarsen(next[s], DOWN);
         load();
     }
 };
@@ -167,10 +186,29 @@ static __device__ bool has_escapes(const int q[BLOCK], const uint4 &packed)
     return __any_sync(ALL, over);
 }
 
-/* A lane's sum with a block of strips. */
-static __device__ uint32_t add_values(const source &from, int b,
-                                      const int q[BLOCK], uint32_t sum)
+/* Is a block one of whole strips without escapes? */
+static __device__ bool is_plain(const source &from, int b, const int q[BLOCK],
+                                 const uint4 &packed)
 {
+    return b < KNOWN / BLOCK && (b + 1) * BLOCK_COEFS <= from.p.coefs &&
+        !has_escapes(q, packed);
+}
+
+/* The same with raw bits: first symbol and raw bits of a value. */
+static __device__ uint32_t divide(const source &from, int b, int s, int q,
+                                  uint32_t *tail)
+{
+    const int bits = from.low_of(b, s), shifted = q + (1 << bits >> 1);
+
+    *tail = (uint32_t)(shifted & ((1 << bits) - 1));
+    return symbol_of(shifted >> bits);
+}
+
+/* A lane's sum with a block of strips that is not plain. */
+static __device__ __noinline__ uint32_t add_values(const source &from, int b,
+                                                   int4 values, uint32_t sum)
+{
+    const int q[BLOCK] = { values.x, values.y, values.z, values.w };
     const uint4 packed = from.m.packed[b * WARP + threadIdx.x % WARP];
     const int c = b * BLOCK_COEFS + (int)threadIdx.x % WARP;
     const bool whole = (b + 1) * BLOCK_COEFS <= from.p.coefs;
@@ -195,10 +233,12 @@ static __device__ uint32_t add_values(const source &from, int b,
     return sum;
 }
 
-/* The words of a block of strips, last first. */
-static __device__ void put_values(const source &from, int b, const int q[BLOCK],
-                                  writer &w, uint32_t before)
+/* The words of such a block, last strip first. */
+static __device__ __noinline__ void put_values(const source &from, int b,
+                                               int4 values, writer &w,
+                                               uint32_t before)
 {
+    const int q[BLOCK] = { values.x, values.y, values.z, values.w };
     const uint4 packed = from.m.packed[b * WARP + threadIdx.x % WARP];
     const int c = b * BLOCK_COEFS + (int)threadIdx.x % WARP;
     const bool whole = (b + 1) * BLOCK_COEFS <= from.p.coefs;
@@ -225,10 +265,12 @@ static __device__ void put_values(const source &from, int b, const int q[BLOCK],
     }
 }
 
+template <int DOWN>
 static __device__ void code_values(const job &j, source &from, writer &w)
 {
     const int blocks = blocks_of(from.p.coefs);
     const uint32_t before = lanes_before(), seed = from.p.seed(j, 0);
+    const uint4 *packed = from.m.packed + threadIdx.x % WARP;
     uint32_t sum = 0;
     int q[BLOCK];
 
@@ -240,11 +282,23 @@ static __device__ void code_values(const job &j, source &from, writer &w)
             from.set(j, boost);
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
-            ahead.take(q);
+            ahead.take<DOWN>(q);
+            if (is_plain(from, b, q, packed[b * WARP])) {
+                const uint32_t low = from.any_low >> b * BLOCK;
 #pragma unroll
-            for (int s = 0; s < BLOCK; s++)
-                q[s] = coarsen(q[s], from.down);
-            sum = add_values(from, b, q, sum);
+                for (int s = 0; s < BLOCK; s++) {
+                    uint32_t tail;
+                    if (low >> s & 1)
+                        sum = (sum * FACTOR + divide(from, b, s, q[s], &tail)) *
+                            FACTOR + tail;
+                    else
+                        sum = sum * FACTOR + symbol_of(q[s]);
+                }
+            } else {        /* copies, so that they have no address */
+                const source own = from;
+                const int4 v = make_int4(q[0], q[1], q[2], q[3]);
+                sum = add_values(own, b, v, sum);
+            }
         }
     }
     w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
@@ -256,11 +310,31 @@ static __device__ void code_values(const job &j, source &from, writer &w)
             from.set(j, boost);
 #pragma unroll 1
         for (int b = blocks; b-- > 0;) {
-            back.take(q);
+            const uint4 words = packed[b * WARP];
+            back.take<DOWN>(q);
+            if (is_plain(from, b, q, words)) {
+                const uint32_t low = from.any_low >> b * BLOCK;
+                uint32_t tail[BLOCK];
+                uint2 code[BLOCK];
 #pragma unroll
-            for (int s = 0; s < BLOCK; s++)
-                q[s] = coarsen(q[s], from.down);
-            put_values(from, b, q, w, before);
+                for (int s = 0; s < BLOCK; s++)
+                    code[s] = from.m.code[(word_of(words, s) >> 16) +
+                        (low >> s & 1 ? divide(from, b, s, q[s], &tail[s])
+                                      : symbol_of(q[s]))];
+#pragma unroll
+                for (int s = BLOCK; s-- > 0;) {
+                    if (low >> s & 1)
+                        w.put_uniform(tail[s], from.low_of(b, s), before, true);
+                    w.put<true>(code[s], before, true);
+                }
+            } else {
+                const source own = from;
+                const int4 v = make_int4(q[0], q[1], q[2], q[3]);
+                writer there = w;
+                put_values(own, b, v, there, before);
+                w.first = there.first;
+                w.x = there.x;
+            }
         }
     }
 }
@@ -293,18 +367,24 @@ static __device__ void put_refinements(const source &from, int b,
     const uint4 packed = from.m.packed[b * WARP + threadIdx.x % WARP];
     const int c = b * BLOCK_COEFS + (int)threadIdx.x % WARP;
     const bool whole = (b + 1) * BLOCK_COEFS <= from.p.coefs;
+    uint2 code[BLOCK];
 
 #pragma unroll
-    for (int s = BLOCK; s-- > 0;) {
-        const uint2 code =
-            from.m.refine[word_of(packed, s) + refine_symbol(q[s])];
-        if (whole)
-            w.put<true>(code, before, true);
-        else if (b * BLOCK_COEFS + s * WARP < from.p.coefs)
-            w.put<false>(code, before, c + s * WARP < from.p.coefs);
+    for (int s = 0; s < BLOCK; s++)
+        code[s] = from.m.refine[word_of(packed, s) + refine_symbol(q[s])];
+    if (whole) {
+#pragma unroll
+        for (int s = BLOCK; s-- > 0;)
+            w.put<true>(code[s], before, true);
+        return;
     }
+#pragma unroll
+    for (int s = BLOCK; s-- > 0;)
+        if (b * BLOCK_COEFS + s * WARP < from.p.coefs)
+            w.put<false>(code[s], before, c + s * WARP < from.p.coefs);
 }
 
+template <int DOWN>
 static __device__ void code_refinements(const job &j, source &from, writer &w)
 {
     const int blocks = blocks_of(from.p.coefs);
@@ -317,10 +397,7 @@ static __device__ void code_refinements(const job &j, source &from, writer &w)
     for (uint32_t i = 0; i < from.p.rows; i++)
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
-            ahead.take(q);
-#pragma unroll
-            for (int s = 0; s < BLOCK; s++)
-                q[s] = coarsen(q[s], from.down);
+            ahead.take<DOWN>(q);
             sum = add_refinements(from, b, q, sum);
         }
     w.x = LOW_STATE | ((seed ^ sum * FACTOR) & 0xffff);
@@ -332,10 +409,7 @@ static __device__ void code_refinements(const job &j, source &from, writer &w)
             from.set(j, boost);
 #pragma unroll 1
         for (int b = blocks; b-- > 0;) {
-            back.take(q);
-#pragma unroll
-            for (int s = 0; s < BLOCK; s++)
-                q[s] = coarsen(q[s], from.down);
+            back.take<DOWN>(q);
             put_refinements(from, b, q, w, before);
         }
     }
@@ -349,7 +423,7 @@ static __host__ __device__ size_t table_bytes(int tables)
 }
 
 /* A warp has a level of a segment: those of level 0 first, which take longest. */
-static __global__ __launch_bounds__(MOST_WARPS * WARP)
+static __global__ __launch_bounds__(MOST_WARPS * WARP, 3)
 void code_levels(job j, size_t segments)
 {
     extern __shared__ __align__(16) uint2 records[];
@@ -384,9 +458,11 @@ void code_levels(job j, size_t segments)
         (from.level ? j.slot + (from.level - 1) * j.slot_more : 0);
     writer w = { (uint16_t *)to, (uint32_t)(slot / 2), 0 };
     if (from.level)
-        code_refinements(j, from, w);
+        from.down ? code_refinements<1>(j, from, w)
+                  : code_refinements<0>(j, from, w);
     else
-        code_values(j, from, w);
+        from.down > 1 ? code_values<2>(j, from, w) :
+        from.down ? code_values<1>(j, from, w) : code_values<0>(j, from, w);
     const uint32_t size = finish(w, slot);
     if (threadIdx.x % WARP == 0)
         j.segment_size[number * j.levels + from.level] = size;

@@ -318,7 +318,8 @@ static __device__ void load_tables(const tsri_kv_gpu_tables &tables,
 
 /* ---- encoder ---- */
 
-/* Words go down from the end of a slot. */
+/* Words go down from the end of a slot.  Records should be loaded before the words
+ * of several runs are put: no load of shared memory is moved over a store. */
 struct writer {
     uint16_t *slot;
     uint32_t first;     /* word */
