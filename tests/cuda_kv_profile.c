@@ -157,7 +157,7 @@ static void put_classes(file *f, const problem *p, int g, const group *s, float 
         const float mean = s->spread[i] * .8f / step;
         int c = (int)lrintf(4 * log2f(mean)) + 14 + p->t->bias;
         if (p->t->dead && i > s->r * p->t->live / 100)
-            c = p->t->dead - 1 + p->t->bias - (i & 7);
+            c = p->t->dead - 5 + p->t->bias - (i & 7);     /* 4: half a step */
         cls[i] = (uint8_t)(c < 0 ? 0 : c > 63 ? 63 : c);
     }
     put_named(f, g, "class", "U8", 1, rows, r, cls);

@@ -533,25 +533,24 @@ static __device__ void code_bytes(const job &j, const place &p, writer &w,
         uint32_t v[WORDS];
         walk.take(v);
         const bool plain = k.plain(v);
-        if (plain) {
-            uint2 record[STRIPS];
-            uint32_t tail[STRIPS];
+        if (plain && !k.any_low) {
 #pragma unroll
-            for (int s = 0; s < STRIPS; s++) {
+            for (int s = STRIPS; s-- > 0;)
+                w.put<true>(code[k.k[s].table * STRIDE + byte_of(v, s)], before,
+                            true);
+            continue;
+        }
+        if (plain) {
+#pragma unroll
+            for (int s = STRIPS; s-- > 0;) {
                 uint32_t first = byte_of(v, s);
                 if (k.any_low >> s & 1) {
                     const int low = k.k[s].low;
                     const int shifted = level_of(first) + (1 << low >> 1);
-                    tail[s] = shifted & ((1 << low) - 1);
+                    w.put_uniform(shifted & ((1 << low) - 1), low, before, true);
                     first = symbol_of(shifted >> low);
                 }
-                record[s] = code[k.k[s].table * STRIDE + first];
-            }
-#pragma unroll
-            for (int s = STRIPS; s-- > 0;) {
-                if (k.any_low >> s & 1)
-                    w.put_uniform(tail[s], k.k[s].low, before, true);
-                w.put<true>(record[s], before, true);
+                w.put<true>(code[k.k[s].table * STRIDE + first], before, true);
             }
             continue;
         }
