@@ -79,7 +79,7 @@ def codecs(tessera, model):
         Ours("tessera", {}, f"{tessera} --version",
              [[*coded, "-i", "{i}", "-o", "{c}"], [tessera, "decode", "-y", "-nostats", "-model", model, "-i", "{c}",
                                                   "-o", "{o}"]],
-             [("1.5k", 2), ("2.25k", 3), ("3k", 4), ("4.5k", 6), ("6k", 8)],
+             [("1.5k", 2), ("2.25k", 3), ("3k", 4), ("3.75k", 5), ("4.5k", 6), ("6k", 8)],
              note="labels are rates with fixed-length codes", extra={"tessera": tessera}),
         Opus("Opus", {"opusenc": "opus-tools", "ffmpeg": "ffmpeg"}, "opusenc --version",
              [["opusenc", "--quiet", "--bitrate", "{s}", "--vbr", "--comp", "10", "--framesize", "60", "{i}", "{c}"],

@@ -8,7 +8,8 @@ enum {
     MAX_CHANNELS = 1 << 16, MAX_FOLDED = 1 << 20, MAX_TAPS = 1 << 12,
     MAX_STRIDE = 1 << 12, MAX_REACH = 1 << 24, MAX_PAD = 1 << 20,
     MAX_SCALE = 1 << 12,
-    BLOCK_BYTES = 64 << 10,     /* of a node's rows: fits the L2 cache */
+    BLOCK_BYTES = 512 << 10,    /* of a node's rows: about the L2 cache; smaller
+                                   ones leave threads too little work */
     MAX_BLOCK = 4096
 };
 

@@ -7,7 +7,7 @@
 #include "lib/pool.h"
 
 enum {
-    SHARE_MACS = 1 << 20,   /* less (30 us) is not worth waking threads */
+    SHARE_MACS = 4 << 20,   /* less (0.1 ms) is not worth waking threads */
     SHARE_ROWS = 16,        /* per thread, at least */
     CURVE_MACS = 8          /* what a sample of a curve costs, about */
 };
