@@ -5,7 +5,7 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/stream.h include/tessera/tessera.h \
 	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
-noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h \
+noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h lib/modl.h \
 	lib/model_path.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h \
 	lib/x86/seq_avx2.h
 
@@ -14,7 +14,7 @@ lib_LTLIBRARIES += libtessera.la
 # symbols; the installed library is that plus the export rule.
 noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
-	lib/json.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
+	lib/json.c lib/modl.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
 	lib/stream.c \
 	lib/weights.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'

@@ -29,7 +29,7 @@ static tsr_model *model[NETS];
 static tsr_model *open_net(const published *net)
 {
     static const uint64_t stages[] = { 4 };
-    check_tensors list = vector_weights(quiet, net->vector);
+    check_tensors list = vector_weights(quiet, net->vector, NULL);
     tsr_model *made;
 
     audio_form(&list, net->form);

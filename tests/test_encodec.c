@@ -46,7 +46,7 @@ static void bench_open(bench *b, const vector *v, unsigned cpu)
     b->b = (vector_bench){ .name = v->name,
                            .ctx = audio_context(message, cpu, 1) };
     b->b.meta = vector_text(v->name, "meta.json");
-    check_tensors list = vector_weights(b->b.ctx, v->name);
+    check_tensors list = vector_weights(b->b.ctx, v->name, NULL);
     audio_form(&list, v->form);
     qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
     b->b.model = audio_model(b->b.ctx, &list, SIZE_MAX, "encodec", file);

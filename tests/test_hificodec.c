@@ -49,7 +49,7 @@ static void bench_open(bench *h, const vector *v, unsigned cpu)
     h->b = (vector_bench){ .name = v->name,
                            .ctx = audio_context(message, cpu, 1) };
     h->b.meta = vector_text(v->name, "meta.json");
-    check_tensors list = vector_weights(h->b.ctx, v->name);
+    check_tensors list = vector_weights(h->b.ctx, v->name, NULL);
     audio_form(&list, v->form);
     audio_ints(&list, "tessera.hificodec.rates", 1, stages, v->rates);
     if (v->dilations[0][0])

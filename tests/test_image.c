@@ -380,10 +380,12 @@ static void test_name(void **state)
     uint8_t payload[TSRI_IMAGE_HEAD_MAX];
     (void)state;
     memcpy(head.model_name, in, sizeof in);
-    assert_int_equal(tsri_modl_put(&head, payload), 32 + sizeof in - 1);
+    assert_int_equal(tsri_modl_put(head.hash, head.model_name, payload),
+                     32 + sizeof in - 1);
     assert_memory_equal(payload + 32, out, sizeof out - 1);
     memcpy(payload + 32, in, sizeof in - 1);
-    assert_int_equal(tsri_modl_get(loud, &head, payload, 32 + sizeof in - 1), TSR_OK);
+    assert_int_equal(tsri_modl_get(loud, payload, 32 + sizeof in - 1,
+                                   head.hash, head.model_name), TSR_OK);
     assert_string_equal(head.model_name, out);
 }
 

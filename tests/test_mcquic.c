@@ -4,7 +4,7 @@
 #include <limits.h>
 #include <math.h>
 #include <unistd.h>
-#include "tests/tensors.h"
+#include "tests/vector.h"
 #include "codecs/image/mcquic.h"
 #include "lib/core.h"
 
@@ -22,28 +22,6 @@ typedef struct bench {
     int compared;               /* arrays */
 } bench;
 
-static const char *vector_file(const char *vector, const char *file)
-{
-    static char path[512];
-    snprintf(path, sizeof path, "tests/vectors/%s/%s", vector, file);
-    return path;
-}
-
-static bool exists(const char *name)
-{
-    return access(check_path(name), R_OK) == 0;
-}
-
-static char *text_file(const char *name)
-{
-    size_t size;
-    char *text = (char *)check_file(name, &size);
-    text = realloc(text, size + 1);
-    assert_non_null(text);
-    text[size] = 0;
-    return text;
-}
-
 static check_npy array(const bench *b, const char *format, int number)
 {
     char file[64];
@@ -59,29 +37,11 @@ static tsri_fmap as_map(const check_npy *a)
                         s[2] };
 }
 
-/* What the vector allows for an array: 10 times the reference's own rounding
- * error, and 1e-6 of the largest value. */
-static double tolerance(const bench *b, const char *name, const check_npy *a)
-{
-    const char *table = strstr(b->meta, "\"float32_vs_float64\":");
-    double top = 0;
-
-    assert_non_null(table);
-    for (size_t i = 0; i < a->count; i++)
-        top = fmax(top, fabs(((float *)a->data)[i]));
-    char key[80];
-    snprintf(key, sizeof key, "\"%s\": ", name);
-    const char *at = strstr(table, key);
-    assert_non_null(at);
-    return fmax(10 * strtod(at + strlen(key), NULL), 1e-6 * top);
-}
-
 static bool is_stored(const bench *b, const char *format, int number)
 {
-    char name[64], file[80];
+    char name[64];
     snprintf(name, sizeof name, format, number);
-    snprintf(file, sizeof file, "%s.npy", name);
-    return exists(vector_file(b->name, file));
+    return vector_has(b->name, name);
 }
 
 /* Compares a map with a stored array, if it is stored. */
@@ -108,7 +68,7 @@ static void compare(bench *b, const tsri_fmap *map, const char *format,
                                                   (size_t)x] -
                              (double)ref.data[(size_t)c * ref.plane +
                                       (size_t)y * ref.row + (size_t)x]));
-    const double allowed = tolerance(b, name, &want);
+    const double allowed = vector_tolerance(b->meta, name, &want);
     if (!(worst <= allowed))
         fail_msg("%s %s: off by %g, allowed %g", b->name, name, worst, allowed);
     b->compared++;
@@ -136,23 +96,6 @@ static tsri_fmap run_blocks(bench *b, tsri_mcquic_part part, int level,
 
 /* ---- models ---- */
 
-/* Copies what the vector stores into the generated list. */
-static void load_stored(tsr_context *ctx, const char *vector,
-                        check_tensors *list)
-{
-    tsr_model *stored;
-    assert_int_equal(tsr_model_open(&stored, ctx, check_path(vector_file(
-                                        vector, "weights_stored.safetensors"))),
-                     TSR_OK);
-    for (size_t i = 0; i < tsr_model_tensor_count(stored); i++) {
-        const tsr_tensor *from = tsr_model_tensor_at(stored, i);
-        check_tensor *to = check_tensors_find(list, from->name);
-        assert_int_equal(to->bytes, from->bytes);
-        memcpy(to->data, from->data, to->bytes);
-    }
-    tsr_model_unref(&stored);
-}
-
 static void fill_aliases(check_tensors *list)
 {
     static const char *const users[] = {
@@ -177,29 +120,10 @@ static void fill_aliases(check_tensors *list)
 static const char *generate(tsr_context *ctx, const char *vector)
 {
     static char path[256];
-    check_tensors list = { NULL, 0 };
-    char hex[65], want[65];
-
     snprintf(path, sizeof path, "./test_%s.safetensors", vector);
-    char *spec = text_file(vector_file(vector, "weights_spec.json"));
-    check_text(spec, "sha256", want, sizeof want);
-    const uint64_t seed = (uint64_t)check_field(spec, "seed", 0);
-    for (char *line = strchr(spec, '\n'); line && line[1] == '{';
-         line = strchr(line + 1, '\n')) {
-        char *end = strchr(line + 1, '\n');
-        if (end)
-            *end = 0;
-        check_generate(&list, seed, line + 1);
-        if (end)
-            *end = '\n';
-    }
-    load_stored(ctx, vector, &list);
-    fill_aliases(&list);
-    check_digest(&list, hex);
-    assert_string_equal(hex, want);
+    check_tensors list = vector_weights(ctx, vector, fill_aliases);
     check_tensors_write(&list, SIZE_MAX, NULL, path);
     check_tensors_free(&list);
-    free(spec);
     return path;
 }
 
@@ -215,8 +139,9 @@ static bool bench_open(bench *b, const char *vector, const char *backend)
     if (error == TSR_E_UNSUPPORTED)
         return false;
     assert_int_equal(error, TSR_OK);
-    b->meta = text_file(vector_file(vector, "meta.json"));
-    const bool stored = exists(vector_file(vector, "weights.safetensors"));
+    b->meta = vector_text(vector, "meta.json");
+    const bool stored = access(check_path(vector_file(vector, "weights.safetensors")),
+                               R_OK) == 0;
     const char *path = stored ? check_path(vector_file(vector,
                                                        "weights.safetensors"))
                               : generate(b->ctx, vector);

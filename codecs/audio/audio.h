@@ -5,6 +5,7 @@
 #define TSR_CODECS_AUDIO_H
 #include "codecs/audio/audio_codec.h"
 #include "codecs/audio/codes.h"
+#include "lib/modl.h"
 
 enum {
     TSRI_AUDIO_HEAD_BYTES = 28,
@@ -25,7 +26,7 @@ typedef struct tsri_audio_head {
     int packet_frames;              /* segments: a multiple of segment_frames */
     int segment_frames, segment_step, side; /* 0 without segments */
     uint8_t hash[TSR_MODEL_HASH_BYTES];
-    char model_name[64];
+    char model_name[TSRI_MODEL_NAME_SIZE];
 } tsri_audio_head;
 
 static inline int tsri_audio_groups(const tsri_audio_head *head)
@@ -53,10 +54,6 @@ static inline uint64_t tsri_audio_packet_span(const tsri_audio_head *head)
 void tsri_audio_head_put(const tsri_audio_head *head, uint8_t *out);
 /** Reads and checks it; hostile.  TSR_E_CORRUPT. */
 tsr_error tsri_audio_head_get(tsr_context *ctx, tsri_audio_head *head,
-                              const uint8_t *data, size_t size);
-/** MODL; put: to out[95], returns its bytes. */
-size_t tsri_audio_modl_put(const tsri_audio_head *head, uint8_t *out);
-tsr_error tsri_audio_modl_get(tsr_context *ctx, tsri_audio_head *head,
                               const uint8_t *data, size_t size);
 
 /** What stands in front of a packet's entropy segments. */

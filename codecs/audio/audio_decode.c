@@ -104,8 +104,9 @@ static tsr_error open_all(tsr_audio_decoder *d, tsr_context *ctx,
     if (bytes < TSRI_AUDIO_HEAD_BYTES || bytes > sizeof d->extradata)
         return tsri_fail(ctx, TSR_E_CORRUPT, "extradata has a wrong length");
     TSR_TRY(tsri_audio_head_get(ctx, &d->head, data, TSRI_AUDIO_HEAD_BYTES));
-    TSR_TRY(tsri_audio_modl_get(ctx, &d->head, data + TSRI_AUDIO_HEAD_BYTES,
-                                bytes - TSRI_AUDIO_HEAD_BYTES));
+    TSR_TRY(tsri_modl_get(ctx, data + TSRI_AUDIO_HEAD_BYTES,
+                          bytes - TSRI_AUDIO_HEAD_BYTES, d->head.hash,
+                          d->head.model_name));
     memcpy(d->extradata, data, bytes);
     d->extradata_bytes = bytes;
     TSR_TRY(open_model(d, ctx, model));

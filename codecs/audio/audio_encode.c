@@ -131,7 +131,8 @@ static tsr_error open_all(tsr_audio_encoder *e, tsr_context *ctx,
     TSR_TRY(fill_head(e, s));
     tsri_audio_head_put(&e->head, e->extradata);
     e->extradata_bytes = TSRI_AUDIO_HEAD_BYTES +
-        tsri_audio_modl_put(&e->head, e->extradata + TSRI_AUDIO_HEAD_BYTES);
+        tsri_modl_put(e->head.hash, e->head.model_name,
+                      e->extradata + TSRI_AUDIO_HEAD_BYTES);
     e->options = (tsri_audio_options){ .books = e->head.books,
                                        .zero_start = s->live, .lazy = !s->live,
                                        .window = s->window };

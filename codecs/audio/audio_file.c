@@ -144,7 +144,8 @@ static tsr_error take_model(reading *r, const tsr_chunk *chunk)
 {
     if (r->have_model)
         return TSR_OK;
-    TSR_TRY(tsri_audio_modl_get(r->ctx, &r->head, chunk->data, chunk->bytes));
+    TSR_TRY(tsri_modl_get(r->ctx, chunk->data, chunk->bytes, r->head.hash,
+                          r->head.model_name));
     memcpy(r->extradata + TSRI_AUDIO_HEAD_BYTES, chunk->data, chunk->bytes);
     r->extradata_bytes = TSRI_AUDIO_HEAD_BYTES + chunk->bytes;
     r->have_model = true;

@@ -5,6 +5,7 @@
 #define TSR_CODECS_IMAGE_H
 #include <tessera/stream.h>
 #include "codecs/image/image_codec.h"
+#include "lib/modl.h"
 
 /** What stands in front of the tokens. */
 typedef struct tsri_image_head {
@@ -15,7 +16,7 @@ typedef struct tsri_image_head {
     size_t params_bytes;
     uint8_t hash[TSR_MODEL_HASH_BYTES];
     size_t hash_bytes;              /* 4 or 32 */
-    char model_name[64];            /* "" in the compact form */
+    char model_name[TSRI_MODEL_NAME_SIZE]; /* "" in the compact form */
     bool compact;
     uint32_t crc;                   /* of the compact form's head, else 0 */
 } tsri_image_head;
@@ -44,12 +45,9 @@ size_t tsri_compact_put(tsri_image_head *head, uint8_t *out);
 tsr_error tsri_compact_get(tsr_context *ctx, tsri_image_head *head,
                            const uint8_t *data, size_t size, size_t *used);
 
-/* Payloads of HEAD and MODL chunks. */
+/* Payload of a HEAD chunk. */
 size_t tsri_head_put(const tsri_image_head *head, uint8_t *out);
 tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
-                        const uint8_t *data, size_t size);
-size_t tsri_modl_put(const tsri_image_head *head, uint8_t *out);
-tsr_error tsri_modl_get(tsr_context *ctx, tsri_image_head *head,
                         const uint8_t *data, size_t size);
 
 /** Writes [layer lengths but the last] to out[TSRI_IMAGE_HEAD_MAX]. */

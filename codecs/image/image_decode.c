@@ -197,7 +197,10 @@ static tsr_error take_chunk(decoding *d, const tsr_chunk *chunk)
         if (d->have_model_hash)
             return TSR_OK;
         d->have_model_hash = true;
-        return tsri_modl_get(d->ctx, &d->head, chunk->data, chunk->bytes);
+        TSR_TRY(tsri_modl_get(d->ctx, chunk->data, chunk->bytes, d->head.hash,
+                              d->head.model_name));
+        d->head.hash_bytes = TSR_MODEL_HASH_BYTES;
+        return TSR_OK;
     case TSR_FOURCC('D', 'A', 'T', 'A'):
         return take_data(d, chunk);
     case TSR_FOURCC('A', 'L', 'P', 'H'):

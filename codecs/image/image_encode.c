@@ -96,7 +96,8 @@ static tsr_error write_chunks(encoding *e)
     TSR_TRY(tsr_stream_writer_chunk(e->writer, TSR_FOURCC('H', 'E', 'A', 'D'), 0, 0,
                                     out, tsri_head_put(&e->head, out)));
     TSR_TRY(tsr_stream_writer_chunk(e->writer, TSR_FOURCC('M', 'O', 'D', 'L'), 0, 0,
-                                    out, tsri_modl_put(&e->head, out)));
+                                    out, tsri_modl_put(e->head.hash,
+                                                       e->head.model_name, out)));
     TSR_TRY(e->codec->encode(e->self, e->image, emit_chunk, e,
                              &e->settings->progress));
     if (e->head.channels == 2 || e->head.channels == 4)

@@ -129,35 +129,6 @@ tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
     return TSR_OK;
 }
 
-/* The name of a model is printed: nothing that is not printable ASCII. */
-static void copy_name(char *to, const char *from, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        to[i] = from[i] < 0x20 || from[i] > 0x7e ? '?' : from[i];
-}
-
-size_t tsri_modl_put(const tsri_image_head *head, uint8_t *out)
-{
-    const size_t n = strlen(head->model_name);
-    memcpy(out, head->hash, TSR_MODEL_HASH_BYTES);
-    copy_name((char *)out + TSR_MODEL_HASH_BYTES, head->model_name, n);
-    return TSR_MODEL_HASH_BYTES + n;
-}
-
-tsr_error tsri_modl_get(tsr_context *ctx, tsri_image_head *head,
-                        const uint8_t *data, size_t size)
-{
-    size_t n = size - TSR_MODEL_HASH_BYTES;
-
-    if (size < TSR_MODEL_HASH_BYTES || n >= sizeof head->model_name)
-        return tsri_fail(ctx, TSR_E_CORRUPT, "MODL has a wrong length");
-    memcpy(head->hash, data, TSR_MODEL_HASH_BYTES);
-    head->hash_bytes = TSR_MODEL_HASH_BYTES;
-    copy_name(head->model_name, (const char *)data + TSR_MODEL_HASH_BYTES, n);
-    head->model_name[n] = 0;
-    return TSR_OK;
-}
-
 size_t tsri_layers_put(const tsri_span *layers, int n, uint8_t *out)
 {
     size_t used = 0;
