@@ -31,3 +31,24 @@ tsr_error tsri_modl_get(tsr_context *ctx, const uint8_t *data, size_t size,
     name[n] = 0;
     return TSR_OK;
 }
+
+tsr_error tsri_modl_find(tsr_context *ctx, tsr_model *given, const uint8_t *hash,
+                         size_t bytes, const char *name, tsr_model **model)
+{
+    const char *space = name[0] ? " " : "";
+
+    if (!given) {
+        const tsr_error error = tsr_model_open_hash(model, ctx, hash, bytes);
+        if (error)
+            tsri_log(ctx, TSR_LOG_ERROR, "the stream needs model %s%s%02x%02x"
+                     "%02x%02x", name, space, hash[0], hash[1], hash[2],
+                     hash[3]);
+        return error;
+    }
+    if (memcmp(tsr_model_hash(given), hash, bytes))
+        return tsri_fail(ctx, TSR_E_MODEL, "the stream was made with model %s%s"
+                         "%02x%02x%02x%02x, not with %s", name, space, hash[0],
+                         hash[1], hash[2], hash[3], tsr_model_path(given));
+    *model = tsr_model_ref(given);
+    return TSR_OK;
+}

@@ -7,27 +7,6 @@ enum { CONCEAL_SECONDS = 10 };
 
 /* ---- opening ---- */
 
-static tsr_error find_model(tsr_context *ctx, const tsri_audio_head *head,
-                            tsr_model *given, tsr_model **model)
-{
-    if (!given) {
-        const tsr_error error =
-            tsr_model_open_hash(model, ctx, head->hash, TSR_MODEL_HASH_BYTES);
-        if (error && head->model_name[0])
-            tsri_log(ctx, TSR_LOG_ERROR, "the stream needs model '%s'",
-                     head->model_name);
-        return error;
-    }
-    if (memcmp(tsr_model_hash(given), head->hash, TSR_MODEL_HASH_BYTES))
-        return tsri_fail(ctx, TSR_E_MODEL, "the stream was made with model %s%s"
-                         "%02x%02x%02x%02x, not with %s", head->model_name,
-                         head->model_name[0] ? " " : "", head->hash[0],
-                         head->hash[1], head->hash[2], head->hash[3],
-                         tsr_model_path(given));
-    *model = tsr_model_ref(given);
-    return TSR_OK;
-}
-
 static bool head_fits(const tsri_audio_head *h, const tsri_audio_shape *s)
 {
     const bool segments = s->segmented
@@ -50,7 +29,8 @@ static tsr_error open_model(tsr_audio_decoder *d, tsr_context *ctx,
         return tsri_fail(ctx, TSR_E_UNSUPPORTED,
                          "audio codec number %d is not in this build",
                          d->head.codec_number);
-    TSR_TRY(find_model(ctx, &d->head, given, &model));
+    TSR_TRY(tsri_modl_find(ctx, given, d->head.hash, TSR_MODEL_HASH_BYTES,
+                           d->head.model_name, &model));
     const tsr_error error = tsri_audio_model_open(&d->m, ctx, model);
     tsr_model_unref(&model); /* d->m has its own */
     TSR_TRY(error);

@@ -6,8 +6,8 @@
 
 typedef struct decoding {
     tsr_context *ctx;
-    tsr_model *model;           /* the caller's, or one reference of our own */
-    bool own_model;
+    tsr_model *given;           /* the caller's, or NULL */
+    tsr_model *model;           /* one reference */
     void *self;
     tsri_image_head head;
     bool have_head, have_model_hash;
@@ -50,28 +50,6 @@ static void note(decoding *d, tsr_error error)
         d->damage = error;
 }
 
-static tsr_error check_model(decoding *d)
-{
-    const tsri_image_head *h = &d->head;
-
-    if (!d->model) {
-        d->own_model = true;
-        const tsr_error error =
-            tsr_model_open_hash(&d->model, d->ctx, h->hash, h->hash_bytes);
-        if (error && h->model_name[0])
-            tsri_log(d->ctx, TSR_LOG_ERROR, "the stream needs model '%s'",
-                     h->model_name);
-        return error;
-    }
-    if (memcmp(tsr_model_hash(d->model), h->hash, h->hash_bytes))
-        return tsri_fail(d->ctx, TSR_E_MODEL,
-                         "the stream was made with model %s%s%02x%02x%02x%02x, "
-                         "not with %s", h->model_name, h->model_name[0] ? " " : "",
-                         h->hash[0], h->hash[1], h->hash[2], h->hash[3],
-                         tsr_model_path(d->model));
-    return TSR_OK;
-}
-
 /* Everything that must be known before the first token. */
 static tsr_error start(decoding *d)
 {
@@ -87,7 +65,8 @@ static tsr_error start(decoding *d)
                          "the stream says %dx%d, over the limit of %llu pixels",
                          h->width, h->height,
                          (unsigned long long)d->ctx->max_pixels);
-    TSR_TRY(check_model(d));
+    TSR_TRY(tsri_modl_find(d->ctx, d->given, h->hash, h->hash_bytes,
+                           h->model_name, &d->model));
     if (strcmp(tsr_model_codec(d->model), h->codec->id))
         return tsri_fail(d->ctx, TSR_E_MODEL, "model '%s' is not of codec '%s'",
                          tsr_model_name(d->model), h->codec->id);
@@ -333,7 +312,7 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
                            const tsr_progress *progress, const tsr_source *source,
                            tsr_image *image)
 {
-    decoding d = { .ctx = ctx, .model = model, .image = image };
+    decoding d = { .ctx = ctx, .given = model, .image = image };
     uint64_t total;
     tsr_error error;
 
@@ -346,8 +325,7 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
     if (d.self)
         d.head.codec->close(&d.self);
     tsri_free(ctx, d.seen);
-    if (d.own_model)
-        tsr_model_unref(&d.model);
+    tsr_model_unref(&d.model);
     return error ? error : d.damage;
 }
 
