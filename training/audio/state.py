@@ -139,6 +139,22 @@ def save(t):
                     balance=(t.balance.norms.cpu(), t.balance.seen.cpu())), f"{t.a.out}/weights.pt")
 
 
+@torch.no_grad()
+def scale_latent(t):
+    """The latent to an rms of 1 between the nets, which go on computing what they did; training holds it there."""
+    z = t.net.encoder(t.crops.draw(t.a.batch)[:, None])
+    factor = 1 / z.square().mean().sqrt()
+    agree(t, factor)
+    last, first = t.net.encoder.model[-1].conv.conv, t.net.decoder.model[0].conv.conv
+    for x in (last.weight_g, last.bias, t.net.quantizer.embed):
+        x.mul_(factor)
+    first.weight_g.div_(factor)
+    for name in ("z", "commit"):
+        t.balance.norms[t.balance.at[name]] = 0
+        t.balance.seen[t.balance.at[name]] = 0
+    t.say(f"latent scaled by {float(factor):.4g}")
+
+
 def resume(t, path):
     """From state.pt, or from weights.pt with fresh moments."""
     s = torch.load(path, map_location=t.device, weights_only=True)
@@ -159,5 +175,8 @@ def resume(t, path):
     for flat, key in ((t.gen, "ema"), (t.jud, "judges")):
         for name, view in named(flat, flat.value).items():
             view.copy_(s[key][name])
-        flat.ema.copy_(flat.value)
+    scale_latent(t)
+    book.sums.copy_(book.embed * book.size[..., None])
+    for name in FLATS:
+        getattr(t, name).ema.copy_(getattr(t, name).value)
     t.steps = t.judge_steps = 0
