@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
+	include/tessera/media.h include/tessera/video.h \
 	include/tessera/error.h include/tessera/image.h include/tessera/io.h \
 	include/tessera/model.h \
 	include/tessera/stream.h include/tessera/tessera.h \

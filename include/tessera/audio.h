@@ -213,6 +213,13 @@ tsr_audio_decoder_open(tsr_audio_decoder **decoder, tsr_context *context,
                        int live);
 TSR_API void tsr_audio_decoder_close(tsr_audio_decoder **decoder);
 
+/** Before the first packet: the sound begins with packet `number`, the first one
+ *  that will come; what lies before it is neither waited for nor concealed.  For
+ *  streams that were cut.  Returns TSR_OK; TSR_E_ARG after the first packet, or
+ *  no such number. */
+TSR_API TSR_CHECKED tsr_error
+tsr_audio_decoder_start(tsr_audio_decoder *decoder, uint64_t number);
+
 /** The sampling rate and the channels of what is pulled. */
 TSR_API int tsr_audio_decoder_rate(const tsr_audio_decoder *decoder);
 TSR_API int tsr_audio_decoder_channels(const tsr_audio_decoder *decoder);
@@ -348,6 +355,17 @@ typedef struct tsr_audio_info {
                                       streams only */
     int damaged;
 } tsr_audio_info;
+
+/** Reads extradata (the fields codec .. droppable of *info) or the head of one
+ *  packet of such a stream (packet->data and bytes are what was given); need no
+ *  model.  Return TSR_OK; TSR_E_CORRUPT. */
+TSR_API TSR_CHECKED tsr_error
+tsr_audio_describe(tsr_context *context, const void *extradata, size_t bytes,
+                   tsr_audio_info *info);
+TSR_API TSR_CHECKED tsr_error
+tsr_audio_describe_packet(tsr_context *context, const void *extradata,
+                          size_t extradata_bytes, const void *data, size_t bytes,
+                          tsr_audio_packet *packet);
 
 /** Reads the stream without decoding codes; needs no model.  Returns TSR_OK for
  *  damaged streams whose header is sound. */

@@ -23,7 +23,7 @@ extern "C" {
     ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 |             \
      (uint32_t)(d) << 24)
 enum tsr_kind { TSR_KIND_IMAGE = 1, TSR_KIND_AUDIO = 2, TSR_KIND_KV = 3,
-                TSR_KIND_GENERIC = 4 };
+                TSR_KIND_GENERIC = 4, TSR_KIND_MEDIA = 5 };
 
 typedef struct tsr_chunk {
     uint32_t type;       /**< TSR_FOURCC('D','A','T','A') ... */

@@ -9,8 +9,10 @@
 #include <tessera/image.h>
 #include <tessera/io.h>
 #include <tessera/kv.h>
+#include <tessera/media.h>
 #include <tessera/model.h>
 #include <tessera/stream.h>
 #include <tessera/version.h>
+#include <tessera/video.h>
 #include <tessera/vq.h>
 #endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Coded packets from and to files: .tess, and MOV and NUT where the build has
+ * libav.  What is copied stays as it is, byte for byte. */
+#ifndef TOOLS_MEDIA_PACKETS_H
+#define TOOLS_MEDIA_PACKETS_H
+#include <tessera/media.h>
+#include "tools/args.h"
+#include "tools/input.h"
+#include "tools/output.h"
+
+typedef struct packets_in packets_in;
+
+/** Whether the head of `in`, with -f, is a file of packets that can be read here:
+ *  .tess of kind media or sound, MOV or NUT with one of our tags in it (for
+ *  these two the file is looked into; foreign streams in them are left out). */
+int packets_in_is(tsr_context *ctx, const args *a, input *in);
+
+/** Opens; returns an exit status and has said what was wrong. */
+int packets_in_open(packets_in **p, tsr_context *ctx, const args *a, input *in);
+int packets_in_streams(const packets_in *p);
+const tsr_media_stream *packets_in_stream(const packets_in *p, int index);
+double packets_in_seconds(const packets_in *p);     /**< 0: not known */
+
+/** Next packet; *end: 1 after the last. */
+int packets_in_next(packets_in *p, tsr_media_packet *packet, int *end);
+
+/** To before `seconds` in every stream, where the input can; else does nothing,
+ *  and the caller drops. */
+int packets_in_seek(packets_in *p, double seconds);
+
+/** Text of what was damaged so far, or NULL. */
+const char *packets_in_damage(packets_in *p);
+void packets_in_close(packets_in **p);
+
+typedef struct packets_out packets_out;
+
+/** Opens a file of the format that -f or the name says (tess, mov, nut); streams
+ *  are added before the first packet. */
+int packets_out_open(packets_out **p, tsr_context *ctx, const args *a, int kind,
+                     output *out);
+int packets_out_stream(packets_out *p, const tsr_media_stream *stream, int *index);
+int packets_out_packet(packets_out *p, const tsr_media_packet *packet);
+
+/** Writes index and trailer. */
+int packets_out_finish(packets_out *p);
+void packets_out_close(packets_out **p);
+#endif
