@@ -5,7 +5,11 @@ libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
 	codecs/image/hyper.c codecs/image/hyper_model.c \
 	codecs/image/hyper_nets.c codecs/image/hyper_units.c \
 	codecs/image/image.c codecs/image/image_decode.c \
-	codecs/image/image_encode.c codecs/image/image_head.c
+	codecs/image/image_encode.c codecs/image/image_head.c \
+	codecs/image/image_parts.c
+noinst_HEADERS += codecs/image/video.h
+libtsrcore_la_SOURCES += codecs/image/video_decode.c \
+	codecs/image/video_encode.c codecs/image/video_head.c
 noinst_HEADERS += codecs/image/mcquic.h
 libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
@@ -27,9 +31,14 @@ libtsrcore_la_SOURCES += codecs/audio/ecdc.c
 # Sound: what is around its codecs.
 noinst_HEADERS += codecs/audio_registry.list codecs/audio/audio.h
 libtsrcore_la_SOURCES += codecs/audio_registry.c codecs/audio/audio.c \
-	codecs/audio/audio_decode.c codecs/audio/audio_encode.c \
+	codecs/audio/audio_decode.c codecs/audio/audio_describe.c \
+	codecs/audio/audio_encode.c \
 	codecs/audio/audio_file.c codecs/audio/audio_head.c \
 	codecs/audio/audio_play.c codecs/audio/audio_state.c
+# Several streams in time in one file.
+noinst_HEADERS += codecs/media/media.h lib/stream.h
+libtsrcore_la_SOURCES += codecs/media/media.c codecs/media/media_index.c \
+	codecs/media/media_read.c codecs/media/media_write.c
 # EnCodec and HiFi-Codec: nets, and what they have in common.
 noinst_HEADERS += codecs/audio/encodec.h codecs/audio/flow.h \
 	codecs/audio/hificodec.h codecs/audio/loader.h codecs/audio/quantiser.h

@@ -3,6 +3,7 @@
 #include "lib/bytes.h"
 #include "lib/core.h"
 #include "lib/crc32c.h"
+#include "lib/stream.h"
 
 enum {
     FILE_HEADER = 16, FOOTER = 16, CRC = 4, INDEX_ENTRY = 24,
@@ -51,7 +52,7 @@ tsr_error tsr_stream_writer_open(tsr_stream_writer **out, tsr_context *context,
     tsr_error error;
 
     *out = NULL;
-    if (kind < TSR_KIND_IMAGE || kind > TSR_KIND_GENERIC)
+    if (kind < TSR_KIND_IMAGE || kind > TSR_KIND_MEDIA)
         return tsri_fail(context, TSR_E_ARG, "unknown kind of file %d", kind);
     w = tsri_calloc(context, 1, sizeof *w);
     if (!w)
@@ -176,6 +177,7 @@ struct tsr_stream_reader {
     uint32_t seq;            /* expected */
     int kind;
     bool source_ended, lost, done; /* lost: looking for a chunk */
+    bool any_seq;            /* the next chunk may have any number */
     tsr_stream_damage damage;
 };
 
@@ -260,22 +262,50 @@ static tsr_error read_file_header(tsr_stream_reader *r)
     return TSR_OK;
 }
 
-tsr_error tsr_stream_reader_open(tsr_stream_reader **out, tsr_context *context,
-                                 const tsr_source *source)
+static tsr_error new_reader(tsr_stream_reader **out, tsr_context *context,
+                            const tsr_source *source)
 {
     tsr_stream_reader *r = tsri_calloc(context, 1, sizeof *r);
-    tsr_error error;
 
-    *out = NULL;
+    *out = r;
     if (!r)
         return tsri_nomem(context);
     r->ctx = context;
     r->source = *source;
-    error = read_file_header(r);
+    return TSR_OK;
+}
+
+tsr_error tsr_stream_reader_open(tsr_stream_reader **out, tsr_context *context,
+                                 const tsr_source *source)
+{
+    TSR_TRY(new_reader(out, context, source));
+    const tsr_error error = read_file_header(*out);
     if (error)
-        tsr_stream_reader_close(&r);
-    *out = r;
+        tsr_stream_reader_close(out);
     return error;
+}
+
+tsr_error tsri_stream_reader_open_at(tsr_stream_reader **out,
+                                     tsr_context *context,
+                                     const tsr_source *source, uint64_t offset)
+{
+    TSR_TRY(new_reader(out, context, source));
+    tsri_stream_reader_jump(*out, offset);
+    return TSR_OK;
+}
+
+void tsri_stream_reader_jump(tsr_stream_reader *r, uint64_t offset)
+{
+    r->begin = r->end = r->used = 0;
+    r->offset = offset;
+    r->wasted = 0;
+    r->source_ended = r->lost = r->done = false;
+    r->any_seq = true;
+}
+
+uint64_t tsri_stream_reader_position(const tsr_stream_reader *reader)
+{
+    return reader->offset + available(reader);
 }
 
 int tsr_stream_reader_kind(const tsr_stream_reader *reader)
@@ -349,10 +379,11 @@ static tsr_error finish(tsr_stream_reader *r)
 /* Counts chunk `seq` as seen and those before it as lost. */
 static void count(tsr_stream_reader *r, uint32_t seq, bool sound)
 {
-    if (seq > r->seq)
+    if (seq > r->seq && !r->any_seq)
         r->damage.lost_chunks += seq - r->seq;
     r->damage.lost_chunks += !sound;
     r->seq = seq + 1;
+    r->any_seq = false;
 }
 
 /* The chunk of this header is damaged, or cut by bytes that are missing.  Then

@@ -19,7 +19,8 @@ check_PROGRAMS += tests/test_bigtable tests/test_packing tests/test_stream
 check_PROGRAMS += tests/test_adaptive tests/test_range
 check_PROGRAMS += tests/test_symbols_coder
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
-check_PROGRAMS += tests/test_image_nomem
+check_PROGRAMS += tests/test_image_nomem tests/test_video
+noinst_HEADERS += tests/memory.h
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
@@ -203,7 +204,8 @@ EXTRA_DIST += tests/test_kv_python.sh tests/kv_check.py tests/kv_reader.py
 if TSR_CMOCKA
 noinst_HEADERS += tests/audio_case.h tests/audio_toy.h tests/audio_toy_case.h
 check_PROGRAMS += tests/test_audio tests/test_audio_bad tests/test_audio_file \
-	tests/test_audio_loss tests/test_audio_nets tests/test_audio_state
+	tests/test_audio_loss tests/test_audio_nets tests/test_audio_state \
+	tests/test_media
 EXTRA_PROGRAMS += tests/audio_tool
 CLEANFILES += tests/audio_tool$(EXEEXT)
 tests/test_audio_python.log: tests/audio_tool$(EXEEXT) \

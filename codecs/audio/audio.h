@@ -13,7 +13,7 @@ enum {
     TSRI_AUDIO_BATCH = 32       /* frames that nets are given at once */
 };
 
-/* ---- HEAD, MODL, packets: audio_head.c ---- */
+/* ---- HEAD, MODL, packets: audio_head.c, audio_describe.c ---- */
 
 /** HEAD and MODL. */
 typedef struct tsri_audio_head {
@@ -55,6 +55,12 @@ void tsri_audio_head_put(const tsri_audio_head *head, uint8_t *out);
 /** Reads and checks it; hostile.  TSR_E_CORRUPT. */
 tsr_error tsri_audio_head_get(tsr_context *ctx, tsri_audio_head *head,
                               const uint8_t *data, size_t size);
+
+/** Reads HEAD and MODL as extradata; hostile.  TSR_E_CORRUPT. */
+tsr_error tsri_audio_extradata_get(tsr_context *ctx, tsri_audio_head *head,
+                                   const uint8_t *data, size_t size);
+/** Fills in the fields of *info that a head tells. */
+void tsri_audio_head_info(const tsri_audio_head *head, tsr_audio_info *info);
 
 /** What stands in front of a packet's entropy segments. */
 typedef struct tsri_audio_packet {

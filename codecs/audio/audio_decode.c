@@ -81,12 +81,7 @@ static tsr_error open_all(tsr_audio_decoder *d, tsr_context *ctx,
                           tsr_model *model, const uint8_t *data, size_t bytes,
                           bool live)
 {
-    if (bytes < TSRI_AUDIO_HEAD_BYTES || bytes > sizeof d->extradata)
-        return tsri_fail(ctx, TSR_E_CORRUPT, "extradata has a wrong length");
-    TSR_TRY(tsri_audio_head_get(ctx, &d->head, data, TSRI_AUDIO_HEAD_BYTES));
-    TSR_TRY(tsri_modl_get(ctx, data + TSRI_AUDIO_HEAD_BYTES,
-                          bytes - TSRI_AUDIO_HEAD_BYTES, d->head.hash,
-                          d->head.model_name));
+    TSR_TRY(tsri_audio_extradata_get(ctx, &d->head, data, bytes));
     memcpy(d->extradata, data, bytes);
     d->extradata_bytes = bytes;
     TSR_TRY(open_model(d, ctx, model));
@@ -163,6 +158,19 @@ void tsri_audio_decoder_begin(tsr_audio_decoder *d, uint64_t number,
 {
     d->next = number;
     d->patience = seconds;
+}
+
+tsr_error tsr_audio_decoder_start(tsr_audio_decoder *d, uint64_t number)
+{
+    const bool unused = !d->fed && !d->first && !d->concealed && !d->ended;
+
+    if (d->failed)
+        return d->failed;
+    if (!unused || d->finished || number > UINT32_MAX)
+        return tsri_fail(d->m.ctx, TSR_E_ARG, "sound cannot start with packet "
+                         "%llu now", (unsigned long long)number);
+    tsri_audio_decoder_begin(d, number, d->patience);
+    return TSR_OK;
 }
 
 static bool sides_good(const tsr_audio_decoder *d, const tsri_audio_packet *p)

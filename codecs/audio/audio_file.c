@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sound as .tess streams. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 #include <tessera/stream.h>
 #include "codecs/audio/audio.h"
@@ -295,23 +294,9 @@ static tsr_error count_packet(reading *r, const tsr_chunk *chunk)
 
 static void fill_info(const reading *r, uint64_t total)
 {
-    const tsri_audio_head *h = &r->head;
-    const tsri_audio_codec *codec = tsri_audio_codec_by_number(h->codec_number);
     tsr_audio_info *i = r->info;
 
-    if (codec)
-        snprintf(i->codec, sizeof i->codec, "%s", codec->id);
-    memcpy(i->model_hash, h->hash, sizeof i->model_hash);
-    memcpy(i->model_name, h->model_name, sizeof i->model_name);
-    i->rate = h->rate;
-    i->channels = h->channels;
-    i->groups = tsri_audio_groups(h);
-    i->hop = h->hop;
-    i->books = h->books;
-    i->codewords = h->codewords;
-    i->entropy = (int)h->entropy;
-    i->live = h->live;
-    i->droppable = h->layers;
+    tsri_audio_head_info(&r->head, i);
     i->file_bytes = total;
     i->header_bytes = total - i->token_bytes;
     i->damaged = r->damage != TSR_OK;

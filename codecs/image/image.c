@@ -10,6 +10,25 @@ void tsr_image_settings_init(tsr_image_settings *settings)
                                       .lossless_alpha = 1 };
 }
 
+tsr_error tsri_image_codec_of(tsr_context *ctx, const tsr_model *model,
+                              const tsri_image_codec **codec)
+{
+    *codec = tsri_image_codec_by_id(tsr_model_codec(model));
+    return *codec ? TSR_OK
+                  : tsri_fail(ctx, TSR_E_MODEL, "%s: not a model of an image "
+                              "codec", tsr_model_path(model));
+}
+
+bool tsri_has_alpha(int channels)
+{
+    return channels == 2 || channels == 4;
+}
+
+int tsri_coded_channels(int channels, bool alpha)
+{
+    return alpha ? channels : channels < 3 ? 1 : 3;
+}
+
 tsr_error tsri_report(const tsr_progress *progress, double done)
 {
     if (!progress || !progress->report)
@@ -17,18 +36,23 @@ tsr_error tsri_report(const tsr_progress *progress, double done)
     return progress->report(progress->cookie, done) ? TSR_E_CANCELED : TSR_OK;
 }
 
+tsr_error tsri_geometry_check(tsr_context *ctx, int width, int height,
+                              int channels, int bits)
+{
+    if (width < 1 || height < 1 || channels < 1 || channels > 4 ||
+        (bits != 8 && bits != 16))
+        return tsri_fail(ctx, TSR_E_ARG, "impossible picture: %dx%d, %d channels"
+                         " of %d bits", width, height, channels, bits);
+    if ((uint64_t)width * (uint64_t)height > ctx->max_pixels)
+        return tsri_fail(ctx, TSR_E_LIMIT, "%dx%d is over the limit of %llu pixels",
+                         width, height, (unsigned long long)ctx->max_pixels);
+    return TSR_OK;
+}
+
 static tsr_error check_geometry(tsr_context *ctx, const tsr_image *image)
 {
-    if (image->width < 1 || image->height < 1 || image->channels < 1 ||
-        image->channels > 4 || (image->bits != 8 && image->bits != 16))
-        return tsri_fail(ctx, TSR_E_ARG, "impossible picture: %dx%d, %d channels"
-                         " of %d bits", image->width, image->height,
-                         image->channels, image->bits);
-    if ((uint64_t)image->width * (uint64_t)image->height > ctx->max_pixels)
-        return tsri_fail(ctx, TSR_E_LIMIT, "%dx%d is over the limit of %llu pixels",
-                         image->width, image->height,
-                         (unsigned long long)ctx->max_pixels);
-    return TSR_OK;
+    return tsri_geometry_check(ctx, image->width, image->height, image->channels,
+                               image->bits);
 }
 
 tsr_error tsr_image_alloc(tsr_context *ctx, tsr_image *image)

@@ -23,9 +23,22 @@ typedef struct tsri_image_head {
 
 enum { TSRI_IMAGE_HEAD_MAX = 128, TSRI_COMPACT_MAX = 64 << 20 };
 
+/** The codec of a model.  TSR_E_MODEL. */
+tsr_error tsri_image_codec_of(tsr_context *ctx, const tsr_model *model,
+                              const tsri_image_codec **codec);
+
+/** Fills in what says how tokens are made: codec, layers, the model's hash and
+ *  name; the rest is 0. */
+void tsri_head_init(tsri_image_head *head, const tsri_image_codec *codec,
+                    const tsr_model *model);
+
 /* Pixels. */
 
 /** TSR_E_ARG or TSR_E_LIMIT for a picture that cannot be coded. */
+tsr_error tsri_geometry_check(tsr_context *ctx, int width, int height,
+                              int channels, int bits);
+
+/** The same, and TSR_E_ARG for one without pixels. */
 tsr_error tsri_image_check(tsr_context *ctx, const tsr_image *image);
 
 /** Stores decoded samples of rectangle r, the colour channels only. */
@@ -50,6 +63,13 @@ size_t tsri_head_put(const tsri_image_head *head, uint8_t *out);
 tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
                         const uint8_t *data, size_t size);
 
+/** The part of it that video has too: codec, channels, bits, layers, width,
+ *  height.  TSR_E_CORRUPT for impossible values. */
+enum { TSRI_GEOMETRY_BYTES = 12 };
+void tsri_geometry_put(const tsri_image_head *head, uint8_t *out);
+tsr_error tsri_geometry_get(tsr_context *ctx, tsri_image_head *head,
+                            const uint8_t *data);
+
 /** Writes [layer lengths but the last] to out[TSRI_IMAGE_HEAD_MAX]. */
 size_t tsri_layers_put(const tsri_span *layers, int n, uint8_t *out);
 
@@ -73,4 +93,48 @@ tsr_error tsri_alpha_decode(tsr_context *ctx, const tsr_image *image,
 
 /** Sets every alpha sample to opaque. */
 void tsri_alpha_opaque(const tsr_image *image);
+
+bool tsri_has_alpha(int channels);
+
+/** The channels of a stream that keeps alpha, or not. */
+int tsri_coded_channels(int channels, bool alpha);
+
+/* Decoding: image_parts.c. */
+
+/** A codec that is opened to decode one picture after another; all 0 at
+ *  first. */
+typedef struct tsri_image_parts {
+    tsr_context *ctx;
+    const tsri_image_codec *codec;
+    tsr_model *model;           /* one reference */
+    void *self;
+    int units, found;           /* of the picture begun; decoded so far */
+    bool *seen;                 /* of each unit: decoded */
+    tsr_error damage;           /* the first fault that did not stop us */
+} tsri_image_parts;
+
+/** Opens codec and model (given, or found by the head's hash) for pictures of
+ *  the head's size.  Close it in any case.  TSR_E_UNSUPPORTED, TSR_E_LIMIT,
+ *  TSR_E_MODEL, TSR_E_SHAPE, TSR_E_NOMEM. */
+tsr_error tsri_parts_open(tsri_image_parts *parts, tsr_context *ctx,
+                          tsr_model *given, const tsri_image_head *head);
+void tsri_parts_close(tsri_image_parts *parts);
+
+/** Begins the next picture (`damage` stays as it is); params and crc as the codec's begin has them. */
+tsr_error tsri_parts_begin(tsri_image_parts *parts, int width, int height,
+                           const uint8_t *params, uint32_t crc);
+
+/** Remembers a fault that does not stop the decoding, if it is the first. */
+void tsri_parts_note(tsri_image_parts *parts, tsr_error error);
+
+/** Decodes a unit, or a band of alpha into the picture; damage is noted, not
+ *  returned.  A unit that was sound (`seen`) must not come again. */
+tsr_error tsri_parts_unit(tsri_image_parts *parts, int unit,
+                          const tsri_span *layers);
+tsr_error tsri_parts_alpha(tsri_image_parts *parts, const tsr_image *image,
+                           const uint8_t *data, size_t size);
+
+/** Makes the pixels of what was decoded; notes units that are missing. */
+tsr_error tsri_parts_pixels(tsri_image_parts *parts, const tsr_image *image,
+                            const tsr_progress *progress);
 #endif

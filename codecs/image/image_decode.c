@@ -7,13 +7,10 @@
 typedef struct decoding {
     tsr_context *ctx;
     tsr_model *given;           /* the caller's, or NULL */
-    tsr_model *model;           /* one reference */
-    void *self;
     tsri_image_head head;
     bool have_head, have_model_hash;
-    int units_found;
-    bool *seen;                 /* of each unit: decoded; NULL: only look */
-    tsr_error damage;           /* the first fault that did not stop us */
+    tsri_image_parts parts;
+    bool started;               /* parts are open */
     tsr_image *image;
     tsr_image_info *info;       /* not NULL: only look */
 } decoding;
@@ -44,41 +41,19 @@ static tsr_error read_pushback(void *cookie, void *data, size_t size, size_t *go
     return TSR_OK;
 }
 
-static void note(decoding *d, tsr_error error)
-{
-    if (!d->damage)
-        d->damage = error;
-}
-
 /* Everything that must be known before the first token. */
 static tsr_error start(decoding *d)
 {
     tsri_image_head *h = &d->head;
-    int units;
 
-    if (!h->codec)
-        return tsri_fail(d->ctx, TSR_E_UNSUPPORTED,
-                         "image codec number %d is not in this build",
-                         h->codec_number);
-    if ((uint64_t)h->width * (uint64_t)h->height > d->ctx->max_pixels)
-        return tsri_fail(d->ctx, TSR_E_LIMIT,
-                         "the stream says %dx%d, over the limit of %llu pixels",
-                         h->width, h->height,
-                         (unsigned long long)d->ctx->max_pixels);
-    TSR_TRY(tsri_modl_find(d->ctx, d->given, h->hash, h->hash_bytes,
-                           h->model_name, &d->model));
-    if (strcmp(tsr_model_codec(d->model), h->codec->id))
-        return tsri_fail(d->ctx, TSR_E_MODEL, "model '%s' is not of codec '%s'",
-                         tsr_model_name(d->model), h->codec->id);
-    TSR_TRY(h->codec->open(&d->self, d->ctx, d->model));
-    TSR_TRY(h->codec->begin(d->self, h->width, h->height, h->params, h->crc,
-                            &units));
-    if (units != h->units)
+    d->started = true;
+    TSR_TRY(tsri_parts_open(&d->parts, d->ctx, d->given, h));
+    TSR_TRY(tsri_parts_begin(&d->parts, h->width, h->height, h->params, h->crc));
+    if (d->parts.units != h->units)
         return tsri_fail(d->ctx, TSR_E_CORRUPT,
                          "the stream has %d units, its size asks for %d", h->units,
-                         units);
-    d->seen = tsri_calloc(d->ctx, (size_t)units, sizeof *d->seen);
-    return d->seen ? TSR_OK : tsri_nomem(d->ctx);
+                         d->parts.units);
+    return TSR_OK;
 }
 
 static void count_unit(decoding *d, const tsri_span *layers)
@@ -87,7 +62,7 @@ static void count_unit(decoding *d, const tsri_span *layers)
         d->info->layer_bytes[i] += layers[i].bytes;
         d->info->token_bytes += layers[i].bytes;
     }
-    d->units_found++;
+    d->parts.found++;
 }
 
 /* A unit's layers; damage in it is noted, not returned.  Of a unit that comes
@@ -95,23 +70,16 @@ static void count_unit(decoding *d, const tsri_span *layers)
 static tsr_error take_unit(decoding *d, int unit, const uint8_t *data, size_t size)
 {
     tsri_span layers[TSRI_IMAGE_LAYERS_MAX];
-    tsr_error error = tsri_layers_get(data, size, layers, d->head.layers);
+    const tsr_error error = tsri_layers_get(data, size, layers, d->head.layers);
 
-    if (!error && d->info) {
+    if (d->parts.seen && d->parts.seen[unit])
+        return TSR_OK;
+    if (error)
+        tsri_parts_note(&d->parts, error);
+    else if (d->info)
         count_unit(d, layers);
-        return TSR_OK;
-    }
-    if (d->seen && d->seen[unit])
-        return TSR_OK;
-    if (!error)
-        error = d->head.codec->decode(d->self, unit, layers, d->head.layers);
-    if (!error) {
-        d->units_found++;
-        d->seen[unit] = true;
-    }
-    if (error != TSR_E_CORRUPT)
-        return error;
-    note(d, error);
+    else
+        return tsri_parts_unit(&d->parts, unit, layers);
     return TSR_OK;
 }
 
@@ -122,10 +90,10 @@ static tsr_error take_data(decoding *d, const tsr_chunk *chunk)
 
     if (!d->have_head || !d->have_model_hash)
         return tsri_fail(d->ctx, TSR_E_CORRUPT, "its header (HEAD or MODL) is missing or damaged");
-    if (!d->self && !d->info)
+    if (!d->started && !d->info)
         TSR_TRY(start(d));
     if (!used || unit >= (uint64_t)d->head.units) {
-        note(d, TSR_E_CORRUPT);
+        tsri_parts_note(&d->parts, TSR_E_CORRUPT);
         return TSR_OK;
     }
     return take_unit(d, (int)unit, chunk->data + used, chunk->bytes - used);
@@ -139,29 +107,23 @@ static tsr_error make_image(decoding *d)
     *d->image = (tsr_image){ .width = d->head.width, .height = d->head.height,
                              .channels = d->head.channels, .bits = d->head.bits };
     TSR_TRY(tsr_image_alloc(d->ctx, d->image));
-    if (d->head.channels == 2 || d->head.channels == 4)
+    if (tsri_has_alpha(d->head.channels))
         tsri_alpha_opaque(d->image);
     return TSR_OK;
 }
 
 static tsr_error take_alpha(decoding *d, const tsr_chunk *chunk)
 {
-    tsr_error error;
-
     if (d->info) {
         d->info->alpha_bytes += chunk->bytes;
         return TSR_OK;
     }
-    if (!d->units_found || (d->head.channels != 2 && d->head.channels != 4)) {
-        note(d, TSR_E_CORRUPT);
+    if (!d->parts.found || !tsri_has_alpha(d->head.channels)) {
+        tsri_parts_note(&d->parts, TSR_E_CORRUPT);
         return TSR_OK;
     }
     TSR_TRY(make_image(d));
-    error = tsri_alpha_decode(d->ctx, d->image, chunk->data, chunk->bytes);
-    if (error != TSR_E_CORRUPT)
-        return error;
-    note(d, error);
-    return TSR_OK;
+    return tsri_parts_alpha(&d->parts, d->image, chunk->data, chunk->bytes);
 }
 
 static tsr_error take_chunk(decoding *d, const tsr_chunk *chunk)
@@ -210,11 +172,11 @@ static tsr_error read_chunks(decoding *d, const tsr_source *source)
     if (error != TSR_E_EOF)
         return error;
     if (damage.lost_chunks || damage.skipped_bytes)
-        note(d, TSR_E_CHECKSUM);
+        tsri_parts_note(&d->parts, TSR_E_CHECKSUM);
     if (damage.truncated)
-        note(d, TSR_E_TRUNCATED);
+        tsri_parts_note(&d->parts, TSR_E_TRUNCATED);
     if (!d->have_head || !d->have_model_hash)
-        return tsri_fail(d->ctx, d->damage ? d->damage : TSR_E_CORRUPT,
+        return tsri_fail(d->ctx, d->parts.damage ? d->parts.damage : TSR_E_CORRUPT,
                          "the stream has no header left");
     return TSR_OK;
 }
@@ -286,33 +248,25 @@ static tsr_error read_stream(decoding *d, const tsr_source *source, uint64_t *to
     return error;
 }
 
-static tsr_error put(void *cookie, tsri_rect r, const tsri_fmap *rgb)
-{
-    const decoding *d = cookie;
-    tsri_image_store(d->image, r, rgb, d->head.codec->truncates);
-    return TSR_OK;
-}
-
 static tsr_error finish(decoding *d, const tsr_progress *progress)
 {
-    if (d->units_found < d->head.units)
-        note(d, TSR_E_CORRUPT);
-    if (!d->units_found)
-        return tsri_fail(d->ctx, d->damage, "no part of the picture is left: %s",
-                         tsr_error_string(d->damage));
+    tsri_image_parts *p = &d->parts;
+
+    if (!p->found) {
+        tsri_parts_note(p, TSR_E_CORRUPT);
+        return tsri_fail(d->ctx, p->damage, "no part of the picture is left: %s",
+                         tsr_error_string(p->damage));
+    }
     TSR_TRY(make_image(d));
-    TSR_TRY(d->head.codec->pixels(d->self, put, d, progress));
-    if (d->damage)
-        tsri_log(d->ctx, TSR_LOG_WARNING, "%s: %d of %d units decoded",
-                 tsr_error_string(d->damage), d->units_found, d->head.units);
-    return TSR_OK;
+    return tsri_parts_pixels(p, d->image, progress);
 }
 
 tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
                            const tsr_progress *progress, const tsr_source *source,
                            tsr_image *image)
 {
-    decoding d = { .ctx = ctx, .given = model, .image = image };
+    decoding d = { .ctx = ctx, .given = model, .image = image,
+                   .parts = { .ctx = ctx } };
     uint64_t total;
     tsr_error error;
 
@@ -322,11 +276,8 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
         error = finish(&d, progress);
     if (error)
         tsr_image_free(ctx, image);
-    if (d.self)
-        d.head.codec->close(&d.self);
-    tsri_free(ctx, d.seen);
-    tsr_model_unref(&d.model);
-    return error ? error : d.damage;
+    tsri_parts_close(&d.parts);
+    return error ? error : d.parts.damage;
 }
 
 static void fill_info(const decoding *d, uint64_t total)
@@ -340,7 +291,7 @@ static void fill_info(const decoding *d, uint64_t total)
     i->bits = h->bits;
     i->compact = h->compact;
     i->units = h->units;
-    i->units_found = d->units_found;
+    i->units_found = d->parts.found;
     i->model_hash_bytes = (int)h->hash_bytes;
     memcpy(i->model_hash, h->hash, h->hash_bytes);
     i->quality = -1;
@@ -353,7 +304,7 @@ static void fill_info(const decoding *d, uint64_t total)
     }
     i->file_bytes = total;
     i->header_bytes = total - i->token_bytes - i->alpha_bytes;
-    i->damaged = d->damage || d->units_found != h->units;
+    i->damaged = d->parts.damage || d->parts.found != h->units;
 }
 
 tsr_error tsr_image_probe(tsr_context *ctx, const tsr_source *source,

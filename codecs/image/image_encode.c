@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <stdio.h>
 #include <string.h>
 #include "codecs/image/image.h"
 #include "lib/bytes.h"
@@ -100,7 +99,7 @@ static tsr_error write_chunks(encoding *e)
                                                        e->head.model_name, out)));
     TSR_TRY(e->codec->encode(e->self, e->image, emit_chunk, e,
                              &e->settings->progress));
-    if (e->head.channels == 2 || e->head.channels == 4)
+    if (tsri_has_alpha(e->head.channels))
         TSR_TRY(tsri_alpha_encode(e->ctx, e->image, emit_alpha, e));
     return tsr_stream_writer_finish(e->writer);
 }
@@ -120,19 +119,14 @@ static tsr_error run(encoding *e, tsr_model *model)
 
 static void fill_head(encoding *e, const tsr_model *model)
 {
-    tsri_image_head *head = &e->head;
     const tsr_image *image = e->image;
-    const bool alpha = e->settings->lossless_alpha;
 
-    *head = (tsri_image_head){
-        .codec = e->codec, .codec_number = e->codec->number,
-        .width = image->width, .height = image->height, .bits = image->bits,
-        .channels = alpha ? image->channels : image->channels < 3 ? 1 : 3,
-        .layers = e->codec->layers, .params_bytes = e->codec->params,
-        .hash_bytes = TSR_MODEL_HASH_BYTES };
-    memcpy(head->hash, tsr_model_hash(model), TSR_MODEL_HASH_BYTES);
-    snprintf(head->model_name, sizeof head->model_name, "%s",
-             tsr_model_name(model));
+    tsri_head_init(&e->head, e->codec, model);
+    e->head.width = image->width;
+    e->head.height = image->height;
+    e->head.bits = image->bits;
+    e->head.channels = tsri_coded_channels(image->channels,
+                                           e->settings->lossless_alpha);
 }
 
 /* The caller's struct may be older and shorter than ours. */
@@ -157,10 +151,7 @@ tsr_error tsr_image_encode(tsr_context *ctx, tsr_model *model,
     if (take_settings(&own, settings))
         return tsri_fail(ctx, TSR_E_ARG, "quality must be 0..100");
     TSR_TRY(tsri_image_check(ctx, image));
-    e.codec = tsri_image_codec_by_id(tsr_model_codec(model));
-    if (!e.codec)
-        return tsri_fail(ctx, TSR_E_MODEL, "%s: not a model of an image codec",
-                         tsr_model_path(model));
+    TSR_TRY(tsri_image_codec_of(ctx, model, &e.codec));
     fill_head(&e, model);
     error = run(&e, model);
     if (e.self)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
 #include <string.h>
 #include "codecs/image/image.h"
 #include "lib/bytes.h"
@@ -7,6 +8,7 @@
 enum {
     MAGIC0 = 0xC7, MAGIC1 = 0x54,
     COMPACT_HASH = 4,
+    HEAD_FIXED = TSRI_GEOMETRY_BYTES + 4, /* of HEAD, before the parameters */
     COMPACT_RESERVED = 1, COMPACT_GREY = 2, COMPACT_CODEC_SHIFT = 2
 };
 
@@ -84,7 +86,18 @@ tsr_error tsri_compact_get(tsr_context *ctx, tsri_image_head *head,
     return TSR_OK;
 }
 
-size_t tsri_head_put(const tsri_image_head *head, uint8_t *out)
+void tsri_head_init(tsri_image_head *head, const tsri_image_codec *codec,
+                    const tsr_model *model)
+{
+    *head = (tsri_image_head){
+        .codec = codec, .codec_number = codec->number, .layers = codec->layers,
+        .params_bytes = codec->params, .hash_bytes = TSR_MODEL_HASH_BYTES };
+    memcpy(head->hash, tsr_model_hash(model), TSR_MODEL_HASH_BYTES);
+    snprintf(head->model_name, sizeof head->model_name, "%s",
+             tsr_model_name(model));
+}
+
+void tsri_geometry_put(const tsri_image_head *head, uint8_t *out)
 {
     out[0] = (uint8_t)head->codec_number;
     out[1] = (uint8_t)head->channels;
@@ -92,20 +105,22 @@ size_t tsri_head_put(const tsri_image_head *head, uint8_t *out)
     out[3] = (uint8_t)head->layers;
     tsri_put32(out + 4, (uint32_t)head->width);
     tsri_put32(out + 8, (uint32_t)head->height);
-    tsri_put32(out + 12, (uint32_t)head->units);
-    memcpy(out + 16, head->params, head->params_bytes);
-    return 16 + head->params_bytes;
 }
 
-tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
-                        const uint8_t *data, size_t size)
+/* A number of a head that counts pixels or units. */
+static tsr_error get_count(tsr_context *ctx, const uint8_t *data, int *count)
 {
-    uint32_t side[3];
+    const uint32_t n = tsri_get32(data);
 
-    if (size < 16 || size > 16 + TSRI_IMAGE_PARAMS_MAX)
-        return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has a wrong length");
-    for (int i = 0; i < 3; i++)
-        side[i] = tsri_get32(data + 4 + 4 * i);
+    if (n < 1 || n > INT32_MAX)
+        return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has an impossible size");
+    *count = (int)n;
+    return TSR_OK;
+}
+
+tsr_error tsri_geometry_get(tsr_context *ctx, tsri_image_head *head,
+                            const uint8_t *data)
+{
     head->codec_number = data[0];
     head->channels = data[1];
     head->bits = data[2];
@@ -114,17 +129,32 @@ tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
         (head->bits != 8 && head->bits != 16) || head->layers < 1 ||
         head->layers > TSRI_IMAGE_LAYERS_MAX)
         return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has an impossible value");
-    for (int i = 0; i < 3; i++)
-        if (side[i] < 1 || side[i] > INT32_MAX)
-            return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has an impossible size");
-    head->width = (int)side[0];
-    head->height = (int)side[1];
-    head->units = (int)side[2];
-    head->params_bytes = size - 16;
-    memcpy(head->params, data + 16, head->params_bytes);
+    TSR_TRY(get_count(ctx, data + 4, &head->width));
+    TSR_TRY(get_count(ctx, data + 8, &head->height));
     head->codec = tsri_image_codec_by_number(head->codec_number);
-    if (head->codec && (head->codec->params != head->params_bytes ||
-                        head->codec->layers != head->layers))
+    if (head->codec && head->codec->layers != head->layers)
+        return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD does not fit its codec");
+    return TSR_OK;
+}
+
+size_t tsri_head_put(const tsri_image_head *head, uint8_t *out)
+{
+    tsri_geometry_put(head, out);
+    tsri_put32(out + TSRI_GEOMETRY_BYTES, (uint32_t)head->units);
+    memcpy(out + HEAD_FIXED, head->params, head->params_bytes);
+    return HEAD_FIXED + head->params_bytes;
+}
+
+tsr_error tsri_head_get(tsr_context *ctx, tsri_image_head *head,
+                        const uint8_t *data, size_t size)
+{
+    if (size < HEAD_FIXED || size > HEAD_FIXED + TSRI_IMAGE_PARAMS_MAX)
+        return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has a wrong length");
+    TSR_TRY(tsri_geometry_get(ctx, head, data));
+    TSR_TRY(get_count(ctx, data + TSRI_GEOMETRY_BYTES, &head->units));
+    head->params_bytes = size - HEAD_FIXED;
+    memcpy(head->params, data + HEAD_FIXED, head->params_bytes);
+    if (head->codec && head->codec->params != head->params_bytes)
         return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD does not fit its codec");
     return TSR_OK;
 }

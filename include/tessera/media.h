@@ -67,8 +67,9 @@ tsr_media_writer_stream(tsr_media_writer *writer, const tsr_media_stream *stream
 
 /** Writes one packet; borrowed.  The caller interleaves: packets of all streams
  *  in the order of time.  Returns TSR_OK; TSR_E_ARG no such stream, or kind
- *  TSR_KIND_AUDIO and another time than the packet's number says; what the sink
- *  returned; TSR_E_NOMEM. */
+ *  TSR_KIND_AUDIO and another time than the packet's number says; TSR_E_CORRUPT
+ *  the same kind and not a packet of that sound; what the sink returned;
+ *  TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_media_writer_packet(tsr_media_writer *writer, const tsr_media_packet *packet);
 
@@ -91,7 +92,8 @@ typedef struct tsr_media_reader tsr_media_reader;
  * Opens a file of kind TSR_KIND_MEDIA or TSR_KIND_AUDIO and reads up to its
  * first packet.
  *
- * source, seeker  copied; cookies must live until close.  seeker NULL: a pipe
+ * source, seeker  copied; cookies must live until close.  The source stands at
+ *                 the file's first byte.  seeker NULL: a pipe
  *
  * Returns TSR_OK; TSR_E_FORMAT, TSR_E_VERSION; TSR_E_UNSUPPORTED another kind of
  * file; TSR_E_CORRUPT no stream is left whole; TSR_E_TRUNCATED; TSR_E_LIMIT;
@@ -111,8 +113,8 @@ tsr_media_reader_stream(const tsr_media_reader *reader, int index);
 TSR_API double tsr_media_reader_duration(const tsr_media_reader *reader);
 
 /** The next sound packet, in file order.  Damage is skipped and counted.
- *  Returns TSR_OK; TSR_E_EOF after the last; TSR_E_IO; TSR_E_LIMIT;
- *  TSR_E_NOMEM. */
+ *  Returns TSR_OK; TSR_E_EOF after the last; TSR_E_UNSUPPORTED a stream has
+ *  parts that this library does not know; TSR_E_IO; TSR_E_LIMIT; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_media_reader_next(tsr_media_reader *reader, tsr_media_packet *packet);
 
