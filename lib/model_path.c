@@ -2,6 +2,7 @@
 /* Where model files are looked for. */
 #include "config.h"
 #include <dirent.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,16 +67,12 @@ static int user_folder(visitor visit, void *cookie)
     return offer(folder, visit, cookie);
 }
 
-/* A program that runs from its build tree finds the source tree's models: a
- * folder models/ beside configure.ac, a few levels above the program. */
-static int source_folder(visitor visit, void *cookie)
+/* The models/ folder of the source tree, a few levels above the file `at`. */
+static int folder_above(char at[PATH_BYTES], visitor visit, void *cookie,
+                        bool *found)
 {
-    char at[PATH_BYTES], probe[PATH_BYTES + 32];
-    const ssize_t n = readlink("/proc/self/exe", at, sizeof at - 1);
+    char probe[PATH_BYTES + 32];
 
-    if (n < 1)
-        return 0;
-    at[n] = 0;
     for (int i = 0; i <= LEVELS_UP; i++) {
         char *slash = strrchr(at, '/');
         if (!slash)
@@ -84,10 +81,32 @@ static int source_folder(visitor visit, void *cookie)
         snprintf(probe, sizeof probe, "%s/tessera.pc.in", at);
         if (access(probe, R_OK))
             continue;
+        *found = true;
         snprintf(probe, sizeof probe, "%s/models", at);
         return offer(probe, visit, cookie);
     }
     return 0;
+}
+
+/* A program that runs from its build tree finds the source tree's models, and so
+ * does one from elsewhere (a host of our plugins) that loaded the library from
+ * there. */
+static int source_folder(visitor visit, void *cookie)
+{
+    char at[PATH_BYTES];
+    const ssize_t n = readlink("/proc/self/exe", at, sizeof at - 1);
+    bool found = false;
+    Dl_info library;
+    int stop = 0;
+
+    if (n > 0) {
+        at[n] = 0;
+        stop = folder_above(at, visit, cookie, &found);
+    }
+    if (found || !dladdr(ending, &library) || !library.dli_fname)
+        return stop;
+    snprintf(at, sizeof at, "%s", library.dli_fname);
+    return folder_above(at, visit, cookie, &found);
 }
 
 void tsr_model_folders(visitor visit, void *cookie)

@@ -10,26 +10,47 @@
 #include <tessera/media.h>
 #include <tessera/model.h>
 
-/** The process's context, opened at the first call with at most TESSERA_THREADS
- *  threads (default: all); NULL: said once why. */
-tsr_context *plug_context(void);
+/** What a plugin shows to its host; all else is hidden. */
+#define PLUG_EXPORT __attribute__((visibility("default")))
 
 /** A reference to the model of that name or path, opened at the first call and
  *  shared by all who hold one; NULL: said once why. */
 tsr_model *plug_model(const char *name);
+
+/** Drops it and sets *model to NULL; NULL is allowed.  What was opened with the
+ *  process's context must be closed before. */
 void plug_model_unref(tsr_model **model);
+
+/** The process's context, with TESSERA_THREADS threads (default: all
+ *  processors).  It is open while anybody holds a model: call this with one. */
+tsr_context *plug_context(void);
+
+/** The context is for one thread at a time: hold this around every call that
+ *  encodes, decodes, opens or closes with it, and around no function of this
+ *  header but plug_context() and plug_reason(). */
+void plug_lock(void);
+void plug_unlock(void);
+
+/** Under the lock: the library's sentence on what failed last, else the phrase
+ *  of `error`; until the next call to the library. */
+const char *plug_reason(tsr_error error);
 
 /** One line on standard error, "tessera: ...", the first time only that this
  *  `place` (a variable of the caller's, 0 at first) is passed. */
-void plug_say_once(int *place, const char *format, ...);
+void plug_say_once(int *place, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
-/** A .tess file that packets of one stream are written to as they are made. */
+/** A .tess file that packets of one stream are written to as they are made; one
+ *  thread at a time. */
 typedef struct plug_side plug_side;
 
-/** Opens `path` for a stream; an existing file is never written over: the name gets
- *  a number, name.1.tess.  NULL: said once why. */
+/** Opens `path` for a stream; an existing file is never written over: the name
+ *  gets a number, name.1.tess (pipes and devices are opened as they are).
+ *  NULL: said why. */
 plug_side *plug_side_open(const char *path, int kind,
                           const tsr_media_stream *stream);
+
+/** A failure is said, and ends the file: later packets are dropped. */
 void plug_side_packet(plug_side *side, int64_t pts, uint64_t duration,
                       const void *data, size_t bytes);
 

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Filter plugins for ffmpeg and other hosts.  Modules are shared libraries.
+if TSR_PLUGINS
+noinst_LTLIBRARIES += tools/ffmpeg/libtsrplug.la
+tools_ffmpeg_libtsrplug_la_SOURCES = tools/ffmpeg/plug.c tools/ffmpeg/plug.h \
+	tools/ffmpeg/side.c
+tools_ffmpeg_libtsrplug_la_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+# A host may unload a plugin; libraries below this one may have left threads.
+plugin_ldflags = -module -avoid-version -shared -no-undefined -Wl,-z,defs \
+	-Wl,-z,nodelete
+
+frei0r_LTLIBRARIES = tools/ffmpeg/frei0r/tessera.la
+tools_ffmpeg_frei0r_tessera_la_SOURCES = tools/ffmpeg/frei0r.c
+tools_ffmpeg_frei0r_tessera_la_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tools_ffmpeg_frei0r_tessera_la_LDFLAGS = $(plugin_ldflags) \
+	-export-symbols-regex '^f0r_'
+tools_ffmpeg_frei0r_tessera_la_LIBADD = tools/ffmpeg/libtsrplug.la libtessera.la
+
+# Hosts are pointed at these: FREI0R_PATH=build/frei0r-1.
+noinst_DATA += frei0r-1/tessera.so
+CLEANFILES += frei0r-1/tessera.so
+frei0r-1/tessera.so: tools/ffmpeg/frei0r/tessera.la
+	@$(MKDIR_P) $(@D)
+	$(AM_V_at)ln -sf ../tools/ffmpeg/frei0r/.libs/tessera.so $@
+endif
