@@ -217,3 +217,15 @@ EXTRA_PROGRAMS += tests/audio_example
 CLEANFILES += tests/audio_example$(EXEEXT)
 tests_audio_example_LDADD = libtessera.la
 EXTRA_DIST += tests/test_audio_python.sh tests/audio_reader.py
+
+# The LADSPA plugin, in a host of its own and in those that are installed.
+if TSR_PLUGINS
+if TSR_CMOCKA
+check_PROGRAMS += tests/test_ladspa
+noinst_HEADERS += tests/plugin_case.h
+tests/test_ladspa_hosts.log: tessera$(EXEEXT) ladspa/tessera.so \
+	tests/tiny_model$(EXEEXT)
+endif
+check_SCRIPTS += tests/test_ladspa_hosts.sh
+endif
+EXTRA_DIST += tests/test_ladspa_hosts.sh tests/plugin_sound.py

@@ -16,9 +16,24 @@ tools_ffmpeg_frei0r_tessera_la_LDFLAGS = $(plugin_ldflags) \
 	-export-symbols-regex '^f0r_'
 tools_ffmpeg_frei0r_tessera_la_LIBADD = tools/ffmpeg/libtsrplug.la libtessera.la
 
-# Hosts are pointed at these: FREI0R_PATH=build/frei0r-1.
-noinst_DATA += frei0r-1/tessera.so
-CLEANFILES += frei0r-1/tessera.so
+# What plugins of sound share.
+noinst_LTLIBRARIES += tools/ffmpeg/libtsrtrip.la
+tools_ffmpeg_libtsrtrip_la_SOURCES = tools/ffmpeg/catalog.c \
+	tools/ffmpeg/catalog.h tools/ffmpeg/roundtrip.c tools/ffmpeg/roundtrip.h
+tools_ffmpeg_libtsrtrip_la_LIBADD = tools/ffmpeg/libtsrplug.la
+
+ladspa_LTLIBRARIES = tools/ffmpeg/ladspa/tessera.la
+tools_ffmpeg_ladspa_tessera_la_SOURCES = tools/ffmpeg/ladspa.c
+tools_ffmpeg_ladspa_tessera_la_LDFLAGS = $(plugin_ldflags) \
+	-export-symbols-regex '^ladspa_descriptor$$'
+tools_ffmpeg_ladspa_tessera_la_LIBADD = tools/ffmpeg/libtsrtrip.la libtessera.la
+
+# Hosts are pointed at these: FREI0R_PATH=build/frei0r-1, LADSPA_PATH=build/ladspa.
+noinst_DATA += frei0r-1/tessera.so ladspa/tessera.so
+CLEANFILES += frei0r-1/tessera.so ladspa/tessera.so
+ladspa/tessera.so: tools/ffmpeg/ladspa/tessera.la
+	@$(MKDIR_P) $(@D)
+	$(AM_V_at)ln -sf ../tools/ffmpeg/ladspa/.libs/tessera.so $@
 frei0r-1/tessera.so: tools/ffmpeg/frei0r/tessera.la
 	@$(MKDIR_P) $(@D)
 	$(AM_V_at)ln -sf ../tools/ffmpeg/frei0r/.libs/tessera.so $@
