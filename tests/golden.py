@@ -13,7 +13,7 @@ import struct
 import sys
 
 from tess_reader import (Alphabet, Bank, Corrupt, FACTOR, LANES, MAGIC, Segment,
-                         Stream, crc32c)
+                         Stream, crc32c, media_listing)
 
 
 # ---- Writing what tess_reader reads
@@ -196,13 +196,21 @@ def good(folder, name):
         d = Description(path[:-4] + ".txt")
         return d.encode() == read(path) and d.decode(read(path))
     return write_file(path[:-5] + ".txt") == read(path) and \
-        "lost 0 skipped 0 truncated 0" in report(read(path))
+        "lost 0 skipped 0 truncated 0" in report(read(path)) and \
+        listed(path, read(path))
+
+
+def listed(path, data):
+    """Whether the streams and packets are those that are listed."""
+    return not os.path.exists(path + ".list") or \
+        media_listing(data).encode() == read(path + ".list")
 
 
 def bad(folder, name):
     data = read(folder, "bad", name)
     if name.endswith(".tess"):
-        return report(data).encode() == read(folder, "bad", name + ".expect")
+        return report(data).encode() == read(folder, "bad", name + ".expect") \
+            and listed(os.path.join(folder, "bad", name), data)
     try:
         Description(os.path.join(folder, name.split("--")[0] + ".txt")).decode(data)
     except Corrupt:
@@ -328,6 +336,54 @@ def bad_files(folder):
     }
 
 
+def bad_media(folder):
+    """Sound chunks whose content is wrong, and lost parts of the front."""
+    f = read(folder, "media.tess")
+    chunks = Stream(f).chunks[:-1]
+
+    def made(change):
+        """The file with the content of its chunks changed."""
+        out = f[:16]
+        for i, c in enumerate(chunks):
+            new = change(i, c)
+            for type, stream, data in new if new is not None else [
+                    (c.type, c.stream, c.data)]:
+                out = chunk(out, type, stream, out.count(b"TSRK"), data)
+        at, out = len(out), chunk(out, b"INDX", 0, out.count(b"TSRK"), b"")
+        return out + struct.pack("<QI4s", at, len(out) + 16, b"TSRE")
+
+    def replaced(number, data, type=None):
+        return made(lambda i, c: [(type or c.type, c.stream, data)]
+                    if i == number else None)
+
+    def patched(number, at, data):
+        old = chunks[number].data
+        return replaced(number, old[:at] + data + old[at + len(data):])
+
+    return {
+        "media-head-damaged": f[:chunks[1].offset + 30] + b"?" +
+        f[chunks[1].offset + 31:],
+        "media-without-a-stream": f[:chunks[0].offset] + f[chunks[6].offset:],
+        "media-packet-damaged": f[:chunks[7].offset + 26] + b"?" +
+        f[chunks[7].offset + 27:],
+        "media-cut": f[:chunks[9].offset + 7],
+        "media-strm-too-short": replaced(0, b"\1"),
+        "media-time-base-0": patched(0, 8, bytes(4)),
+        "media-sound-in-milliseconds": patched(3, 8, struct.pack("<I", 1000)),
+        "media-head-too-long": replaced(1, chunks[1].data + b"\0"),
+        "media-rate-of-one-part": patched(1, 12, bytes(4)),
+        "media-range-2": patched(1, 27, b"\2"),
+        "media-model-too-long": replaced(2, bytes(96)),
+        "media-time-spelled-long": replaced(6, b"\x81\0\1frame"),
+        "media-without-a-duration": replaced(7, b"\1"),
+        "media-head-after-data": made(
+            lambda i, c: [] if i == 1 else [
+                (c.type, c.stream, c.data), (b"HEAD", 0, chunks[1].data)]
+            if i == 6 else None),
+        "media-unknown-critical": replaced(8, b"", b"NEWS"),
+    }
+
+
 def write(folder):
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
@@ -336,12 +392,19 @@ def write(folder):
         if next(lines(path))[0] == "segment":
             save(Description(path).encode(), path[:-4] + ".seg")
         else:
-            save(write_file(path), path[:-4] + ".tess")
+            data = write_file(path)
+            save(data, path[:-4] + ".tess")
+            if data[10] in (2, 5):
+                save(media_listing(data).encode(), path[:-4] + ".tess.list")
     for name, data in bad_segments(folder).items():
         save(data, folder, "bad", name + ".seg")
     for name, data in bad_files(folder).items():
         save(data, folder, "bad", name + ".tess")
         save(report(data).encode(), folder, "bad", name + ".tess.expect")
+    for name, data in bad_media(folder).items():
+        save(data, folder, "bad", name + ".tess")
+        save(report(data).encode(), folder, "bad", name + ".tess.expect")
+        save(media_listing(data).encode(), folder, "bad", name + ".tess.list")
 
 
 if __name__ == "__main__":

@@ -5,17 +5,17 @@
 #include "tests/check.h"
 #include <tessera/media.h>
 
-typedef struct memory {
+typedef struct mem_file {
     uint8_t *data;
     size_t size, room, at;
     size_t step;            /* most that a read gives; 0: what is asked for */
     size_t fail_at;         /* reads and writes beyond it fail; 0: none */
     int seeks;              /* that still succeed */
-} memory;
+} mem_file;
 
 static inline tsr_error mem_write(void *cookie, const void *data, size_t size)
 {
-    memory *m = cookie;
+    mem_file *m = cookie;
 
     if (m->fail_at && m->size + size > m->fail_at)
         return TSR_E_IO;
@@ -29,7 +29,7 @@ static inline tsr_error mem_write(void *cookie, const void *data, size_t size)
 
 static inline tsr_error mem_read(void *cookie, void *data, size_t size, size_t *got)
 {
-    memory *m = cookie;
+    mem_file *m = cookie;
 
     if (m->fail_at && m->at >= m->fail_at)
         return TSR_E_IO;
@@ -44,7 +44,7 @@ static inline tsr_error mem_read(void *cookie, void *data, size_t size, size_t *
 
 static inline tsr_error mem_seek(void *cookie, uint64_t offset)
 {
-    memory *m = cookie;
+    mem_file *m = cookie;
 
     if (m->seeks-- < 1)
         return TSR_E_IO;

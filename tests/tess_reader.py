@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""A second reader of docs/format.md, sections 2 and 3, standard library only.
+"""A second reader of docs/format.md, sections 2, 3, 6 and 7, standard library only.
 
-    tess_reader.py FILE.tess        prints the chunks
+    tess_reader.py FILE.tess        prints the chunks; kinds 5 and 2: and the
+                                    streams and packets
 
 For tests: slow, and written from the document.
 """
@@ -285,6 +286,162 @@ class Segment:
                 raise Corrupt("final state")
 
 
+# ---- 6 Video
+
+MODEL_LIMIT = 32 + 63
+
+
+def check_model(data):
+    if not 32 <= len(data) <= MODEL_LIMIT:
+        raise Corrupt("MODL")
+
+
+class VideoHead:
+    """Extradata of video."""
+
+    def __init__(self, data):
+        if len(data) < 28:
+            raise Corrupt("HEAD")
+        (self.codec, self.channels, self.bits, self.layers, self.width,
+         self.height, *rate) = struct.unpack_from("<BBBBIIII", data)
+        sar = struct.unpack_from("<HH", data, 20)
+        self.colour = tuple(data[24:28])
+        if not (1 <= self.channels <= 4 and self.bits in (8, 16) and
+                1 <= self.layers <= 8 and 1 <= self.width < 1 << 31 and
+                1 <= self.height < 1 << 31 and self.colour[3] < 2) or \
+                any((a == 0) != (b == 0) for a, b in (rate, sar)):
+            raise Corrupt("HEAD")
+        check_model(data[28:])
+
+
+class VideoPacket:
+    """The parts of a packet: params, units (lists of layers), bands."""
+
+    def __init__(self, head, data, units):
+        body = data[:-4]
+        if len(data) < 4 or data[-4:] != struct.pack("<I", crc32c(body)):
+            raise Corrupt("check")
+        size, at = varint(body, 0)
+        if size > 16 or size > len(body) - at:
+            raise Corrupt("parameters")
+        self.params, at = body[at:at + size], at + size
+        lengths = []
+        for _ in range(units * head.layers):
+            n, at = varint(body, at)
+            lengths.append(n)
+        count, at = varint(body, at)
+        if count and head.channels % 2:
+            raise Corrupt("alpha where there is none")
+        for _ in range(count):
+            n, at = varint(body, at)
+            lengths.append(n)
+        if sum(lengths) != len(body) - at:
+            raise Corrupt("lengths")
+        parts = []
+        for n in lengths:
+            parts.append(body[at:at + n])
+            at += n
+        self.units = [parts[i * head.layers:(i + 1) * head.layers]
+                      for i in range(units)]
+        self.bands = parts[units * head.layers:]
+
+
+# ---- 7 Media
+
+class Media:
+    """Streams, (type, time base, extradata) each, and packets, (stream, pts,
+    duration, data) each, of a file of kind 5 or 2."""
+
+    def __init__(self, file):
+        self.kind, self.streams, self.packets = file.kind, [], []
+        self.damaged = bool(file.lost or file.skipped or file.truncated)
+        self.number = {}
+        front, begun = {}, False
+        for c in file.chunks:
+            if c.stream >= (64 if file.kind == 5 else 1):
+                continue
+            if c.type == b"DATA":
+                if not begun:
+                    self._find(front)
+                begun = True
+                self._packet(c)
+            elif begun or c.type not in (b"STRM", b"HEAD", b"MODL"):
+                if c.stream in self.number and not (
+                        c.type[0] & 32 or
+                        c.type in (b"STRM", b"HEAD", b"MODL", b"INDX")):
+                    raise Corrupt("UNSUPPORTED")
+            else:
+                front.setdefault(c.stream, {}).setdefault(c.type, c.data)
+        if not begun:
+            self._find(front)
+        if not self.streams:
+            raise Corrupt("no stream")
+
+    def _find(self, front):
+        for number in sorted(front):
+            try:
+                stream = self._stream(front[number])
+            except (Corrupt, KeyError):
+                self.damaged = True
+                continue
+            if stream:
+                self.number[number] = len(self.streams)
+                self.streams.append(stream)
+
+    def _stream(self, chunks):
+        if self.kind == 5:
+            strm = chunks[b"STRM"]
+            if len(strm) != 12:
+                raise Corrupt("STRM")
+            type, num, den = struct.unpack("<B3xII", strm)
+            if type not in (1, 2):
+                return None
+        head = chunks[b"HEAD"]
+        if len(head) != 28:
+            raise Corrupt("HEAD")
+        rate, = struct.unpack_from("<I", head, 8)
+        if self.kind == 2:
+            type, num, den = 2, 1, rate
+        extradata = head + chunks[b"MODL"]
+        if type == 1:
+            VideoHead(extradata)
+        else:
+            check_model(extradata[28:])
+        if not num or not den or type == 2 and (num, den) != (1, rate):
+            raise Corrupt("time base")
+        return "video" if type == 1 else "sound", num, den, extradata
+
+    def _packet(self, c):
+        if c.stream not in self.number:
+            return
+        try:
+            a, at = varint(c.data, 0)
+            b, at = varint(c.data, at)
+        except Corrupt:
+            self.damaged = True
+            return
+        if self.kind == 2:
+            hop, frames = struct.unpack_from("<H4xI", self.streams[0][3], 6)
+            pts, data = a * hop * frames, c.data
+        else:
+            pts, data = -(a + 1 >> 1) if a & 1 else a >> 1, c.data[at:]
+        self.packets.append((self.number[c.stream], pts, b, data))
+
+    def listing(self):
+        out = ["stream %d %s %d/%d %s" % (i, s[0], s[1], s[2], s[3].hex())
+               for i, s in enumerate(self.streams)]
+        out += ["packet %d %d %d %d %08x" % (s, pts, duration, len(data), crc32c(data))
+                for s, pts, duration, data in self.packets]
+        return "\n".join(out) + "\ndamaged %d\n" % self.damaged
+
+
+def media_listing(data):
+    try:
+        return Media(Stream(data)).listing()
+    except Corrupt:
+        return "error\n"
+
+
 def main():
     with open(sys.argv[1], "rb") as file:
         stream = Stream(file.read())
@@ -294,6 +451,8 @@ def main():
             c.offset, c.type.decode("latin-1"), c.stream, c.seq, len(c.data)))
     print("lost %d, skipped %d, truncated %d" % (
         stream.lost, stream.skipped, stream.truncated))
+    if stream.kind in (2, 5):
+        print(Media(stream).listing(), end="")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ static tsr_media_stream pictures = { .type = TSR_MEDIA_VIDEO, .time_num = 1,
 static tsr_media_stream sound = { .type = TSR_MEDIA_AUDIO, .time_num = 1,
                                   .time_den = 16000, .extradata = sound_data };
 
-static tsr_media_writer *writer_for(memory *m, int kind)
+static tsr_media_writer *writer_for(mem_file *m, int kind)
 {
     const tsr_sink sink = { m, mem_write };
     tsr_media_writer *w;
@@ -62,7 +62,7 @@ static void add(tsr_media_writer *w, const tsr_media_stream *s, int expected)
     assert_int_equal(index, expected);
 }
 
-static tsr_media_reader *reader_for(memory *m, bool seeks)
+static tsr_media_reader *reader_for(mem_file *m, bool seeks)
 {
     const tsr_source source = { m, mem_read };
     const tsr_seeker seeker = { m, mem_seek, m->size };
@@ -103,9 +103,9 @@ static void is(const tsr_media_packet *p, int stream, int64_t pts,
         assert_int_equal(p->data[i], (uint8_t)check_u32(&rng));
 }
 
-static memory film(void)
+static mem_file film(void)
 {
-    memory m = { 0 };
+    mem_file m = { 0 };
     tsr_media_writer *w = writer_for(&m, TSR_KIND_MEDIA);
 
     add(w, &pictures, 0);
@@ -158,7 +158,7 @@ static void check_rest(tsr_media_reader *r, int i, int k)
 
 static void test_round_trip(void **state)
 {
-    memory m = film();
+    mem_file m = film();
     (void)state;
     for (int way = 0; way < 3; way++) {
         m.step = way == 1;
@@ -178,7 +178,7 @@ static void test_times(void **state)
 {
     static const int64_t pts[] = { INT64_MIN, -1000, -1, 0, 1, 63, 64, 1 << 20,
                                    INT64_MAX };
-    memory m = { 0 };
+    mem_file m = { 0 };
     tsr_media_writer *w = writer_for(&m, TSR_KIND_MEDIA);
     tsr_media_packet p;
     (void)state;
@@ -199,7 +199,7 @@ static void test_times(void **state)
 
 static void test_seek(void **state)
 {
-    memory m = film();
+    mem_file m = film();
     tsr_media_reader *r = reader_for(&m, true);
     check_rng rng = { 7 };
     (void)state;
@@ -246,13 +246,13 @@ static tsr_error tape_read(void *cookie, float *samples, size_t n, size_t *got)
     return TSR_OK;
 }
 
-static memory sound_file(size_t n, float *x)
+static mem_file sound_file(size_t n, float *x)
 {
     tsr_audio_settings settings = defaults();
     check_rng rng = { 11 };
     tape t = { x, n, 0 };
     const tsr_audio_source source = { &t, tape_read, n };
-    memory m = { 0 };
+    mem_file m = { 0 };
     const tsr_sink sink = { &m, mem_write };
 
     for (size_t i = 0; i < n; i++)
@@ -268,7 +268,7 @@ static void test_sound_file(void **state)
 {
     enum { N = 5 * SPAN + 33 };
     static float x[N];
-    memory m = sound_file(N, x), copy = { 0 };
+    mem_file m = sound_file(N, x), copy = { 0 };
     tsr_media_reader *r = reader_for(&m, true);
     tsr_media_writer *w = writer_for(&copy, TSR_KIND_AUDIO);
     const tsr_media_stream *s = tsr_media_reader_stream(r, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Frames through the whole library: what comes out is what a picture's file gives,
  * and packets and extradata may hold anything. */
+#include "config.h" /* POSIX before the first header */
 #include "tests/hyper_gen.h"
 #include "tests/memory.h"
 #include "tests/poor.h"
@@ -84,17 +85,13 @@ static packet encode(tsr_video_encoder *e, const tsr_image *im, double quality)
     return copy(data, bytes);
 }
 
-static void seal(packet p)
-{
-    tsri_put32(p.data + p.size - 4, tsri_crc32c(0, p.data, p.size - 4));
-}
 
 /* The picture as a file's decoder gives it; freed by the caller. */
 static tsr_image through_file(tsr_model *m, const tsr_image *im, double quality,
                               int alpha)
 {
     tsr_image_settings s;
-    memory file = { 0 };
+    mem_file file = { 0 };
     const tsr_sink sink = { &file, mem_write };
     const tsr_source source = { &file, mem_read };
     tsr_image out;

@@ -11,6 +11,7 @@
 #include "tools/engine.h"
 #include "tools/input.h"
 #include "tools/json.h"
+#include "tools/media/info.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
 
@@ -249,8 +250,10 @@ static int one_file(tsr_context *ctx, const args *a, const char *path)
 
     if (rc)
         return rc;
-    if (input_is_tess(&in, TSR_KIND_AUDIO)) {
-        rc = sound_info(ctx, a, &in);
+    if (input_is_tess(&in, TSR_KIND_AUDIO) ||
+        input_is_tess(&in, TSR_KIND_MEDIA)) {
+        rc = input_is_tess(&in, TSR_KIND_AUDIO) ? sound_info(ctx, a, &in)
+                                                : media_info(ctx, a, &in);
         input_close(&in);
         return rc;
     }

@@ -51,7 +51,8 @@ struct tsr_media_reader {
     int8_t number[TSR_MEDIA_MAX_STREAMS]; /* of the file's streams; -1: left out */
     tsr_chunk first;            /* the first DATA, if `held` */
     bool held;
-    uint64_t bad;               /* sound chunks of impossible content */
+    uint64_t bad;               /* chunks that are sound and impossible, streams
+                                   that are not whole */
     tsri_media_entry *entry;    /* the index, or NULL */
     size_t entries;
     double duration;

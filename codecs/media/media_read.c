@@ -9,6 +9,7 @@
 /* A stream of the file, as far as its chunks have come. */
 typedef struct track {
     bool strm, head, modl;
+    uint64_t bad;           /* chunks of impossible length */
     tsr_media_stream stream;
     uint8_t extradata[TSRI_MEDIA_EXTRADATA_MAX];
 } track;
@@ -83,7 +84,7 @@ static tsr_error read_front(tsr_media_reader *r, track *tracks)
             r->held = true;
             return TSR_OK;
         }
-        r->bad += !take_front(&tracks[chunk.stream], &chunk);
+        tracks[chunk.stream].bad += !take_front(&tracks[chunk.stream], &chunk);
     }
     return error == TSR_E_EOF ? TSR_OK : error;
 }
@@ -99,16 +100,21 @@ static void time_by_rate(tsr_media_reader *r, track *t)
     t->stream.time_den = tsri_get32(t->extradata + 8);
 }
 
-/* A stream that is whole gets a number. */
+/* A stream that is whole gets a number; one of another type is nothing to us,
+ * whatever it holds. */
 static void add_stream(tsr_media_reader *r, track *t, int number)
 {
     const int n = r->streams;
-    const bool known = t->stream.type == TSR_MEDIA_VIDEO ||
-                       t->stream.type == TSR_MEDIA_AUDIO;
 
     r->number[number] = -1;
-    if (!t->strm || !t->head || !t->modl || !known)
+    if (t->strm && t->stream.type != TSR_MEDIA_VIDEO &&
+        t->stream.type != TSR_MEDIA_AUDIO)
         return;
+    r->bad += t->bad;
+    if (!t->strm || !t->head || !t->modl) {
+        r->bad += t->strm || t->head || t->modl;
+        return;
+    }
     memcpy(r->extradata[n], t->extradata, t->stream.extradata_bytes);
     t->stream.extradata = r->extradata[n];
     if (tsri_media_stream_check(r->ctx, &t->stream)) {
