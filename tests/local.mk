@@ -106,6 +106,8 @@ CLEANFILES += tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
 tests/test_audio_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_docs.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
+	tests/tiny_sound$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_media_info.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
@@ -134,6 +136,8 @@ check_SCRIPTS += tests/test_audio_cli.sh
 EXTRA_DIST += tests/test_audio_cli.sh tests/cli_sound.py
 check_SCRIPTS += tests/test_media_info.sh
 EXTRA_DIST += tests/test_media_info.sh
+check_SCRIPTS += tests/test_docs.sh
+EXTRA_DIST += tests/test_docs.sh
 check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
 	tests/test_codebook.sh tests/test_kv_cli.sh
 EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py \

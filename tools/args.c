@@ -7,8 +7,6 @@
 #include "tools/args.h"
 #include "tools/say.h"
 
-enum { NAME_MAX_SIZE = 32 };
-
 #define FIELD(name) offsetof(args, name)
 
 const opt args_output_options[] = {
@@ -34,15 +32,15 @@ const opt args_engine_options[] = {
       OPT_INT, FIELD(threads), 0, 256 },
     { "-max_pixels", "N", "refuse larger pictures; default 2147483647", OPT_NUMBER,
       FIELD(max_pixels), 1, 2147483647.0 },
-    { "-backend", "NAME", "auto, onednn or c", OPT_TEXT, FIELD(backend), 0, 0 },
-    { "-cpuflags", "SET", "0, avx2, avx512: allow only these; for tests",
+    { "-backend", "auto|onednn|c", "what computes the networks", OPT_TEXT, FIELD(backend), 0, 0 },
+    { "-cpuflags", "0|avx2|avx512", "allow only these instructions; for tests",
       OPT_TEXT, FIELD(cpuflags), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
 const opt args_common_options[] = {
-    { "-v -loglevel", "LEVEL", "quiet, error, warning, info or debug", OPT_TEXT,
-      FIELD(loglevel), 0, 0 },
+    { "-v -loglevel", "quiet|error|warning|info|debug", "how much is said on"
+      " stderr; default warning", OPT_TEXT, FIELD(loglevel), 0, 0 },
     { "-hide_banner", NULL, "no effect: there is no banner", OPT_FLAG,
       FIELD(hide_banner), 0, 0 },
     { "-h --help", NULL, "this text", OPT_FLAG, FIELD(help), 0, 0 },
@@ -54,21 +52,19 @@ int args_is_pipe(const char *path)
     return !strcmp(path, "-") || !strncmp(path, "pipe:", 5);
 }
 
-/* The first of the names in *at, without its dashes, into `name`; moves *at
- * behind it.  0 when there are no more. */
-static int take_name(const char **at, char name[NAME_MAX_SIZE])
+int args_next_name(const char **at, char name[ARGS_NAME_SIZE])
 {
     const char *s = *at + strspn(*at, " -");
     const size_t n = strcspn(s, " ");
-    snprintf(name, NAME_MAX_SIZE, "%.*s", (int)n, s);
+    snprintf(name, ARGS_NAME_SIZE, "%.*s", (int)n, s);
     *at = s + n;
     return n > 0;
 }
 
 static int has_name(const char *names, const char *word, size_t n)
 {
-    char name[NAME_MAX_SIZE];
-    while (take_name(&names, name))
+    char name[ARGS_NAME_SIZE];
+    while (args_next_name(&names, name))
         if (strlen(name) == n && !memcmp(name, word, n))
             return 1;
     return 0;
@@ -110,7 +106,7 @@ static int distance(const char *a, const char *b)
 const char *args_nearest(const char *word, const char *(*next)(void *cookie),
                          void *cookie)
 {
-    static char best[NAME_MAX_SIZE];
+    static char best[ARGS_NAME_SIZE];
     const char *name;
     int least = strlen(word) < 4 ? 2 : 3;
     best[0] = 0;
@@ -129,13 +125,13 @@ typedef struct walk {
     const opt *const *table;
     const opt *o;
     const char *at;
-    char name[NAME_MAX_SIZE];
+    char name[ARGS_NAME_SIZE];
 } walk;
 
 static const char *next_name(void *cookie)
 {
     walk *w = cookie;
-    while (!w->at || !take_name(&w->at, w->name)) {
+    while (!w->at || !args_next_name(&w->at, w->name)) {
         w->o = w->o ? w->o + 1 : *w->table;
         if (!w->o)
             return NULL;
@@ -287,20 +283,4 @@ int args_parse(args *a, const command *cmd, int argc, char **argv)
         rc = say_error(RC_USAGE, NULL, "unknown log level '%s' (quiet, error,"
                        " warning, info, debug)", a->loglevel);
     return rc;
-}
-
-void args_help(const command *cmd)
-{
-    printf("tessera %s: %s\n\n%s\nOptions, with one dash or two\n", cmd->name,
-           cmd->summary, cmd->usage);
-    for (int t = 0; cmd->tables[t]; t++) {
-        for (const opt *o = cmd->tables[t]; o->names; o++) {
-            char text[80];
-            snprintf(text, sizeof text, "%s %s", o->names,
-                     o->value ? o->value : "");
-            printf("  %-23s %s\n", text, o->help);
-        }
-    }
-    if (cmd->notes)
-        printf("\n%s", cmd->notes);
 }

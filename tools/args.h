@@ -47,7 +47,8 @@ typedef enum opt_kind {
 typedef struct opt {
     const char *names;  /**< as the help shows them: "-q --quality"; one dash
                              or two is the same; NULL ends a table */
-    const char *value;  /**< how the help calls the value; NULL for a flag */
+    const char *value;  /**< how the help calls the value, or all that it can
+                             be: "auto|c"; NULL for a flag */
     const char *help;
     opt_kind kind;
     size_t offset;      /**< of the field in args */
@@ -59,6 +60,9 @@ enum { CMD_MAX_TABLES = 7 };
 typedef struct command {
     const char *name;
     const char *summary;  /**< one line */
+    const char *synopsis; /**< what follows the name: "[options] [-i] IN" */
+    const char *verbs;    /**< words that can follow the name; may be NULL */
+    const char *takes;    /**< endings of its files, "tess mov"; NULL: any */
     const char *usage;    /**< examples, one a line, indented */
     const char *notes;    /**< after the options; may be NULL */
     const opt *tables[CMD_MAX_TABLES + 1]; /**< NULL ends them */
@@ -74,8 +78,10 @@ extern const opt args_common_options[]; /**< -v -hide_banner -h */
  *  Returns an exit status; has said what was wrong. */
 int args_parse(args *a, const command *cmd, int argc, char **argv);
 
-/** Prints the help of one command to stdout. */
-void args_help(const command *cmd);
+/** The first of the names in *at, without its dashes, into `name`; moves *at
+ *  behind it.  0 when there are no more. */
+enum { ARGS_NAME_SIZE = 32 };
+int args_next_name(const char **at, char name[ARGS_NAME_SIZE]);
 
 /** Of the names, the one most like `word`, or NULL if none is near.  `next`
  *  yields the names one after the other, then NULL. */

@@ -273,6 +273,9 @@ static int run(args *a)
 const command command_codebook = {
     .name = "codebook",
     .summary = "codebooks: train, shrink, sort, statistics",
+    .synopsis = "train|shrink|sort|stats [options] [-i] IN [[-o] OUT]",
+    .verbs = "train shrink sort stats",
+    .takes = "npy safetensors",
     .usage =
         "  tessera codebook train -k 1024 vectors.npy book.npy\n"
         "  tessera codebook train -k 256 -tensor y data.safetensors book.npy\n"

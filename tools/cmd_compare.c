@@ -121,6 +121,7 @@ static int run(args *a)
 const command command_compare = {
     .name = "compare",
     .summary = "how far two pictures, or two sounds, are apart",
+    .synopsis = "[options] REFERENCE FILE",
     .usage =
         "  tessera compare photo.png decoded.png\n"
         "  tessera compare --json photo.png decoded.ppm\n"

@@ -133,6 +133,8 @@ static const opt decode_sound_options[] = {
 const command command_decode = {
     .name = "decode",
     .summary = "a .tess file becomes a picture or a sound",
+    .synopsis = "[options] [-i] IN [[-o] OUT]",
+    .takes = "tess mov nut",
     .usage =
         "  tessera decode photo.tess                 writes photo.png\n"
         "  tessera decode -i photo.tess copy.ppm\n"

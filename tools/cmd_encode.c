@@ -140,6 +140,7 @@ static int run(args *a)
 const command command_encode = {
     .name = "encode",
     .summary = "a picture or a sound becomes a .tess file",
+    .synopsis = "[options] [-i] IN [[-o] OUT]",
     .usage =
         "  tessera encode photo.png                  writes photo.tess\n"
         "  tessera encode -q 70 -i photo.png small.tess\n"

@@ -294,6 +294,8 @@ static int run(args *a)
 const command command_info = {
     .name = "info",
     .summary = "what a .tess file holds, and where its bytes go",
+    .synopsis = "[options] FILE ...",
+    .takes = "tess mov nut",
     .usage =
         "  tessera info photo.tess speech.tess\n"
         "  tessera info --check *.tess\n"

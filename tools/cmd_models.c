@@ -195,6 +195,9 @@ static int run(args *a)
 const command command_models = {
     .name = "models",
     .summary = "the models on this machine",
+    .synopsis = "[list | info NAME | path [NAME] | verify [NAME ...]]",
+    .verbs = "list info path verify",
+    .takes = "safetensors",
     .usage =
         "  tessera models                 all of them; also: models list\n"
         "  tessera models info photo      one of them\n"

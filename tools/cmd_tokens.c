@@ -555,6 +555,8 @@ static int run(args *a)
 const command command_tokens = {
     .name = "tokens",
     .summary = "the codes of a sound as an array, and back",
+    .synopsis = "[options] [-i] IN [[-o] OUT]",
+    .takes = "wav tess npy",
     .usage =
         "  tessera tokens speech.wav                 writes speech.npy\n"
         "  tessera tokens -books 4 -i speech.wav codes.npy\n"

@@ -12,6 +12,9 @@ extern const command command_codebook;
 extern const command command_kv;
 extern const command command_tokens;
 
+/** All of them, in the order of the help; NULL ends the list. */
+extern const command *const commands[];
+
 /**
  * What encode and decode read and write: -i and -o, else the plain arguments;
  * a->out stays NULL where neither says it.  Returns an exit status.

@@ -5,6 +5,7 @@ tessera_SOURCES = tools/args.c tools/args.h tools/chunks.c tools/chunks.h tools/
 	tools/cmd_models.c tools/commands.h tools/engine.c tools/engine.h \
 	tools/input.c tools/input.h tools/json.c tools/json.h tools/metrics.c \
 	tools/metrics.h tools/output.c tools/output.h tools/paths.c \
+	tools/help.c tools/help.h tools/help_bash.c tools/help_page.c \
 	tools/progress.c tools/progress.h tools/say.c tools/say.h \
 	tools/tessera.c tools/io/array.c tools/io/array.h tools/io/picture.c tools/io/picture.h \
 	tools/io/picture_png.c tools/io/picture_pnm.c
@@ -33,5 +34,6 @@ else
 tessera_SOURCES += tools/sound/resample_none.c
 endif
 # The program sees POSIX and the public headers, nothing of the library's own.
-tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS) $(SOXR_CFLAGS)
+tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
+	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS)
 tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LAPACK_LIBS)

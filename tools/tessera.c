@@ -5,10 +5,11 @@
 #include <string.h>
 #include <tessera/context.h>
 #include "tools/commands.h"
+#include "tools/help.h"
 #include "tools/output.h"
 #include "tools/say.h"
 
-static const command *const commands[] = {
+const command *const commands[] = {
     &command_encode, &command_decode, &command_info, &command_models,
     &command_compare, &command_tokens, &command_codebook, &command_kv, NULL
 };
@@ -41,33 +42,21 @@ static int unknown(const char *name)
                      " help'", name);
 }
 
-static int overview(void)
-{
-    printf("tessera %s: pictures, sound and KV caches as bitstreams, and back\n\n"
-           "  tessera encode photo.png       writes photo.tess\n"
-           "  tessera decode photo.tess      writes photo.png\n"
-           "  tessera info photo.tess        where its bytes go\n"
-           "  tessera encode speech.wav      writes speech.tess; decode, info and\n"
-           "                                 compare take sound just so\n\n"
-           "Commands\n", tsr_version());
-    for (int i = 0; commands[i]; i++)
-        printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    printf("\n'tessera help COMMAND' shows the options of one.\n\n"
-           "Exit status: 0 well; 1 usage, reading, writing, or overwriting\n"
-           "refused; 2 damaged or foreign input; 3 the model; 4 memory or\n"
-           "device; 255 a signal.\n");
-    return RC_OK;
-}
-
+/* Behind help -man NAME and help -bash stands what the build makes the manual
+ * and the completion of. */
 static int help(int argc, char **argv)
 {
     const command *cmd;
+    if (argc == 2 && !strcmp(argv[0], "-man"))
+        return help_page(argv[1]);
     if (argc < 1 || !strcmp(argv[0], "help"))
-        return overview();
-    cmd = find(argv[0]);
-    if (!cmd)
+        help_overview();
+    else if (!strcmp(argv[0], "-bash"))
+        help_bash();
+    else if (!(cmd = find(argv[0])))
         return unknown(argv[0]);
-    args_help(cmd);
+    else
+        help_command(cmd);
     return RC_OK;
 }
 
@@ -90,7 +79,7 @@ static int dispatch(int argc, char **argv)
     int rc;
 
     if (argc < 2)
-        return overview();
+        return help(0, NULL);
     if (is_one_of(argv[1], help_names))
         return help(argc - 2, argv + 2);
     if (is_one_of(argv[1], version_names)) {
@@ -104,7 +93,7 @@ static int dispatch(int argc, char **argv)
     if (rc)
         return rc;
     if (a.help) {
-        args_help(cmd);
+        help_command(cmd);
         return RC_OK;
     }
     return cmd->run(&a);

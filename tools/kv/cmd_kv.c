@@ -70,7 +70,7 @@ static const opt kv_options[] = {
       FIELD(json), 0, 0 },
     { "-threads", "N", "worker threads; 0, the default, is one per processor",
       OPT_INT, FIELD(threads), 0, 256 },
-    { "-cpuflags", "SET", "0, avx2, avx512: allow only these; for tests",
+    { "-cpuflags", "0|avx2|avx512", "allow only these instructions; for tests",
       OPT_TEXT, FIELD(cpuflags), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
@@ -111,6 +111,9 @@ static int run(args *a)
 const command command_kv = {
     .name = "kv",
     .summary = "key/value caches of language models: pack, unpack, compare",
+    .synopsis = "pack|unpack|reduce|info|compare|bench|profile [options] FILE ...",
+    .verbs = "pack unpack reduce info compare bench profile",
+    .takes = "safetensors npy tkv",
     .usage =
         "  tessera kv pack cache.safetensors             writes cache.tkv\n"
         "  tessera kv pack -profile llama.safetensors -levels 3 cache.safetensors\n"
