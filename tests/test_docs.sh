@@ -85,15 +85,16 @@ if test ! -e "$built/completion/tessera"; then
 elif ! command -v bash > "$work/none"; then
     skip "bash: not installed"
 else
+    mkdir typed typed/folder
+    cd typed || exit 99
     : > a.tess
     : > a.npy
     : > other.txt
-    mkdir folder
     complete "a command" "encode" en
     complete "commands after help" "decode encode" help ""
-    complete "an option" "-quality" encode -qu || :
+    complete "an option" "-droppable" encode -dr
     complete "an option with a long form" "--quality" encode --qu
-    complete "an option with a colon" "b:a" encode -b
+    complete "an option with a colon" "-b:a" encode -b
     complete "behind the colon" "a" encode -b : ""
     complete "words of a value" "auto c onednn" encode -backend ""
     complete "the word begun" "onednn" encode -backend o
@@ -103,6 +104,7 @@ else
     complete "no verb later" "folder" kv pack f
     complete "files by their ending" "a.tess folder" decode ""
     complete "any file for -o" "a.npy a.tess folder other.txt" decode -o ""
+    cd ..
 fi
 
 # --- types of files ----------------------------------------------------------

@@ -123,7 +123,8 @@ const command command_kv = {
         "  tessera kv info cache.tkv\n"
         "  tessera kv compare cache.safetensors back.safetensors\n"
         "  tessera kv bench cache.safetensors\n"
-        "  tessera kv profile -statistics stats.safetensors -o llama.safetensors a.safetensors ...\n"
+        "  tessera kv profile -statistics stats.safetensors \\\n"
+        "      -o llama.safetensors a.safetensors ...\n"
         "  tessera kv pack -layout 2LTHD -dims 2x32x256x8x128 -dtype bf16 \\\n"
         "      -rope 500000 dump.bin\n",
     .notes =
