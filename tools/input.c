@@ -133,6 +133,21 @@ uint64_t input_left(const input *in)
                                                : 0);
 }
 
+int input_seekable(const input *in)
+{
+    return input_left(in) != UINT64_MAX;
+}
+
+int input_seek(input *in, uint64_t offset)
+{
+    in->at = in->end = 0;
+    in->over = 0;
+    if (offset > INT64_MAX ||
+        lseek(fileno(in->file), (off_t)offset, SEEK_SET) < 0)
+        in->fault = EINVAL;
+    return in->fault ? -1 : 0;
+}
+
 int input_is_tess(const input *in, int kind)
 {
     return in->head_size > 10 && !memcmp(in->head, "\x89TSR\r\n\x1a\n", 8) &&

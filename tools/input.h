@@ -40,6 +40,12 @@ uint64_t input_left(const input *in);
 int input_rewindable(input *in);
 int input_rewind(input *in);
 
+/** Whether input_seek() works: an ordinary file. */
+int input_seekable(const input *in);
+
+/** Goes on at `offset` bytes from the start.  0, or -1 and `fault` is set. */
+int input_seek(input *in, uint64_t offset);
+
 /** Whether a picture or sound of this kind (enum tsr_kind) is what the head of
  *  a .tess file announces. */
 int input_is_tess(const input *in, int kind);

@@ -207,6 +207,8 @@ int output_patch(output *out, uint64_t offset, const void *data, size_t size)
                         fwrite(data, 1, size, out->file) != size ||
                         fseeko(out->file, 0, SEEK_END)))
         out->fault = errno ? errno : EIO;
+    if (out->bytes < offset + size)
+        out->bytes = offset + size;
     return out->fault ? -1 : 0;
 }
 

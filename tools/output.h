@@ -34,8 +34,9 @@ int output_open(output *out, const args *a, const input *in, const char *path);
 /** 0, or -1 and `fault` is set. */
 int output_write(output *out, const void *data, size_t size);
 
-/** Writes again at `offset`, over what was written; only where output_patches()
- *  says so: in an ordinary file that is not standard output. */
+/** Writes again at `offset`, over what was written, and perhaps beyond its end;
+ *  only where output_patches() says so: in an ordinary file that is not
+ *  standard output. */
 int output_patches(const output *out);
 int output_patch(output *out, uint64_t offset, const void *data, size_t size);
 
