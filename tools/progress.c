@@ -89,12 +89,42 @@ static void write_sound(const progress *p, const char *name, double seconds)
                at / 60 % 60, at % 60, pace(p, seconds), rate, rest);
 }
 
+static double frame_rate(const progress *p, double seconds)
+{
+    return seconds > 0 ? (double)p->frames / seconds : 0;
+}
+
+/* What ffmpeg shows, and the time that is left. */
+static void write_video(const progress *p, double seconds)
+{
+    const double fps = frame_rate(p, seconds);
+    const long long cs = (long long)(100 * p->sound);
+    const long to_go = (long)(left(p, seconds) + 0.999);
+    char rate[32] = "N/A", rest[32] = "", q[16] = "";
+
+    if (bit_rate(p) > 0)
+        snprintf(rate, sizeof rate, "%6.1fkbits/s", 1e-3 * bit_rate(p));
+    if (p->quality >= 0)
+        snprintf(q, sizeof q, " q=%.1f", p->quality);
+    if (p->done > 0)
+        snprintf(rest, sizeof rest, " eta=%ld:%02ld:%02ld", to_go / 3600,
+                 to_go / 60 % 60, to_go % 60);
+    say_status("frame=%5llu fps=%3.*f%s size=%8llukB time=%02lld:%02lld:"
+               "%02lld.%02lld bitrate=%s speed=%4.3gx%s",
+               (unsigned long long)p->frames, fps < 9.95, fps, q,
+               (unsigned long long)(p->bytes ? *p->bytes / 1024 : 0),
+               cs / 360000, cs / 6000 % 60, cs / 100 % 60, cs % 100, rate,
+               pace(p, seconds), rest);
+}
+
 static void write_line(const progress *p, double seconds)
 {
     const char *slash = strrchr(p->what, '/');
     const char *name = slash ? slash + 1 : p->what;
     const long to_go = (long)(left(p, seconds) + 0.999);
-    if (p->sound >= 0)
+    if (p->sound >= 0 && p->video)
+        write_video(p, seconds);
+    else if (p->sound >= 0)
         write_sound(p, name, seconds);
     else if (p->done > 0 && !p->image)
         say_status("%.40s: %3.0f %%  %ld:%02ld left", name, 100 * p->done,
@@ -108,26 +138,36 @@ static void write_line(const progress *p, double seconds)
 
 int progress_open(progress *p, const args *a, const char *out)
 {
-    *p = (progress){ .what = out, .start = now(), .sound = -1 };
+    *p = (progress){ .what = out, .start = now(), .sound = -1, .quality = -1 };
     p->line = !a->nostats && (a->stats || isatty(STDERR_FILENO));
     if (p->line)
         write_line(p, 0);
     return a->progress ? open_url(p, a, out) : RC_OK;
 }
 
-/* The keys of ffmpeg, and ours for what it has none for. */
+/* The keys of ffmpeg, in its order, and ours for what it has none for.  Its
+ * out_time_ms are microseconds; who reads it knows. */
 static void write_sound_keys(const progress *p, double seconds)
 {
     const long long us = (long long)(1e6 * p->sound);
+    if (p->video)
+        fprintf(p->file, "frame=%llu\nfps=%.2f\n",
+                (unsigned long long)p->frames, frame_rate(p, seconds));
+    if (p->video && p->quality >= 0)
+        fprintf(p->file, "stream_0_0_q=%.1f\n", p->quality);
     if (bit_rate(p) > 0)
         fprintf(p->file, "bitrate=%.1fkbits/s\n", 1e-3 * bit_rate(p));
     else
         fputs("bitrate=N/A\n", p->file);
-    fprintf(p->file, "total_size=%llu\nout_time_us=%lld\n"
-            "out_time=%02lld:%02lld:%02lld.%06lld\nspeed=%.3gx\n",
-            (unsigned long long)(p->bytes ? *p->bytes : 0), us,
+    fprintf(p->file, "total_size=%llu\nout_time_us=%lld\nout_time_ms=%lld\n"
+            "out_time=%02lld:%02lld:%02lld.%06lld\n",
+            (unsigned long long)(p->bytes ? *p->bytes : 0), us, us,
             us / 3600000000, us / 60000000 % 60, us / 1000000 % 60,
-            us % 1000000, pace(p, seconds));
+            us % 1000000);
+    if (p->video)
+        fprintf(p->file, "dup_frames=%llu\ndrop_frames=%llu\n",
+                (unsigned long long)p->doubled, (unsigned long long)p->dropped);
+    fprintf(p->file, "speed=%.3gx\n", pace(p, seconds));
     if (p->done > 0)
         fprintf(p->file, "percent=%.1f\nleft_us=%lld\n", 100 * p->done,
                 (long long)(1e6 * left(p, seconds)));

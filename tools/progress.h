@@ -14,10 +14,13 @@ typedef struct progress {
     FILE *file;         /**< of -progress, or NULL */
     const tsr_image *image; /**< for the speed, once it has a size; set after
                                  progress_open(), may stay NULL */
-    double sound;       /**< seconds of sound so far; below 0: no sound */
+    double sound;       /**< seconds of sound or video so far; below 0: neither */
     double sound_length; /**< in all; 0: not known */
     const uint64_t *bytes; /**< of the output so far, for the bit rate of
-                                sound; may be NULL */
+                                sound and video; may be NULL */
+    int video;          /**< there are frames: the line is as ffmpeg's */
+    double quality;     /**< of the frames; below 0: not known */
+    uint64_t frames, doubled, dropped; /**< so far */
     double done;        /**< the part done, 0..1 */
     double start;       /**< seconds, of the monotonic clock */
     double shown;       /**< when either was last written */
@@ -30,7 +33,7 @@ int progress_open(progress *p, const args *a, const char *out);
 /** For the library's calls; `p` must outlive it. */
 tsr_progress progress_hook(progress *p);
 
-/** Of sound, so many seconds are done now. */
+/** Of sound or video, so many seconds are done now. */
 void progress_sound(progress *p, double seconds);
 
 /** Seconds since the start. */
