@@ -33,7 +33,20 @@ tessera_SOURCES += tools/sound/resample_soxr.c
 else
 tessera_SOURCES += tools/sound/resample_none.c
 endif
+# Coded packets in files, and what is made of them.
+tessera_SOURCES += tools/media/encode.h tools/media/in.h tools/media/packets.c \
+	tools/media/packets.h tools/media/packets_impl.h \
+	tools/media/packets_tess.c
+if TSR_LIBAV
+tessera_SOURCES += tools/media/av_io.c tools/media/av_io.h \
+	tools/media/packets_av.h tools/media/packets_av_in.c \
+	tools/media/packets_av_out.c tools/media/whole.c tools/media/whole.h
+else
+tessera_SOURCES += tools/media/packets_av_none.c
+endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
 	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS)
 tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LAPACK_LIBS)
+tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS)
+tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)
