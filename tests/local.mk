@@ -236,3 +236,10 @@ endif
 check_SCRIPTS += tests/test_ladspa_hosts.sh
 endif
 EXTRA_DIST += tests/test_ladspa_hosts.sh tests/plugin_sound.py
+# The frei0r plugin as a host loads it.
+if TSR_PLUGINS
+if TSR_CMOCKA
+check_PROGRAMS += tests/test_frei0r
+EXTRA_tests_test_frei0r_DEPENDENCIES = frei0r-1/tessera.so
+endif
+endif
