@@ -46,7 +46,5 @@ tessera_SOURCES += tools/media/packets_av_none.c
 endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
-	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS)
-tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LAPACK_LIBS)
-tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS)
+	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS)
 tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)
