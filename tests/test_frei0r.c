@@ -134,7 +134,7 @@ static int unchanged(const frame *f)
 /* What a file of the picture gives, coded and decoded. */
 static tsr_image reference(const frame *f, tsr_model *by, double quality)
 {
-    memory m = { 0 };
+    mem_file m = { 0 };
     const tsr_sink sink = { &m, mem_write };
     const tsr_source source = { &m, mem_read };
     tsr_image im = { .width = (int)f->width, .height = (int)f->height,
@@ -209,9 +209,9 @@ static int heard(void)
 
 /* ---- side files ---- */
 
-static memory slurp(const char *path)
+static mem_file slurp(const char *path)
 {
-    memory m = { 0 };
+    mem_file m = { 0 };
     FILE *file = fopen(path, "rb");
     uint8_t block[4096];
     size_t n;
@@ -228,7 +228,7 @@ static memory slurp(const char *path)
 static void assert_side(const char *path, int n, tsr_model *by, const frame *last,
                         uint32_t num, uint32_t den)
 {
-    memory m = slurp(path);
+    mem_file m = slurp(path);
     const tsr_source source = { &m, mem_read };
     tsr_media_reader *r;
     const tsr_media_stream *stream;
