@@ -225,15 +225,17 @@ CLEANFILES += tests/audio_example$(EXEEXT)
 tests_audio_example_LDADD = libtessera.la
 EXTRA_DIST += tests/test_audio_python.sh tests/audio_reader.py
 
-# The LADSPA plugin, in a host of its own and in those that are installed.
+# Plugins of sound, in hosts of their own and in those that are installed.
 if TSR_PLUGINS
 if TSR_CMOCKA
-check_PROGRAMS += tests/test_ladspa
+check_PROGRAMS += tests/test_ladspa tests/test_lv2
 noinst_HEADERS += tests/plugin_case.h
 tests/test_ladspa_hosts.log: tessera$(EXEEXT) ladspa/tessera.so \
 	tests/tiny_model$(EXEEXT)
+tests/test_lv2_hosts.log: tessera$(EXEEXT) lv2/tessera.lv2/tessera.so \
+	tests/tiny_model$(EXEEXT)
 endif
-check_SCRIPTS += tests/test_ladspa_hosts.sh
+check_SCRIPTS += tests/test_ladspa_hosts.sh tests/test_lv2_hosts.sh
 endif
 EXTRA_DIST += tests/test_ladspa_hosts.sh tests/plugin_sound.py
 # The frei0r plugin as a host loads it.
@@ -243,3 +245,5 @@ check_PROGRAMS += tests/test_frei0r
 EXTRA_tests_test_frei0r_DEPENDENCIES = frei0r-1/tessera.so
 endif
 endif
+EXTRA_DIST += tests/test_ladspa_hosts.sh tests/test_lv2_hosts.sh \
+	tests/plugin_sound.py

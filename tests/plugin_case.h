@@ -3,12 +3,12 @@
  * the library makes of a sound by itself. */
 #ifndef TSR_TESTS_PLUGIN_CASE_H
 #define TSR_TESTS_PLUGIN_CASE_H
+#include "tests/audio_case.h"
+#include "tests/audio_model.h"
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tests/audio_case.h"
-#include "tests/audio_model.h"
 
 #define PLUGIN_ENCODEC(r, c) \
     .rate = r, .channels = c, .filters = 2, .decoder_filters = 2, \
@@ -33,7 +33,7 @@ static const hificodec_sizes plugin_hificodec = {
     .ups = 2, .kernel = { 3, 5 }, .kernels = 2, .steps = 2, .pairs = true,
     .dim = 3, .codewords = 40 };
 
-/* tests.models/NAME.safetensors; one buffer, overwritten */
+/** FOLDER/NAME.safetensors; one buffer, overwritten. */
 static inline const char *plugin_path(const char *folder, const char *name)
 {
     static char path[200];

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A small LADSPA host: the plugin in all block sizes, in place, again and
  * again, on two threads, and what it does when it cannot. */
-#include <fcntl.h>
-#include <pthread.h>
 #include "tests/plugin_case.h"
+#include <pthread.h>
 
 /* The interface as its users' programs have it compiled in. */
 typedef struct Hint { int descriptor; float lower, upper; } Hint;

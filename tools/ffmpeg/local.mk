@@ -28,13 +28,30 @@ tools_ffmpeg_ladspa_tessera_la_LDFLAGS = $(plugin_ldflags) \
 	-export-symbols-regex '^ladspa_descriptor$$'
 tools_ffmpeg_ladspa_tessera_la_LIBADD = tools/ffmpeg/libtsrtrip.la libtessera.la
 
-# Hosts are pointed at these: FREI0R_PATH=build/frei0r-1, LADSPA_PATH=build/ladspa.
-noinst_DATA += frei0r-1/tessera.so ladspa/tessera.so
-CLEANFILES += frei0r-1/tessera.so ladspa/tessera.so
+lv2bundledir = $(lv2dir)/tessera.lv2
+lv2bundle_LTLIBRARIES = tools/ffmpeg/lv2/tessera.la
+tools_ffmpeg_lv2_tessera_la_SOURCES = tools/ffmpeg/lv2.c
+tools_ffmpeg_lv2_tessera_la_LDFLAGS = $(plugin_ldflags) \
+	-export-symbols-regex '^lv2_descriptor$$'
+tools_ffmpeg_lv2_tessera_la_LIBADD = tools/ffmpeg/libtsrtrip.la libtessera.la
+dist_lv2bundle_DATA = tools/ffmpeg/tessera.lv2/manifest.ttl \
+	tools/ffmpeg/tessera.lv2/tessera.ttl
+
+# Hosts are pointed at these: FREI0R_PATH=build/frei0r-1, LADSPA_PATH=build/ladspa,
+# LV2_PATH=build/lv2.
+noinst_DATA += frei0r-1/tessera.so ladspa/tessera.so lv2/tessera.lv2/tessera.so
+CLEANFILES += frei0r-1/tessera.so ladspa/tessera.so lv2/tessera.lv2/tessera.so \
+	lv2/tessera.lv2/manifest.ttl lv2/tessera.lv2/tessera.ttl
 ladspa/tessera.so: tools/ffmpeg/ladspa/tessera.la
 	@$(MKDIR_P) $(@D)
 	$(AM_V_at)ln -sf ../tools/ffmpeg/ladspa/.libs/tessera.so $@
 frei0r-1/tessera.so: tools/ffmpeg/frei0r/tessera.la
 	@$(MKDIR_P) $(@D)
 	$(AM_V_at)ln -sf ../tools/ffmpeg/frei0r/.libs/tessera.so $@
+lv2/tessera.lv2/tessera.so: tools/ffmpeg/lv2/tessera.la $(dist_lv2bundle_DATA)
+	@$(MKDIR_P) $(@D)
+	$(AM_V_at)for f in manifest tessera; do \
+	  cp -f $(srcdir)/tools/ffmpeg/tessera.lv2/$$f.ttl $(@D)/ && \
+	  chmod u+w $(@D)/$$f.ttl || exit 1; done
+	$(AM_V_at)ln -sf ../../tools/ffmpeg/lv2/.libs/tessera.so $@
 endif
