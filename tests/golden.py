@@ -13,7 +13,8 @@ import struct
 import sys
 
 from tess_reader import (Alphabet, Bank, Corrupt, FACTOR, LANES, MAGIC, Segment,
-                         Stream, crc32c, media_listing)
+                         Stream, VideoHead, VideoPacket, crc32c,
+                         media_listing)
 
 
 # ---- Writing what tess_reader reads
@@ -171,6 +172,39 @@ def write_file(path):
     return out + struct.pack("<QI4s", at, len(out) + 16, b"TSRE")
 
 
+class Frame:
+    """A packet of video: extradata, and the parts of the packet."""
+
+    def __init__(self, path):
+        self.params, self.units, self.bands = b"", [], []
+        for key, *v in lines(path):
+            parts = [bytes.fromhex(w.strip("-")) for w in v if key != "units"]
+            if key == "extradata":
+                self.head = VideoHead(parts[0])
+            elif key == "params":
+                self.params = parts[0]
+            elif key == "unit":
+                self.units.append(parts)
+            elif key == "band":
+                self.bands += parts
+
+    def encode(self):
+        layers = [layer for unit in self.units for layer in unit]
+        out = put_varint(len(self.params)) + self.params
+        out += b"".join(put_varint(len(layer)) for layer in layers)
+        out += put_varint(len(self.bands))
+        out += b"".join(put_varint(len(band)) for band in self.bands)
+        return seal(out + b"".join(layers + self.bands))
+
+    def decode(self, data):
+        p = VideoPacket(self.head, data, len(self.units))
+        return (p.params, p.units, p.bands) == (self.params, self.units, self.bands)
+
+
+def seal(data):
+    return data + struct.pack("<I", crc32c(data))
+
+
 def report(data):
     """What a reader says of a container: the content of a .expect file."""
     try:
@@ -185,6 +219,9 @@ def report(data):
 
 # ---- Commands
 
+ENDS = (".seg", ".tess", ".pkt")
+
+
 def read(*path):
     with open(os.path.join(*path), "rb") as file:
         return file.read()
@@ -195,6 +232,9 @@ def good(folder, name):
     if name.endswith(".seg"):
         d = Description(path[:-4] + ".txt")
         return d.encode() == read(path) and d.decode(read(path))
+    if name.endswith(".pkt"):
+        f = Frame(path[:-4] + ".txt")
+        return f.encode() == read(path) and f.decode(read(path))
     return write_file(path[:-5] + ".txt") == read(path) and \
         "lost 0 skipped 0 truncated 0" in report(read(path)) and \
         listed(path, read(path))
@@ -211,17 +251,18 @@ def bad(folder, name):
     if name.endswith(".tess"):
         return report(data).encode() == read(folder, "bad", name + ".expect") \
             and listed(os.path.join(folder, "bad", name), data)
+    kind = Description if name.endswith(".seg") else Frame
     try:
-        Description(os.path.join(folder, name.split("--")[0] + ".txt")).decode(data)
+        kind(os.path.join(folder, name.split("--")[0] + ".txt")).decode(data)
     except Corrupt:
         return True
     return False
 
 
 def check(folder):
-    names = sorted(n for n in os.listdir(folder) if n.endswith((".seg", ".tess")))
+    names = sorted(n for n in os.listdir(folder) if n.endswith(ENDS))
     wrong = sorted(n for n in os.listdir(os.path.join(folder, "bad"))
-                   if n.endswith((".seg", ".tess")))
+                   if n.endswith(ENDS))
     print("1..%d" % (len(names) + len(wrong)))
     number = 0
     for test, list_ in (good, names), (bad, wrong):
@@ -336,6 +377,27 @@ def bad_files(folder):
     }
 
 
+def bad_frames(folder):
+    """Packets with one fault; the check is right where it is not the fault."""
+    f, alpha = read(folder, "frame.pkt")[:-4], read(folder, "frame-alpha.pkt")[:-4]
+    at = 3 + 2 * 2 + 6  # of `bands`: two lengths of eight take two bytes
+    assert f[at] == 0 and alpha[at] == 2
+    return {
+        "frame--empty": b"", "frame--three-bytes": f[:3],
+        "frame--wrong-check": f + bytes(4),
+        "frame--cut": f[:100], "frame--cut-and-sealed": seal(f[:100]),
+        "frame--cut-in-the-lengths": seal(f[:6]),
+        "frame--a-byte-too-many": seal(f + b"\0"),
+        "frame--parameters-too-long": seal(b"\x11" + f[1:]),
+        "frame--parameters-over-the-end": seal(f[:2]),
+        "frame--length-spelled-long": seal(f[:3] + b"\x80\0" + f[5:]),
+        "frame--length-over-the-end": seal(f[:at - 1] + b"\x7f" + f[at:]),
+        "frame--bands-without-alpha": seal(f[:at] + b"\1\0" + f[at + 1:]),
+        "frame-alpha--more-bands-than-lengths": seal(
+            alpha[:at] + b"\xff\xff\xff\x7f" + alpha[at + 1:]),
+    }
+
+
 def bad_media(folder):
     """Sound chunks whose content is wrong, and lost parts of the front."""
     f = read(folder, "media.tess")
@@ -389,13 +451,18 @@ def write(folder):
         path = os.path.join(folder, name)
         if not name.endswith(".txt"):
             continue
-        if next(lines(path))[0] == "segment":
+        first = next(lines(path))[0]
+        if first == "segment":
             save(Description(path).encode(), path[:-4] + ".seg")
+        elif first == "extradata":
+            save(Frame(path).encode(), path[:-4] + ".pkt")
         else:
             data = write_file(path)
             save(data, path[:-4] + ".tess")
             if data[10] in (2, 5):
                 save(media_listing(data).encode(), path[:-4] + ".tess.list")
+    for name, data in bad_frames(folder).items():
+        save(data, folder, "bad", name + ".pkt")
     for name, data in bad_segments(folder).items():
         save(data, folder, "bad", name + ".seg")
     for name, data in bad_files(folder).items():

@@ -19,8 +19,8 @@ check_PROGRAMS += tests/test_bigtable tests/test_packing tests/test_stream
 check_PROGRAMS += tests/test_adaptive tests/test_range
 check_PROGRAMS += tests/test_symbols_coder
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
-check_PROGRAMS += tests/test_image_nomem tests/test_video
-noinst_HEADERS += tests/memory.h
+check_PROGRAMS += tests/test_image_nomem tests/test_video tests/test_video_bad
+noinst_HEADERS += tests/image_toy.h tests/memory.h
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
@@ -212,7 +212,8 @@ if TSR_CMOCKA
 noinst_HEADERS += tests/audio_case.h tests/audio_toy.h tests/audio_toy_case.h
 check_PROGRAMS += tests/test_audio tests/test_audio_bad tests/test_audio_file \
 	tests/test_audio_loss tests/test_audio_nets tests/test_audio_state \
-	tests/test_media
+	tests/test_media tests/test_media_bad
+noinst_HEADERS += tests/media_case.h
 EXTRA_PROGRAMS += tests/audio_tool
 CLEANFILES += tests/audio_tool$(EXEEXT)
 tests/test_audio_python.log: tests/audio_tool$(EXEEXT) \

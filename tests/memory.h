@@ -36,6 +36,8 @@ static inline tsr_error mem_read(void *cookie, void *data, size_t size, size_t *
     *got = m->size - m->at < size ? m->size - m->at : size;
     if (m->step && *got > m->step)
         *got = m->step;
+    if (m->fail_at && *got > m->fail_at - m->at)
+        *got = m->fail_at - m->at;
     if (*got)
         memcpy(data, m->data + m->at, *got);
     m->at += *got;
