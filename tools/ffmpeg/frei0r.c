@@ -80,17 +80,19 @@ typedef struct instance {
 /* ---- rows ---- */
 
 /*
- * The interface says rows of 4 * width bytes.  FFmpeg up to 5.1 (libavfilter 8)
- * pads them to 64 bytes and has no way to tell.  Reading padded rows as plain ones
- * gives a skewed picture; reading plain rows as padded ones leaves the host's
- * memory.  So rows are plain unless it is certain that they are not: when the
- * code that made this instance lies in libavfilter.so.8 or before.  That
- * libavfilter is loaded somewhere would say nothing: other hosts load it too.
+ * The interface says rows of 4 * width bytes.  FFmpeg 5 (libavfilter 8) pads them
+ * to 64 bytes and has no way to tell; later ones do as they should.  Reading
+ * padded rows as plain ones gives a skewed picture; reading plain rows as padded
+ * ones leaves the host's memory.  So rows are plain unless it is certain that
+ * they are not: when the code that made this instance lies in libavfilter.so.8.
+ * That this library is loaded somewhere would say nothing: hosts with plain rows
+ * load it, too.
  */
 static size_t pitch_of_caller(const void *code)
 {
-    enum { LAST_PADDED = 8, PADDED = 64 };
-    static const char name[] = "libavfilter.so.";
+    enum { PADDED = 64 };
+    static const char name[] = "libavfilter.so.8";
+    const size_t n = sizeof name - 1;
     Dl_info info;
     const char *at;
 
@@ -98,10 +100,7 @@ static size_t pitch_of_caller(const void *code)
         return BYTES;
     at = strrchr(info.dli_fname, '/');
     at = at ? at + 1 : info.dli_fname;
-    if (strncmp(at, name, sizeof name - 1))
-        return BYTES;
-    at += sizeof name - 1;
-    return *at >= '1' && strtol(at, NULL, 10) <= LAST_PADDED ? PADDED : BYTES;
+    return !strncmp(at, name, n) && (!at[n] || at[n] == '.') ? PADDED : BYTES;
 }
 
 static size_t row_bytes(const instance *s)
