@@ -199,6 +199,15 @@ static int store_time(double *field, const opt *o, const char *arg,
                      text);
 }
 
+static int store_item(args_list *list, const char *arg, const char *text)
+{
+    if (list->n == ARGS_MAX_LIST)
+        return say_error(RC_USAGE, NULL, "%.*s is given more than %d times",
+                         (int)strcspn(arg, "="), arg, ARGS_MAX_LIST);
+    list->item[list->n++] = text;
+    return RC_OK;
+}
+
 static int store(args *a, const opt *o, const char *arg, const char *text)
 {
     void *field = (char *)a + o->offset;
@@ -209,6 +218,8 @@ static int store(args *a, const opt *o, const char *arg, const char *text)
         *(const char **)field = text;
         return RC_OK;
     }
+    if (o->kind == OPT_LIST)
+        return store_item(field, arg, text);
     if (o->kind == OPT_TIME)
         return store_time(field, o, arg, text);
     errno = 0;
@@ -263,10 +274,20 @@ static int add_file(args *a, const char *name)
     return RC_OK;
 }
 
+/* The input was just named: what was said before is its form. */
+static void end_input(args *a)
+{
+    a->of_input.format = a->format;
+    a->of_input.size = a->size;
+    a->of_input.frame_rate = a->frame_rate;
+    a->of_input.pixel_format = a->pixel_format;
+    a->format = a->size = a->frame_rate = a->pixel_format = NULL;
+}
+
 int args_parse(args *a, const command *cmd, int argc, char **argv)
 {
     static const char *files[ARGS_MAX_FILES];
-    int plain = 0, rc = RC_OK;
+    int plain = 0, named = !cmd->sides, rc = RC_OK;
 
     *a = (args){ .quality = -1, .file = files, .max_pixels = 2147483647.0,
                  .seed = 1, .iterations = 50, .tolerance = 1e-4,
@@ -278,6 +299,10 @@ int args_parse(args *a, const command *cmd, int argc, char **argv)
             plain = 1;
         else
             rc = option(a, cmd, argc, argv, &i);
+        if (!named && (a->in || a->files)) {
+            end_input(a);
+            named = 1;
+        }
     }
     if (!rc && a->loglevel && !say_set_level(a->loglevel))
         rc = say_error(RC_USAGE, NULL, "unknown log level '%s' (quiet, error,"

@@ -6,12 +6,19 @@
 #define TOOLS_ARGS_H
 #include <stddef.h>
 
-enum { ARGS_MAX_FILES = 4096 };
+enum { ARGS_MAX_FILES = 4096, ARGS_MAX_LIST = 16 };
+
+/** The values of an option that may be given many times. */
+typedef struct args_list {
+    const char *item[ARGS_MAX_LIST];
+    int n;
+} args_list;
 
 /** Everything an option can set; each command reads its part. */
 typedef struct args {
     const char *in, *out;
     const char *model, *codec, *format;
+    const char *codec_v, *codec_a;  /**< of pictures, of sound; else codec */
     const char *backend, *cpuflags, *progress, *loglevel;
     double quality;     /**< below 0: not given */
     int threads;
@@ -33,6 +40,10 @@ typedef struct args {
     double start, length, until;            /**< seconds; 0: not given */
     int books, live, droppable, rate, channels;
     const char *entropy, *sample_format;
+    args_list map;
+    const char *size, *frame_rate, *pixel_format;
+    /** What these and -f were before the input was named: it is of that form. */
+    struct { const char *format, *size, *frame_rate, *pixel_format; } of_input;
     int help;
     const char **file;  /**< what is no option; points into argv */
     int files;
@@ -40,6 +51,7 @@ typedef struct args {
 
 typedef enum opt_kind {
     OPT_FLAG, OPT_TEXT, OPT_INT, OPT_NUMBER,
+    OPT_LIST,           /**< a text for an args_list */
     OPT_SCALED,         /**< a number with k or M behind it, or nothing */
     OPT_TIME            /**< seconds: 90, 90s, 1:30, 0:01:30.5, 500ms */
 } opt_kind;
@@ -66,6 +78,8 @@ typedef struct command {
     const char *usage;    /**< examples, one a line, indented */
     const char *notes;    /**< after the options; may be NULL */
     const opt *tables[CMD_MAX_TABLES + 1]; /**< NULL ends them */
+    int sides;            /**< 1: -f -s -r -pix_fmt before the input are of the
+                               input, after it of the output */
     int (*run)(args *a);  /**< returns an exit status */
 } command;
 

@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include "tools/commands.h"
 #include "tools/engine.h"
-#include "tools/io/picture.h"
-#include "tools/io/wav.h"
 #include "tools/json.h"
+#include "tools/media/in.h"
 #include "tools/metrics.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
@@ -78,43 +77,57 @@ static int compare(const args *a, const tsr_image *x, const tsr_image *y)
     return RC_OK;
 }
 
-static int pictures(const args *a, input *p, input *q)
+static int pictures(const args *a, media_in *p, media_in *q)
 {
-    tsr_context *ctx;
-    tsr_image x = { 0 }, y = { 0 };
-    int rc = engine_open(&ctx, a);
+    media_in_item x, y;
+    int end, rc = media_in_next(p, &x, &end);
 
-    if (rc)
-        return rc;
-    rc = picture_read(ctx, p, &x);
     if (!rc)
-        rc = picture_read(ctx, q, &y);
-    if (!rc)
-        rc = compare(a, &x, &y);
-    tsr_image_free(ctx, &x);
-    tsr_image_free(ctx, &y);
-    tsr_context_close(&ctx);
-    return rc;
+        rc = media_in_next(q, &y, &end);
+    return rc ? rc : compare(a, &x.image, &y.image);
+}
+
+/* v picture, a sound, m both or more. */
+static char kind_of(const media_in *m)
+{
+    const media_in_info *info = media_in_about(m);
+    return info->video && !info->still ? 'm' : info->video ? 'v' : 'a';
+}
+
+static int compare_media(const args *a, media_in *p, media_in *q)
+{
+    const char *x = media_in_input(p)->name, *y = media_in_input(q)->name;
+    const char kind = kind_of(p);
+    if (kind == 'm' || kind_of(q) == 'm')
+        return say_error(RC_USAGE, kind == 'm' ? x : y, "holds video; compare"
+                         " takes pictures and sound");
+    if (kind != kind_of(q))
+        return say_error(RC_USAGE, NULL, "%s and %s are not of one kind", x, y);
+    return kind == 'a' ? sound_compare(a, p, q) : pictures(a, p, q);
 }
 
 static int run(args *a)
 {
-    input p = { 0 }, q = { 0 };
+    input in[2] = { { 0 } };
+    media_in *m[2] = { NULL, NULL };
+    tsr_context *ctx;
     int rc;
 
     if (a->files != 2)
         return say_error(RC_USAGE, NULL, "compare wants two pictures or two"
                          " sounds");
-    rc = input_open(&p, a->file[0]);
+    rc = engine_open(&ctx, a);
+    for (int i = 0; i < 2 && !rc; i++)
+        rc = input_open(&in[i], a->file[i]);
+    for (int i = 0; i < 2 && !rc; i++)
+        rc = media_in_open(&m[i], ctx, a, &in[i], NULL);
     if (!rc)
-        rc = input_open(&q, a->file[1]);
-    if (!rc && wav_is(&p) != wav_is(&q))
-        rc = say_error(RC_USAGE, NULL, "%s and %s are not of one kind",
-                       p.name, q.name);
-    else if (!rc)
-        rc = wav_is(&p) ? sound_compare(a, &p, &q) : pictures(a, &p, &q);
-    input_close(&p);
-    input_close(&q);
+        rc = compare_media(a, m[0], m[1]);
+    for (int i = 0; i < 2; i++) {
+        media_in_close(&m[i]);
+        input_close(&in[i]);
+    }
+    tsr_context_close(&ctx);
     return rc;
 }
 
@@ -125,7 +138,7 @@ const command command_compare = {
     .usage =
         "  tessera compare photo.png decoded.png\n"
         "  tessera compare --json photo.png decoded.ppm\n"
-        "  tessera compare speech.wav decoded.wav\n",
+        "  tessera compare speech.flac decoded.wav\n",
     .notes =
         "PSNR is over R, G and B. MS-SSIM (Wang 2003) is the mean of the\n"
         "three channels; its decibels are -10 log10(1 - MS-SSIM).\n"

@@ -8,6 +8,8 @@
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/io/array.h"
+#include "tools/io/picture.h"
+#include "tools/io/wav.h"
 #include "tools/say.h"
 #include "tools/sound/sink.h"
 #include "tools/sound/sound.h"
@@ -81,8 +83,8 @@ static int pull_all(tokens *t, tsr_audio_encoder *encoder, sound_source *s,
         const tsr_error error = tsr_audio_encoder_push(encoder, piece, n);
         rc = error ? say_failure(t->name, error) : pull_codes(t, encoder);
     }
-    if (!rc && s->wav.in->fault)
-        rc = input_failed(s->wav.in);
+    if (!rc)
+        rc = s->rc;
     if (!rc) {
         const tsr_error error = tsr_audio_encoder_finish(encoder);
         rc = error ? say_failure(t->name, error) : pull_codes(t, encoder);
@@ -118,29 +120,40 @@ static int from_source(tokens *t, tsr_model *model, const args *a,
     piece = malloc(sizeof *piece * PIECE * (size_t)s->form.channels);
     rc = piece ? pull_all(t, encoder, s, piece)
                : say_error(RC_MACHINE, t->name, "out of memory");
-    if (!rc)
-        wav_warn(&s->wav);
     free(piece);
     tsr_audio_encoder_close(&encoder);
     return rc;
 }
 
-static int from_wav(tokens *t, const args *a, input *in)
+/* *damaged: parts are missing. */
+static int from_media(tokens *t, tsr_model *model, const args *a, media_in *m,
+                      int *damaged)
 {
     tsr_audio_model_info info;
-    tsr_model *model;
     sound_source s;
+    int rc = sound_describe(t->ctx, model, &info);
+
+    if (!rc)
+        rc = sound_source_open(&s, m, info.rate, info.channels);
+    if (!rc)
+        rc = from_source(t, model, a, &info, &s);
+    if (!rc)
+        *damaged = media_in_finish(m) != RC_OK;
+    return rc;
+}
+
+static int from_sound(tokens *t, const args *a, input *in, int *damaged)
+{
+    const media_in_want want = { .audio = 1 };
+    media_in *m = NULL;
+    tsr_model *model;
     int rc = engine_model(&model, t->ctx, a, TSR_KIND_AUDIO);
 
-    if (rc)
-        return rc;
-    rc = sound_describe(t->ctx, model, &info);
-    if (!rc) {
-        rc = sound_source_open(&s, a, in, info.rate, info.channels);
-        if (!rc)
-            rc = from_source(t, model, a, &info, &s);
-        sound_source_close(&s);
-    }
+    if (!rc)
+        rc = media_in_open(&m, t->ctx, a, in, &want);
+    if (!rc)
+        rc = from_media(t, model, a, m, damaged);
+    media_in_close(&m);
     tsr_model_unref(&model);
     return rc;
 }
@@ -277,7 +290,8 @@ static int write_array(const tokens *t, output *out)
 static int to_array(tokens *t, const args *a, input *in, output *out)
 {
     int damaged = 0;
-    int rc = wav_is(in) ? from_wav(t, a, in) : from_stream(t, a, in, &damaged);
+    int rc = input_is_tess(in, TSR_KIND_AUDIO)
+        ? from_stream(t, a, in, &damaged) : from_sound(t, a, in, &damaged);
 
     if (!rc)
         rc = write_array(t, out);
@@ -503,11 +517,11 @@ static form output_form(const args *a, int codes)
 static int kind_of(const input *in, int *codes)
 {
     *codes = in->head_size >= 6 && !memcmp(in->head, "\x93NUMPY", 6);
-    if (*codes || wav_is(in) || input_is_tess(in, TSR_KIND_AUDIO))
+    if (*codes || wav_is(in) || input_is_tess(in, TSR_KIND_AUDIO) ||
+        (in->head_size && memcmp(in->head, "\x89TSR", 4) && !picture_is(in)))
         return RC_OK;
     return say_error(RC_INPUT, in->name, "%s", in->head_size
-                     ? "is neither sound (.wav, .tess) nor .npy"
-                     : "the file is empty");
+                     ? "is neither sound nor .npy" : "the file is empty");
 }
 
 static int convert(const args *a, input *in, int codes)

@@ -78,6 +78,20 @@ static int known_codec(const char *name, int kind)
     return 0;
 }
 
+int engine_kind(tsr_context *ctx, const char *name)
+{
+    tsr_model *model;
+    int kind = -1;
+    if (!tsr_model_open(&model, ctx, name)) {
+        const char *codec = tsr_model_codec(model);
+        kind = known_codec(codec, TSR_KIND_AUDIO) ? TSR_KIND_AUDIO
+            : known_codec(codec, TSR_KIND_IMAGE) ? TSR_KIND_IMAGE : -1;
+        tsr_model_unref(&model);
+    }
+    say_take_detail();
+    return kind;
+}
+
 static int of_codec(tsr_model **model, tsr_context *ctx, const char *codec)
 {
     search s = { ctx, codec, NULL };

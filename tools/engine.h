@@ -17,6 +17,10 @@ int engine_open(tsr_context **ctx, const args *a);
  */
 int engine_model(tsr_model **model, tsr_context *ctx, const args *a, int kind);
 
+/** Whether the model that can be found as `name` is for pictures or for sound;
+ *  -1: there is none, or it is for neither. */
+int engine_kind(tsr_context *ctx, const char *name);
+
 /** Opens a model that messages shall call `name`. */
 int engine_open_model(tsr_model **model, tsr_context *ctx, const char *name);
 #endif

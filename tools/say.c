@@ -7,6 +7,7 @@
 enum { QUIET = -1 };
 
 static int max_level = TSR_LOG_WARNING;
+static int verbose;
 static int status_shown;
 /* The last message of the library: an error waits for say_failure(), a warning
  * for the failure it may belong to, else for say_rest(). */
@@ -26,10 +27,16 @@ int say_set_level(const char *name)
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         if (!strcmp(name, levels[i].name)) {
             max_level = levels[i].level;
+            verbose = !strcmp(name, "verbose") || !strcmp(name, "debug");
             return 1;
         }
     }
     return 0;
+}
+
+int say_is_verbose(void)
+{
+    return verbose;
 }
 
 void say_status_end(void)

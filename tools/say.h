@@ -38,6 +38,9 @@ int say_rc(tsr_error error);
 /** A line for whoever watches; shown at level "info" and above. */
 void say_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/** Whether libraries beneath may talk: at "verbose" and "debug". */
+int say_is_verbose(void);
+
 /** Shows, or replaces, the progress line; say_status_end() takes it away. */
 void say_status(const char *format, ...)
     __attribute__((format(printf, 1, 2)));

@@ -21,7 +21,7 @@ tsr_error picture_fail(picture_why *why, tsr_error error, const char *format,
 }
 
 /* What a file is that is no picture of ours: the common mistakes by name. */
-static const char *guess(const input *in)
+const char *picture_guess(const input *in)
 {
     static const struct { const char *magic; size_t n; const char *text; }
     kinds[] = {
@@ -50,6 +50,11 @@ static const picture_format *probe(const input *in)
     return NULL;
 }
 
+int picture_is(const input *in)
+{
+    return probe(in) != NULL;
+}
+
 int picture_read(tsr_context *ctx, input *in, tsr_image *image)
 {
     const picture_format *format = probe(in);
@@ -58,7 +63,7 @@ int picture_read(tsr_context *ctx, input *in, tsr_image *image)
 
     *image = (tsr_image){ 0 };
     if (!format)
-        return say_error(RC_INPUT, in->name, "%s", guess(in));
+        return say_error(RC_INPUT, in->name, "%s", picture_guess(in));
     error = format->read(ctx, in, image, &why);
     if (!error)
         return RC_OK;

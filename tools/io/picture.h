@@ -40,6 +40,11 @@ extern const picture_format picture_pam;
 tsr_error picture_fail(picture_why *why, tsr_error error, const char *format,
                        ...) __attribute__((format(printf, 3, 4)));
 
+/** Whether a file that begins so is a picture that can be read here, and what
+ *  is to be said of one that is not. */
+int picture_is(const input *in);
+const char *picture_guess(const input *in);
+
 /** Reads the picture in `in`, whatever its format.  Returns an exit status;
  *  has said what was wrong. */
 int picture_read(tsr_context *ctx, input *in, tsr_image *image);

@@ -29,7 +29,9 @@ typedef struct media_in_item {
     int64_t pts;            /**< of the frame in units of time, of the samples in
                                  samples at the given rate; 0 is -ss */
     uint64_t duration;      /**< of the frame; 0: not known */
-    const float *samples;   /**< interleaved, the reader's until the next call */
+    const float *samples;   /**< interleaved, the reader's until the next call;
+                                 sound is without gaps: the next block begins
+                                 where this one ends */
     size_t n;               /**< of each channel, >= 1 */
 } media_in_item;
 
@@ -44,10 +46,14 @@ typedef struct media_in_want {
 
 typedef struct media_in media_in;
 
+/** -f -ss -t -to -map -s -r -pix_fmt. */
+extern const opt media_in_options[];
+
 /**
  * Opens `in` (a file or a pipe, its head read already) by what its first bytes are,
- * or as -f says.  want_of may be NULL: nothing is wanted of the sound's form yet;
- * media_in_sound() sets it then, before the first item.
+ * or as -f says; `a` and `in` must outlive it.  want may be NULL: pictures and
+ * sound as they are.  The form of the sound can be set later, before the first
+ * item, by media_in_sound(), which says what -ac does.
  *
  * Returns an exit status; has said what was wrong: no video or sound stream, DRM,
  * an unknown codec, MP4 on a pipe that needs seeking, an input that only libav
@@ -59,12 +65,24 @@ int media_in_sound(media_in *m, const media_in_want *want);
 
 const media_in_info *media_in_about(const media_in *m);
 
-/** The next item, frames and samples in the order of time.  *end: 1 after the
- *  last.  Returns an exit status: RC_OK also after damage, which is counted. */
+/** The next item: frames, and samples, each in the order of time, the two as
+ *  the file mixes them.  *end: 1 after the last.  Returns an exit status, has said
+ *  what was wrong; RC_OK also after damage, which is counted.  The first signal
+ *  after output_record() ends the input here, too. */
 int media_in_next(media_in *m, media_in_item *item, int *end);
 
 /** Frames and packets that were damaged and left out. */
 uint64_t media_in_faults(const media_in *m);
+
+/** After the last item, once: says what was odd.  RC_INPUT, said, if parts were
+ *  damaged and left out: what was made of the rest is kept. */
+int media_in_finish(media_in *m);
+
+/** Whether -ss leaves something out. */
+int media_in_is_cut(const media_in *m);
+
+/** The input, for its name. */
+const input *media_in_input(const media_in *m);
 
 void media_in_close(media_in **m);
 #endif

@@ -2,27 +2,38 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "tools/io/wav.h"
 #include "tools/json.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
+#include "tools/sound/source.h"
 #include "tools/sound_metrics.h"
 
 enum { BLOCK = 1024 };
 
-/* Two files side by side. */
+/* Two sounds side by side. */
 typedef struct pair {
-    wav_reader x, y;
+    sound_source x, y;
     float *a, *b;
     uint64_t more_x, more_y;    /* samples that only one of them has */
     sound_metrics m;
 } pair;
 
-static uint64_t count_rest(wav_reader *w, float *block)
+/* n samples of each channel; fewer only at the end. */
+static size_t read_block(sound_source *s, float *block, size_t n)
+{
+    size_t done = 0, got;
+    while (done < n &&
+           (got = sound_source_read(s, block + done * (size_t)s->form.channels,
+                                    n - done)))
+        done += got;
+    return done;
+}
+
+static uint64_t count_rest(sound_source *s, float *block)
 {
     uint64_t n = 0;
     size_t got;
-    while ((got = wav_read(w, block, BLOCK)))
+    while ((got = sound_source_read(s, block, BLOCK)))
         n += got;
     return n;
 }
@@ -31,8 +42,8 @@ static void read_both(pair *p, sound_meter *meter)
 {
     size_t n, m;
     do {
-        n = wav_read(&p->x, p->a, BLOCK);
-        m = wav_read(&p->y, p->b, BLOCK);
+        n = read_block(&p->x, p->a, BLOCK);
+        m = read_block(&p->y, p->b, BLOCK);
         sound_meter_add(meter, p->a, p->b, n < m ? n : m);
     } while (n == m && n);
     p->more_x = n > m ? n - m + count_rest(&p->x, p->a) : 0;
@@ -42,19 +53,19 @@ static void read_both(pair *p, sound_meter *meter)
 
 static int same_form(const pair *p)
 {
-    if (p->x.rate != p->y.rate)
-        return say_error(RC_USAGE, p->y.in->name, "has %d Hz, the other sound %d"
-                         " Hz", p->y.rate, p->x.rate);
-    if (p->x.channels != p->y.channels)
-        return say_error(RC_USAGE, p->y.in->name, "has %d channels, the other"
-                         " sound %d", p->y.channels, p->x.channels);
+    if (p->x.form.rate != p->y.form.rate)
+        return say_error(RC_USAGE, p->y.name, "has %d Hz, the other sound %d"
+                         " Hz", p->y.form.rate, p->x.form.rate);
+    if (p->x.form.channels != p->y.form.channels)
+        return say_error(RC_USAGE, p->y.name, "has %d channels, the other"
+                         " sound %d", p->y.form.channels, p->x.form.channels);
     return RC_OK;
 }
 
 static void print_json(const pair *p)
 {
     printf("{\"rate\": %d, \"channels\": %d, \"samples\": %llu, \"si_sdr\": ",
-           p->x.rate, p->x.channels, (unsigned long long)p->m.samples);
+           p->x.form.rate, p->x.form.channels, (unsigned long long)p->m.samples);
     json_number(p->m.si_sdr, 4);
     printf(", \"snr\": ");
     json_number(p->m.snr, 4);
@@ -91,8 +102,8 @@ static void print_text(const pair *p)
 
 static int measure(pair *p)
 {
-    const size_t n = (size_t)BLOCK * (size_t)p->x.channels;
-    sound_meter *meter = sound_meter_open(p->x.rate, p->x.channels);
+    const size_t n = (size_t)BLOCK * (size_t)p->x.form.channels;
+    sound_meter *meter = sound_meter_open(p->x.form.rate, p->x.form.channels);
     int rc = RC_OK;
 
     p->a = malloc(2 * n * sizeof *p->a);
@@ -107,36 +118,30 @@ static int measure(pair *p)
     return rc;
 }
 
-static int check(const wav_reader *w)
+/* Why reading ended, and what was odd about it. */
+static int finish(sound_source *s)
 {
-    if (w->in->fault)
-        return input_failed(w->in);
-    wav_warn(w);
-    return RC_OK;
+    return s->rc ? s->rc : media_in_finish(s->media);
 }
 
-int sound_compare(const args *a, input *x, input *y)
+int sound_compare(const args *a, media_in *x, media_in *y)
 {
-    pair p = { 0 };
-    int rc = wav_open(&p.x, x);
+    pair p = { .more_x = 0 };
+    int rc = sound_source_open(&p.x, x, 0, 0), rc_y;
+
     if (!rc)
-        rc = wav_open(&p.y, y);
+        rc = sound_source_open(&p.y, y, 0, 0);
     if (!rc)
         rc = same_form(&p);
     if (!rc)
         rc = measure(&p);
-    if (!rc)
-        rc = check(&p.x);
-    if (!rc)
-        rc = check(&p.y);
     if (rc)
         return rc;
-    if (!p.m.samples)
-        return say_error(RC_INPUT, p.more_x ? y->name : x->name,
-                         "has no samples");
+    rc = finish(&p.x);
+    rc_y = finish(&p.y);
     if (a->json)
         print_json(&p);
     else
         print_text(&p);
-    return RC_OK;
+    return rc ? rc : rc_y;
 }

@@ -155,12 +155,11 @@ static int encode_into(tsr_context *ctx, tsr_model *model, const args *a,
     progress_close(&p, out->bytes, !error);
     if (error && out->fault)
         return RC_USAGE;
-    if (s->wav.in->fault)
-        return input_failed(s->wav.in);
+    if (s->rc)
+        return s->rc;
     if (error)
         return say_failure(say_rc(error) == RC_MODEL ? tsr_model_path(model)
-                                                     : s->wav.in->name, error);
-    wav_warn(&s->wav);
+                                                     : s->name, error);
     tell(out, s, &p);
     return RC_OK;
 }
@@ -172,7 +171,7 @@ static int encode_to(tsr_context *ctx, tsr_model *model, const args *a,
 {
     output out;
     const char *name;
-    int rc = output_open(&out, a, s->wav.in, a->out), rc_close;
+    int rc = output_open(&out, a, media_in_input(s->media), a->out), rc_close;
 
     if (rc)
         return rc;
@@ -182,12 +181,15 @@ static int encode_to(tsr_context *ctx, tsr_model *model, const args *a,
         output_record();
     rc = encode_into(ctx, model, a, settings, s, &out);
     rc_close = output_close(&out, !rc);
-    if (!rc && !rc_close && output_stopped())
+    if (rc || rc_close)
+        return rc_close ? rc_close : rc;
+    if (output_stopped())
         return say_error(RC_SIGNAL, name, "ends where the signal came");
-    return rc_close ? rc_close : rc;
+    return media_in_finish(s->media);
 }
 
-int sound_encode(tsr_context *ctx, tsr_model *model, const args *a, input *in)
+int sound_encode(tsr_context *ctx, tsr_model *model, const args *a,
+                 media_in *m)
 {
     tsr_audio_model_info info;
     tsr_audio_settings settings;
@@ -196,11 +198,10 @@ int sound_encode(tsr_context *ctx, tsr_model *model, const args *a, input *in)
 
     if (rc)
         return rc;
-    rc = sound_source_open(&s, a, in, info.rate, info.channels);
+    rc = sound_source_open(&s, m, info.rate, info.channels);
     if (!rc)
         rc = sound_settings(&settings, a, &info, s.form.channels);
     if (!rc)
         rc = encode_to(ctx, model, a, &settings, &s);
-    sound_source_close(&s);
     return rc;
 }

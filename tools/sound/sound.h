@@ -5,6 +5,7 @@
 #include <tessera/audio.h>
 #include "tools/args.h"
 #include "tools/input.h"
+#include "tools/media/in.h"
 
 /** Options of encode and tokens: -b:a -books -ac ..., and -ss -t -to, which
  *  decode has, too. */
@@ -13,8 +14,9 @@ extern const opt sound_cut_options[];
 /** Of decode and tokens: -ar -sample_fmt. */
 extern const opt sound_write_options[];
 
-/** A WAV file (`in`) to a->out. */
-int sound_encode(tsr_context *ctx, tsr_model *model, const args *a, input *in);
+/** The sound of `m` to a->out, a .tess file. */
+int sound_encode(tsr_context *ctx, tsr_model *model, const args *a,
+                 media_in *m);
 
 /** A .tess file (`in`) to a->out; model NULL: by its hash. */
 int sound_decode(tsr_context *ctx, tsr_model *model, const args *a, input *in);
@@ -22,8 +24,8 @@ int sound_decode(tsr_context *ctx, tsr_model *model, const args *a, input *in);
 /** What a .tess file holds. */
 int sound_info(tsr_context *ctx, const args *a, input *in);
 
-/** Two WAV files. */
-int sound_compare(const args *a, input *x, input *y);
+/** The sounds of two files. */
+int sound_compare(const args *a, media_in *x, media_in *y);
 
 /** The settings that the options mean for a model, for sound of so many
  *  channels.  Returns an exit status; has said what was wrong. */
