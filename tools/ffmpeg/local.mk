@@ -55,3 +55,18 @@ lv2/tessera.lv2/tessera.so: tools/ffmpeg/lv2/tessera.la $(dist_lv2bundle_DATA)
 	  chmod u+w $(@D)/$$f.ttl || exit 1; done
 	$(AM_V_at)ln -sf ../../tools/ffmpeg/lv2/.libs/tessera.so $@
 endif
+
+# The codec for those who build FFmpeg: not built here.  check-native fetches
+# FFmpeg and takes minutes, so check leaves it out.
+EXTRA_DIST += tools/ffmpeg/native/README.md tools/ffmpeg/native/apply.sh \
+	tools/ffmpeg/native/build.sh tools/ffmpeg/native/edges.c \
+	tools/ffmpeg/native/libtessera.c tools/ffmpeg/native/libtessera.h \
+	tools/ffmpeg/native/libtessera_audiodec.c \
+	tools/ffmpeg/native/libtessera_audioenc.c \
+	tools/ffmpeg/native/libtessera_videodec.c \
+	tools/ffmpeg/native/libtessera_videoenc.c tools/ffmpeg/native/test.sh
+NATIVE_FLAGS =
+.PHONY: check-native
+check-native: all
+	$(SHELL) $(srcdir)/tools/ffmpeg/native/build.sh --dir native --tessera . \
+	  $(NATIVE_FLAGS)
