@@ -19,7 +19,8 @@ tools_ffmpeg_frei0r_tessera_la_LIBADD = tools/ffmpeg/libtsrplug.la libtessera.la
 # What plugins of sound share.
 noinst_LTLIBRARIES += tools/ffmpeg/libtsrtrip.la
 tools_ffmpeg_libtsrtrip_la_SOURCES = tools/ffmpeg/catalog.c \
-	tools/ffmpeg/catalog.h tools/ffmpeg/roundtrip.c tools/ffmpeg/roundtrip.h
+	tools/ffmpeg/catalog.h tools/ffmpeg/pool.c tools/ffmpeg/pool.h \
+	tools/ffmpeg/roundtrip.c tools/ffmpeg/roundtrip.h
 tools_ffmpeg_libtsrtrip_la_LIBADD = tools/ffmpeg/libtsrplug.la
 
 ladspa_LTLIBRARIES = tools/ffmpeg/ladspa/tessera.la

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <tessera/audio.h>
 #include "tools/ffmpeg/plug.h"
+#include "tools/ffmpeg/pool.h"
 #include "tools/ffmpeg/roundtrip.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
 
 struct roundtrip {
     tsr_context *ctx;           /* its own: contexts have one thread each */
+    pool memory;                /* its, so that streams stop taking more */
     tsr_model *model;
     tsr_audio_encoder *enc;
     tsr_audio_decoder *dec;
@@ -279,6 +281,7 @@ static int open_all(roundtrip *r, const catalog_model *model, double rate)
         return 0;
     tsr_context_settings_init(&settings);
     settings.logger = (tsr_logger){ r, keep_message };
+    settings.allocator = pool_allocator(&r->memory);
     error = tsr_context_open(&r->ctx, &settings);
     if (!error)
         error = open_coders(r, 0);
@@ -310,6 +313,7 @@ void roundtrip_close(roundtrip **self)
     roundtrip_restart(r);
     close_coders(r);
     tsr_context_close(&r->ctx);
+    pool_empty(&r->memory);
     plug_model_unref(&r->model);
     free(r->late);
     free(r);
