@@ -77,9 +77,11 @@ static int pull(SoundDecoder *s)
             const size_t room = 2 * (s->count + PULL);
             const int ret = av_reallocp_array(&s->samples, room,
                                               channels * sizeof(float));
-            s->room = ret < 0 ? 0 : room;
-            if (ret < 0)
+            s->room = room;
+            if (ret < 0) {
+                s->count = s->room = 0;
                 return ret;
+            }
         }
         error = tsr_audio_decoder_pull(s->decoder,
                                        s->samples + s->count * channels, PULL,
@@ -159,6 +161,7 @@ static int is_splice(const AVCodecContext *avctx, const tsr_audio_packet *packet
     return moved > to_pts(avctx, gap) / 2 || moved < -to_pts(avctx, gap) / 2;
 }
 
+/* What a decoder of another sound held back is dropped with it. */
 static int take_extradata(AVCodecContext *avctx, const AVPacket *pkt)
 {
     SoundDecoder *s = avctx->priv_data;

@@ -45,6 +45,14 @@ static int sound_check(AVCodecContext *avctx, const char *model,
     return 0;
 }
 
+/* Short enough for files where sound and pictures lie side by side. */
+static int packet_frames(const SoundEncoder *s, const tsr_audio_model_info *info)
+{
+    const double seconds = s->packet > 0 ? s->packet : 1;
+    return av_clip(lrint(seconds * info->rate / info->hop), 1,
+                   TSR_AUDIO_MAX_FRAMES);
+}
+
 static int sound_open_model(AVCodecContext *avctx, tsr_model *model)
 {
     SoundEncoder *s = avctx->priv_data;
@@ -63,8 +71,8 @@ static int sound_open_model(AVCodecContext *avctx, tsr_model *model)
     settings.books = s->books;
     settings.live = s->live;
     settings.droppable = s->droppable;
-    settings.packet_frames = av_clip(lrint(s->packet * info.rate / info.hop), 1,
-                                     TSR_AUDIO_MAX_FRAMES);
+    if (s->packet > 0 || !s->live)
+        settings.packet_frames = packet_frames(s, &info);
     return ff_tessera_error(tsr_audio_encoder_open(&s->encoder, s->context,
                                                    model, &settings));
 }
@@ -203,8 +211,8 @@ static const AVOption sound_options[] = {
       AV_OPT_TYPE_STRING, { .str = "sound" }, 0, 0, FLAGS },
     { "books", "codebooks of a frame, instead of -b:a", OFFSET(books),
       AV_OPT_TYPE_INT, { .i64 = 0 }, 0, TSR_AUDIO_MAX_BOOKS, FLAGS },
-    { "packet", "seconds of a packet", OFFSET(packet), AV_OPT_TYPE_DOUBLE,
-      { .dbl = 1 }, 0, 1e5, FLAGS },
+    { "packet", "seconds of a packet; 0: one, live a single frame",
+      OFFSET(packet), AV_OPT_TYPE_DOUBLE, { .dbl = 0 }, 0, 1e5, FLAGS },
     { "live", "with the least delay", OFFSET(live), AV_OPT_TYPE_BOOL,
       { .i64 = 0 }, 0, 1, FLAGS },
     { "droppable", "the finer books can be cut off later", OFFSET(droppable),

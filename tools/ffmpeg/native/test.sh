@@ -129,6 +129,10 @@ equal "and stay two" "tessera_audio 2" "$(field a codec_name,channels c.nut)"
 check "live, and layers" sound e.nut -live 1 -droppable 1 -packet 0.02
 check "live decodes" pcm e.nut e.f32
 equal "live has the same length" "$length" "$(samples e.f32)"
+check "live packets" sound g.nut -live 1
+check "of a frame" ff -i g.nut -f f32le g.f32
+equal "one for every 320 samples" $(((length + 319) / 320)) \
+    "$(packets g.nut a | wc -l)"
 refused "another rate is refused" "-ar 24000" \
     ff -i "$sample" -ar 44100 -c:a libtessera_audio f.nut
 refused "an unknown model is refused" nosuch sound f.nut -model nosuch
@@ -215,6 +219,8 @@ check "its id of video in Matroska" grep -q V_TESSERA v.mkv
 equal "times" "0 K_ 1001 K_ 2002 K_" "$("$ffprobe" -v error -show_entries \
     packet=pts,flags -of default=nk=1:nw=1 v.mov | tr '\n' ' ' | sed 's/ $//')"
 
+refused "a quality over 100 is refused" quality \
+    moving rgb24 161x97 w.nut -q:v 101
 check "better pictures" moving rgb24 161x97 w.nut -quality 90
 equal "take more bytes" 1 "$(($(wc -c < w.nut) > $(wc -c < v.nut)))"
 check "a single thread" moving rgb24 161x97 w.nut -q:v 30 -threads 1
