@@ -39,7 +39,9 @@ while [ $# -gt 0 ]; do
 done
 
 # Before this script leaves the folder it was called in.
-absolute() { cd "$1" 2> /dev/null && pwd || fail "there is no folder $1"; }
+absolute() {
+    ( cd "$1" 2> /dev/null && pwd ) || fail "there is no folder $1"
+}
 [ -z "$tessera" ] || tessera=$(absolute "$tessera") || exit 1
 [ -z "$source" ] || source=$(absolute "$source") || exit 1
 mkdir -p "$dir" && dir=$(absolute "$dir") || exit 1

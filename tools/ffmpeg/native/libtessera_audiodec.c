@@ -47,7 +47,8 @@ static int describe(AVCodecContext *avctx, const uint8_t *extradata, size_t byte
     s->extradata_bytes = bytes;
     avctx->sample_fmt = AV_SAMPLE_FMT_FLT;
     avctx->sample_rate = s->info.rate;
-    if (avctx->ch_layout.nb_channels != s->info.channels) {
+    if (avctx->ch_layout.nb_channels != s->info.channels ||
+        avctx->ch_layout.order == AV_CHANNEL_ORDER_UNSPEC) {
         av_channel_layout_uninit(&avctx->ch_layout);
         av_channel_layout_default(&avctx->ch_layout, s->info.channels);
     }
