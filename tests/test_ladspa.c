@@ -171,6 +171,11 @@ static void test_list(void **state)
     }
     assert_true(n >= LABELS); /* models that are installed come after */
     assert_string_equal(lister(0)->Label, "tessera_sound_1");
+    assert_string_equal(lister(0)->Name, "Tessera sound, mono, 24000 Hz");
+    assert_null(find("tessera_picture_1")); /* files that are no sound */
+    assert_null(find("tessera_text_1"));
+    assert_null(find("tessera_empty_1"));
+    assert_null(find("tessera_both_1"));
     assert_null(lister(n + 1));
     assert_null(lister((unsigned long)-1));
     assert_string_equal(find("tessera_both_2")->Name,
