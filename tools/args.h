@@ -41,6 +41,8 @@ typedef struct args {
     int books, live, droppable, rate, channels;
     const char *entropy, *sample_format;
     args_list map;
+    int no_video, no_audio;
+    int frames;                             /**< -frames:v; 0: not given */
     const char *size, *frame_rate, *pixel_format;
     /** What these and -f were before the input was named: it is of that form. */
     struct { const char *format, *size, *frame_rate, *pixel_format; } of_input;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stddef.h>
 #include <stdio.h>
+#include <strings.h>
 #include <tessera/stream.h>
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/io/picture.h"
 #include "tools/io/wav.h"
+#include "tools/media/decode.h"
+#include "tools/media/packets.h"
 #include "tools/progress.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
@@ -13,8 +16,9 @@
 static const opt decode_options[] = {
     { "-i --input", "FILE", "the .tess file; - is stdin", OPT_TEXT,
       offsetof(args, in), 0, 0 },
-    { "-f --format", "FMT", "png, pnm, ppm, pgm, pam, wav; default: the"
-      " extension's", OPT_TEXT, offsetof(args, format), 0, 0 },
+    { "-f --format", "FMT", "png, pnm, ppm, pgm, pam, wav, y4m, rawvideo, or any"
+      " of libav's; default: the extension's", OPT_TEXT, offsetof(args, format),
+      0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -86,53 +90,114 @@ static int decode_picture(tsr_context *ctx, tsr_model *model, const args *a,
 }
 
 /* Options that would do nothing are a mistake. */
-static int check_options(const args *a, int sound)
+static int check_options(const args *a)
 {
-    if (sound || !(a->start > 0 || a->length > 0 || a->until > 0 || a->rate ||
-                   a->channels || a->sample_format))
+    if (!(a->start > 0 || a->length > 0 || a->until > 0 || a->rate ||
+          a->channels || a->sample_format || a->codec_a || a->codec_v ||
+          a->frames || a->frame_rate || a->pixel_format))
         return RC_OK;
-    return say_error(RC_USAGE, a->in, "is no sound, and an option for sound was"
-                     " given");
+    return say_error(RC_USAGE, a->in, "is a picture, and an option for sound or"
+                     " video was given");
+}
+
+static int is_picture(input *in)
+{
+    return input_is_tess(in, TSR_KIND_IMAGE) || !packets_in_is(in);
+}
+
+/* Sound alone that becomes a WAV file has its own way, which conceals by the
+ * hour. */
+static int is_sound(const args *a, const input *in)
+{
+    if (!input_is_tess(in, TSR_KIND_AUDIO))
+        return 0;
+    if (a->format)
+        return !strcasecmp(a->format, "wav");
+    return !a->out || args_is_pipe(a->out) || wav_named(a->out) ||
+           picture_named(a->out);
+}
+
+static int decode_media(tsr_context *ctx, tsr_model *model, args *a, input *in)
+{
+    char made[NAME_SIZE];
+    packets_in *p;
+    int rc = packets_in_open(&p, ctx, in);
+
+    if (!rc)
+        rc = command_output(a, NULL, media_decode_extension(p), made);
+    if (!rc)
+        rc = media_decode(ctx, model, a, in, p);
+    packets_in_close(&p);
+    return rc;
+}
+
+static int decode_sound(tsr_context *ctx, tsr_model *model, args *a, input *in)
+{
+    char made[NAME_SIZE];
+    const int rc = command_output(a, ".tess", ".wav", made);
+    return rc ? rc : sound_decode(ctx, model, a, in);
+}
+
+static int decode_one(tsr_context *ctx, tsr_model *model, args *a, input *in)
+{
+    char made[NAME_SIZE];
+    int rc = check_options(a);
+    if (!rc)
+        rc = command_output(a, ".tess", ".png", made);
+    return rc ? rc : decode_picture(ctx, model, a, in);
 }
 
 static int run(args *a)
 {
-    char made[NAME_SIZE];
     tsr_context *ctx = NULL;
     tsr_model *model = NULL;
     input in = { 0 };
-    int sound = 0, rc = command_files(a);
+    int rc = command_files(a);
 
     if (!rc)
         rc = input_open(&in, a->in);
-    if (!rc) {
-        sound = input_is_tess(&in, TSR_KIND_AUDIO);
-        rc = command_output(a, ".tess", sound ? ".wav" : ".png", made);
-    }
-    if (!rc)
-        rc = check_options(a, sound);
     if (!rc)
         rc = engine_open(&ctx, a);
     if (!rc && a->model)
         rc = engine_open_model(&model, ctx, a->model);
     if (!rc)
-        rc = sound ? sound_decode(ctx, model, a, &in)
-                   : decode_picture(ctx, model, a, &in);
+        rc = is_sound(a, &in) ? decode_sound(ctx, model, a, &in)
+            : is_picture(&in) ? decode_one(ctx, model, a, &in)
+                              : decode_media(ctx, model, a, &in);
     tsr_model_unref(&model);
     tsr_context_close(&ctx);
     input_close(&in);
     return rc;
 }
 
-static const opt decode_sound_options[] = {
+static const opt decode_media_options[] = {
+    { "-c:v", "NAME", "video: libav's encoder; default: the container's",
+      OPT_TEXT, offsetof(args, codec_v), 0, 0 },
+    { "-c:a", "NAME", "sound: likewise; WAV: as -sample_fmt", OPT_TEXT,
+      offsetof(args, codec_a), 0, 0 },
+    { "-pix_fmt", "FMT", "video: yuv420p (default), yuv444p, rgb24, ...",
+      OPT_TEXT, offsetof(args, pixel_format), 0, 0 },
+    { "-r", "RATE", "video: frames a second, for y4m and the like; default: the"
+      " stream's", OPT_TEXT, offsetof(args, frame_rate), 0, 0 },
+    { "-frames:v -vframes", "N", "video: stop after N frames", OPT_INT,
+      offsetof(args, frames), 1, 2147483647.0 },
+    { "-vn", NULL, "no video", OPT_FLAG, offsetof(args, no_video), 0, 0 },
+    { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
+    { "-map", "0:v|0:a|0:N", "these streams", OPT_LIST, offsetof(args, map), 0,
+      0 },
     { "-ac", "N", "sound: 1: mixed to one; mono: N times the same", OPT_INT,
       offsetof(args, channels), 1, TSR_AUDIO_MAX_CHANNELS },
+    { "-ss", "TIME", "begin there: seconds, or h:m:s", OPT_TIME,
+      offsetof(args, start), 0, 1e7 },
+    { "-t", "TIME", "so long", OPT_TIME, offsetof(args, length), 1e-6, 1e7 },
+    { "-to", "TIME", "up to there", OPT_TIME, offsetof(args, until), 1e-6,
+      1e7 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
 const command command_decode = {
     .name = "decode",
-    .summary = "a .tess file becomes a picture or a sound",
+    .summary = "a .tess file becomes a picture, a sound or a video",
     .synopsis = "[options] [-i] IN [[-o] OUT]",
     .takes = "tess mov nut",
     .usage =
@@ -141,14 +206,27 @@ const command command_decode = {
         "  tessera decode -i photo.tess -f ppm - | cjpeg > photo.jpg\n"
         "  tessera decode speech.tess                writes speech.wav\n"
         "  tessera decode -ss 60 -t 5 -ar 48000 -i speech.tess part.wav\n"
-        "  ... | tessera decode - - | aplay\n",
+        "  ... | tessera decode - - | aplay\n"
+        "  tessera decode clip.tess clip.mp4         frames and sound\n"
+        "  tessera decode clip.tess -f yuv4mpegpipe - | ffplay -\n"
+        "  tessera decode -ss 12.5 clip.tess frame.png\n"
+        "  tessera decode clip.mov frame%04d.png\n"
+        "  tessera decode -c:v ffv1 -c:a flac clip.nut clip.mkv\n",
     .notes =
         "The model is found by the hash in the file. Of a damaged file the\n"
         "whole parts are written, and the exit status is 2; lost sound is concealed\n"
         "by the frames before it, faded out. WAV is 16 bits unless -sample_fmt says\n"
-        "s24, s32 or flt; rounded, without dither; -v info counts clipped samples.\n",
-    .tables = { decode_options, decode_sound_options, sound_write_options,
-                sound_cut_options, args_output_options, args_engine_options,
-                args_common_options },
+        "s24, s32 or flt; rounded, without dither; -v info counts clipped samples.\n"
+        "\n"
+        "Video and sound are read from .tess, and from MOV and NUT, whose other streams\n"
+        "are left out. By its name or -f the output is y4m or raw video (frames at a\n"
+        "constant rate: repeated or dropped where they come at other times), WAV\n"
+        "(the sound), a picture (the frame at -ss), many (name%04d.png, one for each\n"
+        "frame), or with libav any container it writes, with the encoders it takes for\n"
+        "it, times kept. YUV is made with the matrix and range of the source, which\n"
+        "the stream remembers. A lost frame is the one before it, shown longer.\n"
+        "Ctrl-C finishes the file.\n",
+    .tables = { decode_options, decode_media_options, sound_write_options,
+                args_output_options, args_engine_options, args_common_options },
     .run = run
 };

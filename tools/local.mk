@@ -53,12 +53,18 @@ tessera_SOURCES += tools/media/encode.c tools/media/encode.h \
 	tools/media/mix.c tools/media/mix.h tools/media/packets.c \
 	tools/media/packets.h tools/media/packets_impl.h \
 	tools/media/packets_tess.c
+tessera_SOURCES += tools/cmd_remux.c tools/media/choose.c tools/media/choose.h \
+	tools/media/decode.c tools/media/decode.h tools/media/planes_pack.c \
+	tools/media/sink.h tools/media/sink_frames.c \
+	tools/media/sink_pictures.c tools/media/sink_wav.c
 if TSR_LIBAV
 tessera_SOURCES += tools/media/av_io.c tools/media/av_io.h \
 	tools/media/packets_av.h tools/media/packets_av_in.c \
-	tools/media/packets_av_out.c tools/media/whole.c tools/media/whole.h
+	tools/media/packets_av_out.c tools/media/sink_av.c tools/media/sink_av.h \
+	tools/media/sink_av_sound.c tools/media/sink_av_video.c \
+	tools/media/whole.c tools/media/whole.h
 else
-tessera_SOURCES += tools/media/packets_av_none.c
+tessera_SOURCES += tools/media/packets_av_none.c tools/media/sink_av_none.c
 endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \

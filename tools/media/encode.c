@@ -165,7 +165,8 @@ static int take_frame(encoding *e, const media_in_item *item)
     if (error)
         return say_failure(media_in_input(e->m)->name, error);
     e->progress.frames++;
-    e->seconds = (double)item->pts * e->about->time_num / e->about->time_den;
+    e->seconds = (double)(item->pts + (int64_t)item->duration) *
+                 e->about->time_num / e->about->time_den;
     return hold(e, item, data, bytes);
 }
 

@@ -103,23 +103,38 @@ static int pick(const char *file, const media_stream *streams, int n,
     return best;
 }
 
-static int apply_all(const args *a, const char *file,
-                     const media_stream *streams, int n, int *order,
-                     media_choice *choice)
+/* All -map options, one after the other. */
+static int apply_all(const args *a, const media_stream *streams, int n,
+                     int *order)
 {
-    int last = 0, adds = 0, rc = RC_OK;
-    for (int i = 0; i < a->map.n; i++)
-        adds |= a->map.item[i][0] != '-';
-    if (!adds && choice->video >= 0)
-        order[choice->video] = 1;
-    if (!adds && choice->audio >= 0)
-        order[choice->audio] = 1;
+    int last = 0, rc = RC_OK;
     for (int i = 0; i < a->map.n && !rc; i++) {
         rule r;
         rc = read_rule(a->map.item[i], &r);
         if (!rc)
             rc = apply(&r, a->map.item[i], streams, n, order, &last);
     }
+    return rc;
+}
+
+/* Whether some -map names streams, rather than all taking away. */
+static int adds(const args *a)
+{
+    for (int i = 0; i < a->map.n; i++)
+        if (a->map.item[i][0] != '-')
+            return 1;
+    return 0;
+}
+
+static int change(const args *a, const char *file, const media_stream *streams,
+                  int n, int *order, media_choice *choice)
+{
+    int rc;
+    if (!adds(a) && choice->video >= 0)
+        order[choice->video] = 1;
+    if (!adds(a) && choice->audio >= 0)
+        order[choice->audio] = 1;
+    rc = apply_all(a, streams, n, order);
     if (rc)
         return rc;
     choice->video = pick(file, streams, n, order, 'v', choice->video);
@@ -138,12 +153,20 @@ int media_map(const args *a, const char *file, const media_stream *streams,
     order = calloc((size_t)n + 1, sizeof *order);
     if (!order)
         return say_error(RC_MACHINE, file, "out of memory");
-    rc = apply_all(a, file, streams, n, order, choice);
+    rc = change(a, file, streams, n, order, choice);
     free(order);
     if (!rc && choice->video < 0 && choice->audio < 0)
         rc = say_error(RC_USAGE, file, "-map leaves neither pictures nor"
                        " sound");
     return rc;
+}
+
+int media_map_all(const args *a, const media_stream *streams, int n,
+                  int *order)
+{
+    for (int i = 0; i < n; i++)
+        order[i] = !adds(a);
+    return apply_all(a, streams, n, order);
 }
 
 int media_map_only(const args *a, const char *file, char kind)

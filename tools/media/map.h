@@ -22,6 +22,11 @@ typedef struct media_choice { int video, audio; } media_choice;
 int media_map(const args *a, const char *file, const media_stream *streams,
               int n, media_choice *choice);
 
+/** For programs that take any number of streams: order[i] > 0 for those that
+ *  -map names, without it for all; else 0. */
+int media_map_all(const args *a, const media_stream *streams, int n,
+                  int *order);
+
 /** For files of one stream: whether it is taken, else RC_USAGE, said. */
 int media_map_only(const args *a, const char *file, char kind);
 #endif

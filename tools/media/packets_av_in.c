@@ -4,6 +4,7 @@
 #include <string.h>
 #include <tessera/audio.h>
 #include <tessera/video.h>
+#include "tools/media/av.h"
 #include "tools/media/av_io.h"
 #include "tools/media/packets_av.h"
 #include "tools/media/packets_impl.h"
@@ -20,8 +21,8 @@ typedef struct track {
     int started;            /* a packet of it is or was in the queue */
 } track;
 
-/* Packets wait in a queue: NUT says no durations, so that a frame's is known
- * when the next one comes; and whether the unit of time is exact is known when
+/* Packets wait in a queue: NUT and fragments of MOV say no durations, so that a
+ * frame's is known when the next one comes; and whether the unit of time is exact is known when
  * the first one comes. */
 typedef struct av_in {
     packets_in base;
@@ -231,7 +232,7 @@ static int waits(const av_in *v)
 {
     if (!v->count)
         return 1;
-    return v->nut && v->count < QUEUE && !successor(v) &&
+    return queued(v, 0)->duration <= 0 && v->count < QUEUE && !successor(v) &&
            v->tracks[track_of(v, queued(v, 0))].media.type == TSR_MEDIA_VIDEO;
 }
 
@@ -252,13 +253,28 @@ static uint64_t sound_samples(const av_in *v, const track *t, const AVPacket *p)
     return head.samples;
 }
 
+/* Of the last frame of a MOV: libav takes the length of the track for its end,
+ * which it is only if the track begins at 0.  Below 0: p is not the last. */
+static int64_t last_duration(const track *t, const AVPacket *p)
+{
+    const int n = avformat_index_get_entries_count(t->av);
+    const AVIndexEntry *first = avformat_index_get_entry(t->av, 0);
+    const AVIndexEntry *last = avformat_index_get_entry(t->av, n - 1);
+    if (!first || !last || t->av->duration <= 0 || last->timestamp != p->dts)
+        return -1;
+    return first->timestamp + t->av->duration - p->dts;
+}
+
 static uint64_t duration(const av_in *v, const track *t, const AVPacket *p)
 {
     const AVPacket *after = successor(v);
+    const int64_t last = v->nut ? -1 : last_duration(t, p);
     int64_t d;
+
     if (t->media.type == TSR_MEDIA_AUDIO)
         return sound_samples(v, t, p);
-    d = !v->nut ? to_unit(t, p->duration)
+    d = last > 0 ? to_unit(t, last)
+        : p->duration > 0 ? to_unit(t, p->duration)
         : after ? to_unit(t, pts_of(after)) - to_unit(t, pts_of(p)) : t->frame;
     return d > 0 ? (uint64_t)d : 0;
 }
@@ -358,20 +374,25 @@ static void close_in(packets_in *p)
 static int open_file(AVFormatContext **f, av_reader *file, input *in, int nut,
                      int *error)
 {
+    AVDictionary *options = NULL;
     const int rc = av_reader_open(file, in, nut);
+
     *error = 0;
     if (rc)
         return rc;
-    av_log_set_level(AV_LOG_QUIET);
+    av_log_to_say();
     *f = avformat_alloc_context();
     if (!*f)
         return say_error(RC_MACHINE, in->name, "out of memory");
     (*f)->pb = file->io;
     (*f)->flags |= AVFMT_FLAG_CUSTOM_IO | AVFMT_FLAG_NOFILLIN |
                    AVFMT_FLAG_NOPARSE;
+    /* Edit lists move times; they shall not take packets away at their ends. */
+    av_dict_set(&options, "advanced_editlist", "0", 0);
     *error = avformat_open_input(f, NULL, av_find_input_format(nut ? "nut"
                                                                    : "mov"),
-                                 NULL);
+                                 &options);
+    av_dict_free(&options);
     return RC_OK;
 }
 

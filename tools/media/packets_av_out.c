@@ -6,6 +6,7 @@
 #include <string.h>
 #include <tessera/audio.h>
 #include <tessera/video.h>
+#include "tools/media/av.h"
 #include "tools/media/av_io.h"
 #include "tools/media/packets_av.h"
 #include "tools/media/packets_impl.h"
@@ -217,7 +218,7 @@ static int create(av_out *v, const char *format, output *out)
     const int rc = av_writer_open(&v->file, out);
     if (rc)
         return rc;
-    av_log_set_level(AV_LOG_QUIET);
+    av_log_to_say();
     v->mov = !strcmp(format, "mov");
     v->packet = av_packet_alloc();
     if (!v->packet ||

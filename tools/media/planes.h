@@ -29,4 +29,9 @@ void planes_shape(const planes *p, tsr_image *image);
 /** The picture of a frame; grey of limited range becomes full.  Returns 0, or
  *  -1 out of memory. */
 int planes_unpack(const planes *p, const uint8_t *frame, tsr_image *image);
+
+/** The frame of a picture of any channels and bits: alpha is dropped where there is
+ *  no place for it; chroma is the mean of the samples it stands for, which is
+ *  what lies between them.  Returns 0, or -1 out of memory. */
+int planes_pack(const planes *p, const tsr_image *image, uint8_t *frame);
 #endif

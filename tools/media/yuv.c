@@ -15,7 +15,7 @@ typedef struct matrix {
     float top;          /* the largest result */
 } matrix;
 
-static void weights(int number, double *kr, double *kb)
+void yuv_weights(int number, double *kr, double *kb)
 {
     static const struct { int number; double kr, kb; } table[] = {
         { YUV_BT709, 0.2126, 0.0722 }, { YUV_FCC, 0.30, 0.11 },
@@ -47,7 +47,7 @@ static matrix make_matrix(const yuv_form *f, int bits)
     double kr, kb, kg, black, steps;
     matrix m;
 
-    weights(f->matrix, &kr, &kb);
+    yuv_weights(f->matrix, &kr, &kb);
     kg = 1 - kr - kb;
     luma_range(f, &black, &steps);
     m.y = (float)(top / steps);

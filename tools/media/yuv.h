@@ -26,6 +26,9 @@ typedef struct yuv_form {
  *  there on. */
 int yuv_matrix_of(int height);
 
+/** The weights of red and blue in luma. */
+void yuv_weights(int matrix, double *kr, double *kb);
+
 /** A plane: rows of `stride` bytes. */
 typedef struct yuv_plane { const uint8_t *data; size_t stride; } yuv_plane;
 
