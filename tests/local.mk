@@ -109,6 +109,8 @@ tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_docs.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_media_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
+	tests/tiny_sound$(EXEEXT)
 tests/test_media_info.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_kv_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
@@ -134,6 +136,8 @@ CLEANFILES += tests/vq_speed$(EXEEXT)
 tests_vq_speed_LDADD = libtsrcore.la
 check_SCRIPTS += tests/test_audio_cli.sh
 EXTRA_DIST += tests/test_audio_cli.sh tests/cli_sound.py
+check_SCRIPTS += tests/test_media_cli.sh
+EXTRA_DIST += tests/test_media_cli.sh tests/cli_video.py
 check_SCRIPTS += tests/test_media_info.sh
 EXTRA_DIST += tests/test_media_info.sh
 check_SCRIPTS += tests/test_docs.sh

@@ -100,7 +100,7 @@ static int check_options(const args *a)
                      " video was given");
 }
 
-static int is_picture(input *in)
+static int is_picture(const input *in)
 {
     return input_is_tess(in, TSR_KIND_IMAGE) || !packets_in_is(in);
 }

@@ -22,16 +22,17 @@ static int read_some(void *cookie, uint8_t *data, int size)
 static int64_t seek_in(void *cookie, int64_t offset, int whence)
 {
     av_reader *r = cookie;
-    const uint64_t left = input_left(r->in);
     const int64_t at = (int64_t)lseek(fileno(r->in->file), 0, SEEK_CUR) -
                        (int64_t)(r->in->end - r->in->at);
+    const int64_t size = at + (int64_t)input_left(r->in);
 
     if (whence & AVSEEK_SIZE)
-        return at + (int64_t)left;
+        return size;
     whence &= ~AVSEEK_FORCE;
     if (whence != SEEK_SET)
-        offset += whence == SEEK_CUR ? at : at + (int64_t)left;
-    if (offset < 0 || input_seek(r->in, (uint64_t)offset))
+        offset += whence == SEEK_CUR ? at : size;
+    /* A damaged file sends one anywhere. */
+    if (offset < 0 || offset > size || input_seek(r->in, (uint64_t)offset))
         return AVERROR(EINVAL);
     return offset;
 }

@@ -210,26 +210,38 @@ static int choose(decoding *d, kind k)
 
 /* ---- frames ---- */
 
+/* The part of a frame's time that lies between -ss and -to: *pts counts from -ss.
+ * 0: none does. */
+static int cut(const decoding *d, int64_t *pts, uint64_t *duration)
+{
+    const double unit = unit_of(d, d->picture);
+    const int64_t length = *duration ? (int64_t)*duration : 1;
+    const double end = floor((d->end - d->a->start) / unit + 0.5);
+
+    *pts -= d->picture_start;
+    if (*pts + length <= 0 || (double)*pts >= end)
+        return 0;
+    if (*pts < 0) {
+        *duration = *duration ? (uint64_t)(length + *pts) : 0;
+        *pts = 0;
+    }
+    if (*duration && (double)*pts + (double)*duration > end)
+        *duration = (uint64_t)(end - (double)*pts);
+    return 1;
+}
+
 /* Counts, and shows what there is of a damaged frame. */
 static int take_frame(decoding *d, const tsr_media_packet *k)
 {
     tsr_image image = { 0 };
-    int64_t pts = k->pts - d->picture_start;
+    int64_t pts = k->pts;
     uint64_t duration = k->duration;
     tsr_error error;
     int rc = RC_OK;
 
-    if ((double)k->pts * unit_of(d, d->picture) >= d->end - 1e-9) {
-        d->picture_over = 1;
+    if (!cut(d, &pts, &duration)) {
+        d->picture_over |= pts > 0;
         return RC_OK;
-    }
-    /* Shown before -ss and, as far as is known, not after it. */
-    if (pts < 0 && k->pts + (int64_t)(duration ? duration : 1) <=
-        d->picture_start)
-        return RC_OK;
-    if (pts < 0) {
-        duration = duration ? (uint64_t)((int64_t)duration + pts) : 0;
-        pts = 0;
     }
     error = tsr_video_decoder_decode(d->video, k->data, k->bytes, &image);
     if (error && say_rc(error) != RC_INPUT)

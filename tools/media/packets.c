@@ -35,12 +35,9 @@ static const char *format_of(const input *in)
     return NULL;
 }
 
-int packets_in_is(input *in)
+int packets_in_is(const input *in)
 {
-    const char *format = format_of(in);
-    if (!format || !strcmp(format, "tess") || !input_seekable(in))
-        return format != NULL;
-    return packets_av_has(format, in);
+    return format_of(in) != NULL;
 }
 
 /* What it is instead, as far as one can tell. */

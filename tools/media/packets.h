@@ -10,10 +10,9 @@
 
 typedef struct packets_in packets_in;
 
-/** Whether the head of `in` is that of a file of packets that can be read here:
- *  .tess of kind media or sound, MOV or NUT with one of our tags in it.  (These
- *  two are looked into and stay at their start; of a pipe the head decides.) */
-int packets_in_is(input *in);
+/** Whether the head of `in` is that of a file that may hold packets of ours: .tess
+ *  of kind media or sound, MOV, NUT. */
+int packets_in_is(const input *in);
 
 /** Opens; streams in MOV and NUT that are not ours are left out.  Returns an exit
  *  status; has said what was wrong.  `in` must outlive it. */

@@ -3,13 +3,6 @@
 #include "tools/media/packets_impl.h"
 #include "tools/say.h"
 
-int packets_av_has(const char *format, input *in)
-{
-    (void)format;
-    (void)in;
-    return 0;
-}
-
 int packets_av_open(packets_in **p, tsr_context *ctx, const char *format,
                     input *in)
 {

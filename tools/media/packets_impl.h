@@ -42,7 +42,4 @@ int packets_av_open(packets_in **p, tsr_context *ctx, const char *format,
                     input *in);
 int packets_av_create(packets_out **p, tsr_context *ctx, const char *format,
                       output *out);
-
-/** Whether the file has one of our tags in it; the input stays at its start. */
-int packets_av_has(const char *format, input *in);
 #endif

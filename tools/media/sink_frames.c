@@ -154,11 +154,11 @@ static int take(media_sink *s, const tsr_image *image, int64_t pts,
 static int finish(media_sink *s)
 {
     frames *f = (frames *)s;
-    /* The last one is always seen. */
-    const uint64_t one = frames_until(f, f->pts) + 1;
-    const uint64_t all = frames_until(f, f->pts + (int64_t)f->duration);
+    const int64_t until = f->pts + (int64_t)f->duration;
+    /* One whose time is not known is seen once. */
+    const uint64_t target = frames_until(f, until) + !f->duration;
 
-    return f->begun ? let_go(f, one > all ? one : all) : RC_OK;
+    return f->begun ? let_go(f, target ? target : 1) : RC_OK;
 }
 
 static void close_frames(media_sink *s)
