@@ -5,7 +5,8 @@
 #   test.sh FFMPEG STAGE    what build.sh built; it calls this
 set -u
 root=$(cd "$(dirname "$0")/../../.." && pwd) || exit 1
-ffmpeg=$1/ffmpeg ffprobe=$1/ffprobe stage=$2
+built=$(cd "$1" && pwd) && stage=$(cd "$2" && pwd) || exit 1
+ffmpeg=$built/ffmpeg ffprobe=$built/ffprobe
 tessera=$(find "$stage" -path '*/bin/tessera') || exit 1
 LD_LIBRARY_PATH=$(dirname "$(dirname "$tessera")")/lib
 TESSERA_MODELS=$root/models
@@ -50,8 +51,8 @@ refused() { # NAME WORDS COMMAND...: the command fails, and says these words.
     fi
 }
 
-equal() { # NAME WANT GOT
-    if [ "$2" = "$3" ]; then verdict "$1"; else verdict "$1" "$2, but: $3"; fi
+equal() { # NAME WANT GOT: and they are something.
+    if [ -n "$2" ] && [ "$2" = "$3" ]; then verdict "$1"; else verdict "$1" "$2, but: $3"; fi
 }
 
 skip() {
@@ -72,6 +73,13 @@ field() {
 # Samples of a file, and how many there are.
 pcm() { ff -i "$1" -map 0:a -f f32le -c:a pcm_f32le "$2"; }
 samples() { echo $(($(wc -c < "$1") / 4)); }
+
+# Where decoded sound begins and ends, and gaps between frames.
+span() {
+    "$ffprobe" -v error -show_entries frame=pts,nb_samples -of csv=p=0 "$1" \
+        2>> err | awk -F, 'NR == 1 { at = $1; printf "%d", at }
+        $1 != at { printf " gap" } { at = $1 + $2 } END { print "", at }'
+}
 
 # Pixels of all frames, as they are decoded.
 pixels() { ff -i "$1" -map 0:v -fps_mode passthrough -f rawvideo "$2"; }
@@ -106,6 +114,8 @@ equal "tag in NUT" "tessera_audio TSRa" \
 equal "codec in Matroska" tessera_audio "$(field a codec_name a.mkv)"
 check "its id in Matroska" grep -q A_TESSERA a.mkv
 equal "MOV knows the length" "$length" "$(field a duration_ts a.mov)"
+
+equal "frames follow each other" "0 $length" "$(span a.mov)"
 
 check "the program encodes the same" prog encode -b:a 3k -packet 0.5 \
     -i "$sample" p.tess
@@ -144,8 +154,13 @@ check "silence of no length" ff -f lavfi -i sine=r=24000:d=1 -t 0 \
 ff -i a.nut -c copy -bsf:a "noise=drop=between(n\,5\,7)" l.nut 2> err
 check "lost packets are concealed" pcm l.nut l.f32
 equal "in their time" "$length" "$(samples l.f32)"
+equal "as the frames say" "0 $length" "$(span l.nut)"
 check "what is before them is the same" \
     cmp -n $((4 * 24000 * 5 / 2)) a-nut.f32 l.f32
+# In Matroska times are rounded to a millisecond.
+ff -i e.nut -c copy -bsf:a "noise=drop=eq(n\,50)" l.mkv 2> err
+check "a short one, where times are rounded" pcm l.mkv l.f32
+equal "likewise" "$length" "$(samples l.f32)"
 ff -i a.nut -c copy -bsf:a "noise=amount=eq(n\,5)*30" h.nut 2> err
 check "a damaged packet is concealed" pcm h.nut h.f32
 equal "in its time" "$length" "$(samples h.f32)"
@@ -184,6 +199,7 @@ if [ -n "$stock" ]; then
     check "what it cut decodes" pcm t.mov t.f32
     equal "to four seconds and what fills the last packet" \
         $((14 * 12160 - 3 * 24000)) "$(samples t.f32)"
+    equal "from 0 on" "0 $((14 * 12160 - 3 * 24000))" "$(span t.mov)"
 else
     skip "copies of the stock ffmpeg: there is none"
 fi
@@ -294,11 +310,11 @@ for form in mov nut; do
 done
 
 # ---- what only programs do ----
-libs=$(sed -n 's/^EXTRALIBS-av\(codec\|util\)=//p' "$1/ffbuild/config.mak")
+libs=$(sed -n 's/^EXTRALIBS-av\(codec\|util\)=//p' "$built/ffbuild/config.mak")
 # shellcheck disable=SC2086
-check "a program on libavcodec" ${CC:-cc} -I"$1" \
-    "$root/tools/ffmpeg/native/edges.c" -o edges -L"$1/libavcodec" -lavcodec \
-    -L"$1/libswresample" -lswresample -L"$1/libavutil" -lavutil $libs
+check "a program on libavcodec" ${CC:-cc} -I"$built" \
+    "$root/tools/ffmpeg/native/edges.c" -o edges -L"$built/libavcodec" -lavcodec \
+    -L"$built/libswresample" -lswresample -L"$built/libavutil" -lavutil $libs
 for test in geometry sound_format extradata flush bare garbage; do
     check "edges: $test" ./edges $test
 done
