@@ -164,8 +164,8 @@ def resume(t, path):
     book.embed.copy_(s["books"]["embed"])
     book.size.copy_(s["books"]["size"])
     book.sums.copy_(book.embed * book.size[..., None])
-    t.balance.norms.copy_(s["balance"][0])
-    t.balance.seen.copy_(s["balance"][1])
+    for own, old in zip((t.balance.norms, t.balance.seen), s["balance"]):
+        own[:len(old)].copy_(old)
     if "gen" in s:
         for name in FLATS:
             for k, v in getattr(t, name).tensors().items():

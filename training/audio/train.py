@@ -29,9 +29,9 @@ import losses                       # noqa: E402
 import model as M                   # noqa: E402
 import state                        # noqa: E402
 
-SHARES = {"wave": 0.25, "mel": 2.0, "adv": 1.0, "feat": 2.0}
+SHARES = {"wave": 0.25, "mel": 2.0, "bands": 1.0, "adv": 1.0, "feat": 2.0}
 COMMIT, HOLD = 0.05, 0.3            # of the gradient that reaches the latent; the latter keeps its rms at 1
-KMEANS_AT, ALL_QUANTISED_AT, ADVERSARY_AT, ADVERSARY_FULL_AT = 0.03, 0.09, 0.36, 0.40
+KMEANS_AT, ALL_QUANTISED_AT = 0.03, 0.09
 REVIVE_UNTIL = 0.85
 
 
@@ -46,6 +46,8 @@ def arguments():
     p.add_argument("--batch", type=int, default=24, help="one-second crops a GPU")
     p.add_argument("--length", type=int, default=24000)
     p.add_argument("--widths", type=int, nargs=2, default=(24, 24), help="first channels of encoder, last of decoder")
+    p.add_argument("--adversary", type=float, default=1, help="weight of the adversarial losses; 0: none")
+    p.add_argument("--adversary-at", type=float, default=0.36, help="progress at which they begin")
     p.add_argument("--judge", type=int, default=32, help="channels of the discriminators")
     p.add_argument("--lr", type=float, default=6e-4, help="for 192 crops a step on all GPUs together; scales with the root")
     p.add_argument("--lr-end", type=float, default=1e-5)
@@ -99,7 +101,7 @@ class Flat:
 
 
 class Trainer:
-    LOGGED = ("mel", "wave", "commit", "adv", "feat", "judge", "spread")
+    LOGGED = ("mel", "wave", "bands", "commit", "adv", "feat", "judge", "spread")
 
     def __init__(self, a, rank, world, device):
         self.a, self.rank, self.world, self.device = a, rank, world, device
@@ -114,8 +116,9 @@ class Trainer:
         self.gen = Flat(self.net, device, math.prod(shape))
         self.stats = self.gen.comm[self.gen.n:].view(shape)
         self.jud = Flat(self.judges, device)
-        self.balance = losses.Balance(("wave", "mel", "adv", "feat", "z", "commit"), device)
+        self.balance = losses.Balance(("wave", "mel", "adv", "feat", "z", "commit", "bands"), device)
         self.mel = losses.Mel(device)
+        self.bands = losses.Envelopes(device)
         self.sched = torch.zeros(2, 4, device=device)
         self.raw = torch.ones((), device=device)        # share of clips that go around the codebooks
         self.ramp = torch.zeros((), device=device)      # of the adversarial losses
@@ -167,7 +170,7 @@ class Trainer:
         xh = net.decoder(torch.where(around, zl, zq))[:, 0]
         self.mark("decoder")
         xl = xh.detach().requires_grad_()
-        values = {"wave": losses.wave(x, xl), "mel": self.mel(x, xl)}
+        values = {"wave": losses.wave(x, xl), "mel": self.mel(x, xl), "bands": self.bands(x, xl)}
         grads = {k: torch.autograd.grad(v, xl)[0] for k, v in values.items()}
         self.mark("spectra")
         judged = torch.zeros((), device=self.device)
@@ -184,7 +187,7 @@ class Trainer:
         self.mark("encoder backward")
         with torch.no_grad():
             zero = torch.zeros((), device=self.device)
-            row = [values.get(k, zero) for k in ("mel", "wave")] + [commit] + [
+            row = [values.get(k, zero) for k in ("mel", "wave", "bands")] + [commit] + [
                 values.get(k, zero) for k in ("adv", "feat")] + [judged, z.std(), zero + 1]
             self.log.add_(torch.stack([v.detach().float() for v in row]))
 
@@ -296,7 +299,7 @@ class Trainer:
         self.sched.copy_(torch.tensor(rows))
         left = (ALL_QUANTISED_AT - p) / (ALL_QUANTISED_AT - KMEANS_AT)
         self.raw.fill_(min(1.0, max(0.0, left)) if self.coded else 1.0)
-        self.ramp.fill_(min(1.0, max(0.0, (p - ADVERSARY_AT) / (ADVERSARY_FULL_AT - ADVERSARY_AT))))
+        self.ramp.fill_(a.adversary * min(1.0, max(0.0, (p - a.adversary_at) / 0.04)))
         return rows[0][0]
 
     def shared_clock(self):
@@ -322,7 +325,7 @@ class Trainer:
             if not self.coded and self.progress >= KMEANS_AT:
                 state.start_codebooks(self)
             lr = self.schedule()
-            full = self.progress >= ADVERSARY_AT
+            full = a.adversary > 0 and self.progress >= a.adversary_at
             for _ in range(a.beat):
                 self.one(full)
             if self.coded and self.progress < REVIVE_UNTIL and self.steps % (3 * a.beat) == 0:
