@@ -273,6 +273,34 @@ same "the same sound" sound.wav sound2.wav
 equal "as long as the frames" "$("$PYTHON" "$TSR_SRCDIR/tests/cli_sound.py" \
     shape sound.wav)" "24000 1 16 96000"
 
+# Sound that begins later than the frames.
+ff -f lavfi -i testsrc2=s=64x48:r=25:d=2 -itsoffset 0.5 -f lavfi -i \
+    sine=440:r=48000:d=1 -map 0 -map 1 -c:v ffv1 -c:a pcm_s16le late.mkv
+run encode -y late.mkv late.tess
+equal "sound that begins later" "$(video packets late.tess 1 |
+    cut -d ' ' -f 2)" 12000
+for format in mov nut; do
+    there "sound that begins later" late.tess $format
+done
+run decode -y late.tess late.wav
+equal "has silence in front of it in WAV" "$("$PYTHON" \
+    "$TSR_SRCDIR/tests/cli_sound.py" shape late.wav)" "24000 1 16 36000"
+quiet "-vn" encode -y -vn late.mkv late.sound.tess
+quiet "-an" encode -y -an late.mkv late.video.tess
+for stream in 0 1; do
+    video bodies late.tess $stream > "late.$stream.txt"
+done
+video bodies late.video.tess 0 > part.txt
+same "only the frames" part.txt late.0.txt
+quiet "sound without frames" decode -y late.sound.tess late.sound.wav
+
+# RGB as it was decoded, through an encoder without loss.
+run decode -y -frames:v 5 -f rawvideo -pix_fmt rgb24 av.tess want.raw
+quiet "RGB into MKV" decode -y -frames:v 5 -an -c:v ffv1 -pix_fmt bgr0 av.tess \
+    rgb.mkv
+check "and out of it" ff -i rgb.mkv -f rawvideo -pix_fmt rgb24 rgb.raw
+same "the same pixels" rgb.raw want.raw
+
 probe() { # FILE STREAM ENTRY
     ffprobe -v error -select_streams "$2" -show_entries "stream=$3" \
         -count_frames -of csv=p=0 "$1" | tr -d ','

@@ -24,6 +24,8 @@ static const opt encode_options[] = {
       0 },
     { "-c:a", "NAME", "that of sound", OPT_TEXT, offsetof(args, codec_a), 0,
       0 },
+    { "-vn", NULL, "no pictures", OPT_FLAG, offsetof(args, no_video), 0, 0 },
+    { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
     { "-noalpha", NULL, "picture: drop alpha, which is kept exactly otherwise",
       OPT_FLAG, offsetof(args, noalpha), 0, 0 },
     { "-container", NULL, "picture: the chunked form for small ones too",
@@ -192,7 +194,9 @@ static int run(args *a)
     if (!rc)
         rc = engine_open(&ctx, a);
     if (!rc)
-        rc = media_in_open(&m, ctx, a, &in, NULL);
+        rc = media_in_open(&m, ctx, a, &in,
+                           &(media_in_want){ .video = !a->no_video,
+                                             .audio = !a->no_audio });
     if (!rc)
         rc = encode_media(ctx, a, m);
     media_in_close(&m);

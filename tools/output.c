@@ -184,12 +184,25 @@ int output_open(output *out, const args *a, const input *in, const char *path)
     return rc;
 }
 
+/* At once, past stdio, which loses bytes when a signal comes in between: after
+ * the first one the file is still to be finished. */
+static int write_through(output *out, const uint8_t *data, size_t size)
+{
+    while (size) {
+        const ssize_t n = write(fileno(out->file), data, size);
+        if (n < 0 && errno != EINTR)
+            return -1;
+        data += n > 0 ? n : 0;
+        size -= n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
 int output_write(output *out, const void *data, size_t size)
 {
     errno = 0;
-    if (!out->fault && fwrite(data, 1, size, out->file) != size)
-        out->fault = errno ? errno : EIO;
-    if (out->flow && !out->fault && fflush(out->file))
+    if (!out->fault && (out->flow ? write_through(out, data, size)
+                        : fwrite(data, 1, size, out->file) != size))
         out->fault = errno ? errno : EIO;
     out->bytes += size;
     return out->fault ? -1 : 0;

@@ -142,7 +142,7 @@ static int common_scale(const av_out *v)
 }
 
 /* A file that cannot seek gets its times in fragments: one for each frame; of
- * sound alone, one a second. */
+ * sound alone, one a second.  frag_discont: the first ones may be above 0. */
 static void set_mov(const av_out *v, AVDictionary **options)
 {
     int video = 0;
@@ -151,7 +151,8 @@ static void set_mov(const av_out *v, AVDictionary **options)
     av_dict_set_int(options, "movie_timescale", common_scale(v), 0);
     if (v->file.io->seekable)
         return;
-    av_dict_set(options, "movflags", "empty_moov+default_base_moof", 0);
+    av_dict_set(options, "movflags",
+                "empty_moov+default_base_moof+frag_discont", 0);
     if (video)
         av_dict_set(options, "movflags", "+frag_keyframe", AV_DICT_APPEND);
     else
