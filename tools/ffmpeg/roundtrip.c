@@ -153,6 +153,8 @@ static void begin(roundtrip *r, double kbits)
     const tsr_error error = usable ? TSR_OK
                                    : open_coders(r, kbits > 0 ? kbits : 0);
 
+    if (!error)
+        *r->why = 0;
     r->silence = r->latency;
     r->oldest = 0;
     if (r->latency)
