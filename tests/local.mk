@@ -243,12 +243,17 @@ endif
 check_SCRIPTS += tests/test_ladspa_hosts.sh tests/test_lv2_hosts.sh
 endif
 EXTRA_DIST += tests/test_ladspa_hosts.sh tests/plugin_sound.py
-# The frei0r plugin as a host loads it.
+
+# The frei0r plugin as a host loads it, and in programs that people have.
 if TSR_PLUGINS
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_frei0r
 EXTRA_tests_test_frei0r_DEPENDENCIES = frei0r-1/tessera.so
+tests/test_frei0r_hosts.log: frei0r-1/tessera.so tessera$(EXEEXT) \
+	tests/tiny_model$(EXEEXT)
 endif
 endif
+check_SCRIPTS += tests/test_frei0r_hosts.sh
+EXTRA_DIST += tests/test_frei0r_hosts.sh
 EXTRA_DIST += tests/test_ladspa_hosts.sh tests/test_lv2_hosts.sh \
 	tests/plugin_sound.py
