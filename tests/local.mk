@@ -257,3 +257,45 @@ check_SCRIPTS += tests/test_frei0r_hosts.sh
 EXTRA_DIST += tests/test_frei0r_hosts.sh
 EXTRA_DIST += tests/test_ladspa_hosts.sh tests/test_lv2_hosts.sh \
 	tests/plugin_sound.py
+
+# Any media in.
+media_in_files = tools/args.c tools/args.h tools/input.c tools/input.h \
+	tools/output.c tools/output.h tools/say.c tools/say.h \
+	tools/io/picture.c tools/io/picture.h tools/io/picture_png.c \
+	tools/io/picture_pnm.c tools/io/wav.h tools/io/wav_read.c \
+	tools/sound/convert.c tools/sound/convert.h tools/sound/resample.h
+media_in_libs = tools/libtsrin.a libtsrcore.la $(PNG_LIBS) $(SOXR_LIBS) \
+	$(LIBAV_LIBS)
+if TSR_SOXR
+media_in_files += tools/sound/resample_soxr.c
+else
+media_in_files += tools/sound/resample_none.c
+endif
+if TSR_LIBAV
+media_in_files += tools/media/av_io.c tools/media/whole.c
+endif
+if TSR_CMOCKA
+check_PROGRAMS += tests/test_map tests/test_scale tests/test_track \
+	tests/test_y4m tests/test_yuv
+tests_test_map_SOURCES = tests/test_map.c tools/say.c tools/say.h
+tests_test_map_LDADD = tools/libtsrin.a $(LDADD)
+tests_test_scale_LDADD = tools/libtsrin.a $(LDADD)
+tests_test_yuv_LDADD = tools/libtsrin.a $(LDADD)
+tests_test_track_SOURCES = tests/test_track.c $(media_in_files)
+tests_test_track_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS) \
+	$(SOXR_CFLAGS) $(LIBAV_CFLAGS)
+tests_test_track_LDADD = $(media_in_libs) $(CMOCKA_LIBS)
+tests_test_y4m_SOURCES = tests/test_y4m.c $(media_in_files)
+tests_test_y4m_CPPFLAGS = $(tests_test_track_CPPFLAGS)
+tests_test_y4m_LDADD = $(media_in_libs) $(CMOCKA_LIBS)
+endif
+EXTRA_PROGRAMS += tests/media_dump
+CLEANFILES += tests/media_dump$(EXEEXT)
+tests_media_dump_SOURCES = tests/media_dump.c $(media_in_files)
+tests_media_dump_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(PNG_CFLAGS) \
+	$(SOXR_CFLAGS) $(LIBAV_CFLAGS)
+tests_media_dump_LDADD = $(media_in_libs)
+tests/test_media_in.log: tessera$(EXEEXT) tests/media_dump$(EXEEXT) \
+	tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
+check_SCRIPTS += tests/test_media_in.sh
+EXTRA_DIST += tests/test_media_in.sh tests/media_in.py

@@ -33,21 +33,24 @@ tessera_SOURCES += tools/sound/resample_soxr.c
 else
 tessera_SOURCES += tools/sound/resample_none.c
 endif
-# Any media in: readers of our own, and libav for the rest.
-tessera_SOURCES += tools/media/in.c tools/media/in.h tools/media/in_frames.c \
-	tools/media/in_frames.h tools/media/in_picture.c tools/media/in_raw.c \
-	tools/media/in_wav.c tools/media/in_y4m.c tools/media/map.c \
-	tools/media/map.h tools/media/planes.c tools/media/planes.h \
-	tools/media/reader.h tools/media/scale.c tools/media/scale.h \
-	tools/media/track.c tools/media/track.h tools/media/yuv.c \
-	tools/media/yuv.h
+# Any media in: readers of our own, and libav for the rest.  Tests have them, too.
+noinst_LIBRARIES += tools/libtsrin.a
+tools_libtsrin_a_SOURCES = tools/media/in.c tools/media/in.h \
+	tools/media/in_frames.c tools/media/in_frames.h \
+	tools/media/in_picture.c tools/media/in_raw.c tools/media/in_wav.c \
+	tools/media/in_y4m.c tools/media/map.c tools/media/map.h \
+	tools/media/planes.c tools/media/planes.h tools/media/reader.h \
+	tools/media/scale.c tools/media/scale.h tools/media/track.c \
+	tools/media/track.h tools/media/turn.c tools/media/turn.h \
+	tools/media/yuv.c tools/media/yuv.h
 if TSR_LIBAV
-tessera_SOURCES += tools/media/av.h tools/media/av_log.c tools/media/in_av.c \
-	tools/media/in_av_frame.c tools/media/in_av_impl.h \
-	tools/media/in_av_sound.c tools/media/turn.c tools/media/turn.h
+tools_libtsrin_a_SOURCES += tools/media/av.h tools/media/av_log.c \
+	tools/media/in_av.c tools/media/in_av_frame.c \
+	tools/media/in_av_impl.h tools/media/in_av_sound.c
 else
-tessera_SOURCES += tools/media/in_av_none.c
+tools_libtsrin_a_SOURCES += tools/media/in_av_none.c
 endif
+tools_libtsrin_a_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(LIBAV_CFLAGS)
 # Coded packets in files, and what is made of them.
 tessera_SOURCES += tools/media/encode.c tools/media/encode.h \
 	tools/media/mix.c tools/media/mix.h tools/media/packets.c \
@@ -69,4 +72,4 @@ endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
 	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS)
-tessera_LDADD = libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)
+tessera_LDADD = tools/libtsrin.a libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)

@@ -303,6 +303,10 @@ static int look_ahead(media_in *m)
         return rc;
     m->info.still = end;
     m->nkept = end ? 1 : 2;
+    if (end) {
+        m->info.frames = 1;
+        m->info.seconds = 0;
+    }
     return RC_OK;
 }
 
@@ -436,8 +440,10 @@ int media_in_finish(media_in *m)
                     (double)m->track.filled / m->track.from.rate);
     if (!m->reader->faults)
         return RC_OK;
-    return say_error(RC_INPUT, m->in->name, "%llu damaged parts of it were left"
-                     " out", (unsigned long long)m->reader->faults);
+    return say_error(RC_INPUT, m->in->name, "%llu damaged part%s of it %s left"
+                     " out", (unsigned long long)m->reader->faults,
+                     m->reader->faults == 1 ? "" : "s",
+                     m->reader->faults == 1 ? "was" : "were");
 }
 
 void media_in_close(media_in **p)

@@ -139,10 +139,18 @@ static void send(av_in *r, av_track *t, const AVPacket *packet)
         r->base.faults++;
 }
 
+static int all_seen(const av_in *r)
+{
+    const int64_t d = r->format->duration;
+    return d > 0 && r->seen + missing_end >= (double)d / AV_TIME_BASE;
+}
+
+/* Tags behind the last packet are damage to some demuxers of pipes. */
 static void end_packets(av_in *r, int error)
 {
+    const int tail = error == AVERROR_INVALIDDATA && all_seen(r);
     r->ended = 1;
-    if (error != AVERROR_EOF && !output_stopped()) {
+    if (error != AVERROR_EOF && !tail && !output_stopped()) {
         r->read_error = error;
         r->base.faults++;
     }
@@ -187,12 +195,12 @@ static void check_end(av_in *r)
     const AVFormatContext *f = r->format;
     if (r->read_error || r->cut || output_stopped())
         return;
-    if (strstr(f->iformat->name, "mp4"))
-        r->cut = r->io.seekable ? whole_file_cut(0, r->in)
+    if (r->io.watch.nut == 1 || strstr(f->iformat->name, "mp4"))
+        r->cut = r->io.seekable ? whole_file_cut(r->io.watch.nut, r->in)
                                 : whole_cut(&r->io.watch);
     else if (f->duration > 0 && !r->others &&
              f->duration_estimation_method != AVFMT_DURATION_FROM_BITRATE)
-        r->cut = r->seen + missing_end < (double)f->duration / AV_TIME_BASE;
+        r->cut = !all_seen(r);
     r->base.faults += (uint64_t)r->cut;
 }
 
@@ -323,10 +331,13 @@ static int open_format(av_in *r)
 
     if (name && (!format || (format->flags & AVFMT_NOFILE)))
         return say_error(RC_USAGE, NULL, "unknown input format '%s'", name);
-    if (av_reader_open(&r->io, r->in, 0))
+    if (av_reader_open(&r->io, r->in, !memcmp(r->in->head, "nut/multimedia", 14)
+                       ? 1 : WHOLE_ANY_MOV))
         return RC_MACHINE;
     if (!r->io.seekable && index_is_last(r->in))
         return not_from_pipe(r->in);
+    if (!memcmp(r->in->head, "#EXTM3U", 7) || !memcmp(r->in->head, "ffconcat", 8))
+        return open_failed(r, AVERROR(EACCES));
     r->format = avformat_alloc_context();
     if (!r->format)
         return open_failed(r, AVERROR(ENOMEM));
@@ -439,6 +450,9 @@ static int open_track(av_in *r, av_track *t, int index, const char *what)
     c->thread_count = threads(r->a);
     c->max_pixels = (int64_t)r->a->max_pixels;
     c->err_recognition |= AV_EF_CRCCHECK;
+    /* Else half a JPEG counts as a whole one. */
+    if (c->codec_id == AV_CODEC_ID_MJPEG)
+        c->err_recognition |= AV_EF_EXPLODE;
     if (error >= 0)
         error = avcodec_open2(c, codec, NULL);
     if (error < 0)
@@ -477,6 +491,12 @@ static void set_aspect(const av_in *r, tsr_video_info *p)
     p->sar_den = (uint16_t)sar.den;
 }
 
+static int is_rgb(enum AVPixelFormat format)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(format);
+    return d && d->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL);
+}
+
 static int describe_video(av_in *r)
 {
     const AVStream *s = r->video.stream;
@@ -504,8 +524,9 @@ static int describe_video(av_in *r)
     info->frames = s->nb_frames > 0 ? (uint64_t)s->nb_frames : 0;
     p->primaries = (uint8_t)c->color_primaries;
     p->transfer = (uint8_t)c->color_trc;
-    p->matrix = (uint8_t)av_matrix_of(c->codec_id, c->colorspace, c->height);
-    p->full_range = c->color_range == AVCOL_RANGE_JPEG;
+    p->matrix = is_rgb(c->pix_fmt) ? 0
+        : (uint8_t)av_matrix_of(c->codec_id, c->colorspace, c->height);
+    p->full_range = is_rgb(c->pix_fmt) || c->color_range == AVCOL_RANGE_JPEG;
     set_rate(r, p);
     set_aspect(r, p);
     /* Beside sound the first frame is not waited for. */

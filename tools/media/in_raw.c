@@ -17,23 +17,21 @@ int media_size(const char *text, int *width, int *height)
 
 int media_rate(const char *text, uint32_t *num, uint32_t *den)
 {
-    unsigned n = 25, d = 1;
     double decimal;
-    int end = 0;
+    int end = 0, rest = 0;
 
-    if (text && (sscanf(text, "%9u/%9u%n", &n, &d, &end) != 2 || text[end])) {
-        end = 0;
-        if (sscanf(text, "%12lf%n", &decimal, &end) != 1 || text[end] ||
-            !(decimal > 0 && decimal < 1e5))
-            n = 0;
-        d = n && decimal == floor(decimal) ? 1 : 1000;
-        n = n ? (unsigned)(decimal * d + 0.5) : 0;
-    }
-    *num = n;
-    *den = d;
-    return n && d ? RC_OK : say_error(RC_USAGE, NULL, "-r %s: frames a second"
-                                      " are wanted, like 25 or 30000/1001",
-                                      text);
+    *num = 25;
+    *den = 1;
+    if (!text || (sscanf(text, "%9u/%9u%n", num, den, &end) == 2 &&
+                  !text[end] && *num && *den))
+        return RC_OK;
+    if (sscanf(text, "%12lf%n", &decimal, &rest) != 1 || text[rest] ||
+        !(decimal >= 0.001 && decimal < 1e5))
+        return say_error(RC_USAGE, NULL, "-r %s: frames a second are wanted,"
+                         " like 25 or 30000/1001", text);
+    *den = decimal == floor(decimal) ? 1 : 1000;
+    *num = (uint32_t)(decimal * *den + 0.5);
+    return RC_OK;
 }
 
 int media_open_raw(media_reader **r, const media_setup *s)

@@ -61,7 +61,7 @@ static void feed_index(whole *w, uint64_t at, const uint8_t *data, size_t n)
 void whole_feed(whole *w, const uint8_t *data, size_t n)
 {
     const size_t keep = n < TAIL ? TAIL - n : 0;
-    if (w->nut)
+    if (w->nut == 1)
         feed_index(w, w->seen, data, n);
     else
         feed_boxes(w, w->seen, data, n);
@@ -75,12 +75,12 @@ static int boxes_cut(const whole *w)
     if (w->box == UINT64_MAX)
         return 0;
     return w->box != w->seen || w->have ||
-           (w->fragments && w->type != BOX_MFRA);
+           (w->fragments && w->type != BOX_MFRA && w->nut != WHOLE_ANY_MOV);
 }
 
 int whole_cut(const whole *w)
 {
-    if (!w->nut)
+    if (w->nut != 1)
         return boxes_cut(w);
     /* In front of its check the index tells its own length. */
     return !w->index || w->seen < TAIL ||
@@ -103,13 +103,13 @@ static int nut_cut(input *in, uint64_t size)
 
 int whole_file_cut(int nut, input *in)
 {
-    whole w = { 0 };
+    whole w = { .nut = nut };
     uint64_t size;
 
     if (input_seek(in, 0))
         return 1;
     size = input_left(in);
-    if (nut)
+    if (nut == 1)
         return nut_cut(in, size);
     while (w.box < size && !input_seek(in, w.box)) {
         const uint64_t box = w.box;

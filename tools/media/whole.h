@@ -7,9 +7,13 @@
 #include <stdint.h>
 #include "tools/input.h"
 
-/** What was seen of a stream of bytes; all 0 but `nut` at first. */
+enum { WHOLE_ANY_MOV = 2 };
+
+/** What was seen of a stream of bytes; all 0 but
+ *  `nut` at first. */
 typedef struct whole {
-    int nut;            /**< 1 NUT, 0 MOV */
+    int nut;            /**< 1 NUT; MOV: 0 as we write it, WHOLE_ANY_MOV: its
+                             fragments may do without an index at the end */
     uint64_t seen;      /**< bytes so far */
     uint8_t tail[12];   /**< the last of them */
     uint8_t head[16];   /**< MOV: of the box that began last */
