@@ -522,6 +522,9 @@ static int describe_video(av_in *r)
     info->time_num = (uint32_t)s->time_base.num;
     info->time_den = (uint32_t)s->time_base.den;
     info->frames = s->nb_frames > 0 ? (uint64_t)s->nb_frames : 0;
+    if ((double)c->width * c->height > r->a->max_pixels)
+        return say_error(RC_MACHINE, r->in->name, "%d x %d pixels are more than"
+                         " -max_pixels allows", c->width, c->height);
     p->primaries = (uint8_t)c->color_primaries;
     p->transfer = (uint8_t)c->color_trc;
     p->matrix = is_rgb(c->pix_fmt) ? 0
