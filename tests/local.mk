@@ -42,6 +42,14 @@ tests_test_sound_convert_SOURCES += tools/sound/resample_soxr.c
 else
 tests_test_sound_convert_SOURCES += tools/sound/resample_none.c
 endif
+check_PROGRAMS += tests/test_media_parts
+tests_test_media_parts_SOURCES = tests/test_media_parts.c tools/args.c \
+	tools/args.h tools/input.c tools/input.h tools/output.c tools/output.h \
+	tools/say.c tools/say.h tools/media/mix.c tools/media/mix.h \
+	tools/media/planes.c tools/media/planes.h tools/media/planes_pack.c \
+	tools/media/whole.c tools/media/whole.h tools/media/yuv.c \
+	tools/media/yuv.h
+tests_test_media_parts_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_wav_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_sound_convert_CPPFLAGS = $(AM_CPPFLAGS) $(SOXR_CFLAGS)
 tests_test_sound_convert_LDADD = $(LDADD) $(SOXR_LIBS)
