@@ -325,15 +325,15 @@ equal "into a pipe" "$(probe out2.nut v nb_read_frames)" 100
 
 ff -f lavfi -i testsrc2=s=64x48:r=25:d=2 -vf \
     "select='not(mod(n,3))+eq(mod(n,7),1)'" -fps_mode vfr -c:v ffv1 vfr.mkv
-times() { ffprobe -v error -show_entries packet=pts_time -of csv=p=0 "$1" |
+stamps() { ffprobe -v error -show_entries packet=pts_time -of csv=p=0 "$1" |
     sort -n; }
-times vfr.mkv > times.txt
+stamps vfr.mkv > times.txt
 run encode -y vfr.mkv vfr.tess
 for format in mov nut; do
     there "a rate that varies" vfr.tess $format
 done
 quiet "a rate that varies" decode -y -c:v ffv1 vfr.tess vfr.out.mkv
-times vfr.out.mkv > times2.txt
+stamps vfr.out.mkv > times2.txt
 same "its times" times2.txt times.txt
 
 ff -f lavfi -i testsrc2=s=64x48:r=25:d=12 -f lavfi -i sine=440:r=48000:d=12 \

@@ -342,13 +342,19 @@ static double seconds_of(const packets_in *p)
     return v->f->duration > 0 ? (double)v->f->duration / AV_TIME_BASE : 0;
 }
 
+/* Asked for at the end, or where nothing more is read. */
+static int ends_early(const av_in *v)
+{
+    return v->file.seekable ? whole_file_cut(v->nut, v->file.in)
+                            : whole_cut(&v->file.watch);
+}
+
 static const char *damage(packets_in *p)
 {
     av_in *v = (av_in *)p;
     if (v->over && !v->count && !v->checked && !output_stopped()) {
         v->checked = 1;
-        v->cut |= v->file.seekable ? whole_file_cut(v->nut, v->file.in)
-                                   : whole_cut(&v->file.watch);
+        v->cut |= ends_early(v);
     }
     if (!v->cut && !v->bad)
         return NULL;
@@ -417,13 +423,16 @@ static int open_in(av_in *v, const char *format, input *in)
         return rc;
     if (in->fault)
         return input_failed(in);
+    if (error == AVERROR_EOF ||
+        (!error && !count_ours(v->f) && ends_early(v)))
+        error = AVERROR_INVALIDDATA;
     if (error)
         return say_error(error == AVERROR(ENOMEM) ? RC_MACHINE : RC_INPUT,
                          in->name, "%s", error != AVERROR_INVALIDDATA
                          ? av_words(error) : v->nut
                          ? "the head of the file is damaged"
-                         : "the index of the file (moov) is missing: it was"
-                           " cut, or never finished");
+                         : "the index of the file (moov) is not whole: the file"
+                           " was cut, or never finished");
     rc = set_tracks(v);
     return rc ? rc : begin(v);
 }

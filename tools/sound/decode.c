@@ -10,7 +10,7 @@
 const opt sound_write_options[] = {
     { "-ar", "HZ", "sound: sampling rate; default: the model's", OPT_INT,
       offsetof(args, rate), 1, WAV_MAX_RATE },
-    { "-sample_fmt -c:a", "FMT", "sound: s16 (default), s24, s32 or flt",
+    { "-sample_fmt", "FMT", "sound: s16 (default), s24, s32 or flt",
       OPT_TEXT, offsetof(args, sample_format), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };

@@ -6,11 +6,11 @@
 
 int sound_sample_type(const args *a)
 {
-    const wav_type type = a->sample_format ? wav_type_named(a->sample_format)
-                                           : WAV_S16;
+    const char *name = a->sample_format ? a->sample_format : a->codec_a;
+    const wav_type type = name ? wav_type_named(name) : WAV_S16;
     if (!type)
         say_error(RC_USAGE, NULL, "unknown sample format '%s' (s16, s24, s32,"
-                  " flt)", a->sample_format);
+                  " flt)", name);
     return type;
 }
 
