@@ -49,13 +49,13 @@ verdict "streams that are passed over" "$(test $rc = 0 || echo " status $rc")$(
 # What is damaged says so, with status 2; what is left is told.
 run info "$golden/bad/media-packet-damaged.tess"
 verdict "a damaged packet" "$(test $rc = 2 || echo " status $rc")$(says \
-    'damage     1 chunks lost, 48 bytes skipped' 'packets  2, 76 frames')"
+    'damage     1 chunk lost, 48 bytes skipped' 'packets  2, 76 frames')"
 run info --check "$golden/bad/media-cut.tess"
 verdict "a file that is cut" "$(test $rc = 2 || echo " status $rc")$(says \
     'chunks are sound; the end is missing' 'the end is missing')"
 run info --json "$golden/bad/media-head-damaged.tess"
 verdict "a damaged head" "$(test $rc = 2 || echo " status $rc")$(says \
-    '"lost_chunks": ' '"damaged": true')$(
+    '"lost_chunks": 1, ' '"damaged": true')$(
     grep -q '"type": "video"' "$work/out" && echo " video")"
 run info "$golden/bad/media-without-a-stream.tess"
 verdict "no stream left" "$(test $rc = 2 || echo " status $rc")$(

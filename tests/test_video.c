@@ -3,8 +3,8 @@
  * and packets and extradata may hold anything. */
 #include "config.h" /* POSIX before the first header */
 #include "tests/hyper_gen.h"
+#include "tests/mcquic_model.h"
 #include "tests/memory.h"
-#include "tests/poor.h"
 #include <tessera/video.h>
 #include "codecs/image/video.h"
 #include "lib/crc32c.h"
@@ -250,6 +250,52 @@ static void test_no_alpha(void **state)
     }
 }
 
+/* The codec of three layers and no parameters; layers that are cut off. */
+static void test_mcquic(void **state)
+{
+    static const mcquic_sizes sizes = { 4, 2, 3, { 20, 7, 3 } };
+    static const char file[] = "test_video_mcquic.safetensors";
+    check_tensors list = mcquic_model(&sizes, 7);
+    check_rng rng = { 9 };
+    tsr_image im = picture(&rng, 50, 41, 3, 8), out;
+    const tsr_video_settings s = settings_for(&im);
+    tsr_model *m;
+    const uint8_t *data;
+    size_t bytes;
+    tsr_video_encoder *e;
+    tsr_video_decoder *d;
+    (void)state;
+    check_tensors_write(&list, SIZE_MAX, "\"tessera.codec\":\"mcquic\"", file);
+    check_tensors_free(&list);
+    assert_int_equal(tsr_model_open(&m, loud, file), TSR_OK);
+    remove(file);
+    tsr_image want = through_file(m, &im, 50, 1);
+    assert_int_equal(tsr_video_encoder_open(&e, loud, m, &s), TSR_OK);
+    tsr_video_encoder_extradata(e, &data, &bytes);
+    assert_int_equal(tsr_video_decoder_open(&d, loud, m, data, bytes), TSR_OK);
+    packet p = encode(e, &im, -1);
+    assert_int_equal(p.data[0], 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tsr_video_decoder_decode(d, p.data, p.size, &out), TSR_OK);
+        same(&out, &want);
+    }
+    /* One unit: lengths of a byte each, no bands.  The last layer goes. */
+    const size_t last = p.data[3];
+    assert_true(p.data[1] < 128 && p.data[2] < 128 && last < 128 && last > 0);
+    assert_int_equal(p.data[4], 0);
+    p.data[3] = 0;
+    p.size -= last;
+    tsri_put32(p.data + p.size - 4, tsri_crc32c(0, p.data, p.size - 4));
+    assert_int_equal(tsr_video_decoder_decode(d, p.data, p.size, &out), TSR_OK);
+    assert_int_equal(out.width, 50);
+    free(p.data);
+    tsr_video_encoder_close(&e);
+    tsr_video_decoder_close(&d);
+    tsr_image_free(loud, &want);
+    tsr_image_free(loud, &im);
+    tsr_model_unref(&m);
+}
+
 /* The model that people have. */
 static void test_photo(void **state)
 {
@@ -308,7 +354,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes), cmocka_unit_test(test_frames),
         cmocka_unit_test(test_describe), cmocka_unit_test(test_no_alpha),
-        cmocka_unit_test(test_photo),
+        cmocka_unit_test(test_mcquic), cmocka_unit_test(test_photo),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -112,7 +112,9 @@ static void add_stream(tsr_media_reader *r, track *t, int number)
         return;
     r->bad += t->bad;
     if (!t->strm || !t->head || !t->modl) {
-        r->bad += t->strm || t->head || t->modl;
+        /* What was lost on the way has been counted. */
+        r->bad += (t->strm || t->head || t->modl) &&
+                  !tsr_stream_reader_damage(r->chunks).lost_chunks;
         return;
     }
     memcpy(r->extradata[n], t->extradata, t->stream.extradata_bytes);

@@ -234,8 +234,9 @@ static void print_text(const report *r)
                r->found.sound, r->found.sound + r->found.lost,
                r->found.damage.truncated ? "; the end is missing" : "");
     if (r->damaged)
-        printf("damage     %" PRIu64 " chunks lost, %" PRIu64 " bytes skipped%s\n",
-               r->damage.lost_chunks, r->damage.skipped_bytes,
+        printf("damage     %" PRIu64 " chunk%s lost, %" PRIu64 " bytes skipped%s\n",
+               r->damage.lost_chunks, r->damage.lost_chunks == 1 ? "" : "s",
+               r->damage.skipped_bytes,
                r->damage.truncated ? ", the end is missing" : "");
 }
 
