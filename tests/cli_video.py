@@ -140,13 +140,13 @@ def frames_of(path):
 
 
 def stop(name, progress, *command):
-    """Runs a command that reads video from standard input, which stalls, and
-    sends it a signal when it has coded 5 frames; prints its exit status."""
+    """Runs a command that reads video from standard input until it tells of 5
+    frames, sends it a signal while it waits for more, prints its exit status."""
     child = subprocess.Popen(command, stdin=subprocess.PIPE)
-    child.stdin.write(head(32, 32) + b"".join(frame(32, 32, n)
-                                              for n in range(8)))
-    child.stdin.flush()
-    for _ in range(3000):
+    child.stdin.write(head(32, 32))
+    for n in range(3000):
+        child.stdin.write(frame(32, 32, n))
+        child.stdin.flush()
         if frames_of(progress) >= 5 or child.poll() is not None:
             break
         time.sleep(0.02)

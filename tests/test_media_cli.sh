@@ -137,8 +137,8 @@ for name in SIGINT SIGTERM; do
     equal "$name while encoding" "$(video stop $name keys.txt "$tessera" encode \
         -y -v quiet -progress keys.txt - stopped.tess)" 255
     quiet "the file is whole" decode -y stopped.tess stopped.y4m
-    verdict "and has frames" "$(video shape stopped.y4m |
-        grep -Eq ' ([5-8])$' || video shape stopped.y4m)"
+    verdict "and has frames" "$(video shape stopped.y4m | awk \
+        '{ if (!($5 >= 5)) print }')"
     verdict "nothing else is left" "$(ls ./*.part 2> "$work/none")"
 done
 
