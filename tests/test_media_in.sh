@@ -248,6 +248,14 @@ made rgb.mkv && {
     look d -s 33x21 -t 0.1 -i rgb.mkv
     verdict "-s" "$(quiet; grep -q ' 33x21x3x8$' d.txt || echo " no")"
 }
+ff -f lavfi -i testsrc2=s=66x50:r=5:d=0.4 -c:v libx264rgb -qp 0 flat.mp4
+for degrees in 90 180 270; do
+    ff -i flat.mp4 -c copy -metadata:s:v rotate=$degrees turned.mp4
+    made turned.mp4 || continue
+    ff -i turned.mp4 -pix_fmt rgb24 -f rawvideo want.rgb
+    look d -i turned.mp4
+    verdict "MP4 turned by $degrees degrees" "$(quiet; cmp d.rgb want.rgb 2>&1)"
+done
 ff -f lavfi -i testsrc2=s=64x48:r=25:d=2 \
     -vf "select='not(mod(n,3))+lt(n,10)'" -vsync vfr -c:v ffv1 vfr.mkv
 ffprobe -v error -show_entries packet=pts,duration -of csv=p=0 vfr.mkv > vfr.csv

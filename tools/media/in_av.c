@@ -439,6 +439,10 @@ static int open_track(av_in *r, av_track *t, int index, const char *what)
 
     if (!s)
         return RC_OK;
+    if ((double)s->codecpar->width * s->codecpar->height > r->a->max_pixels)
+        return say_error(RC_MACHINE, r->in->name, "%d x %d pixels are more than"
+                         " -max_pixels allows", s->codecpar->width,
+                         s->codecpar->height);
     codec = avcodec_find_decoder(s->codecpar->codec_id);
     if (!codec)
         return no_decoder(r, s, what);
@@ -522,9 +526,6 @@ static int describe_video(av_in *r)
     info->time_num = (uint32_t)s->time_base.num;
     info->time_den = (uint32_t)s->time_base.den;
     info->frames = s->nb_frames > 0 ? (uint64_t)s->nb_frames : 0;
-    if ((double)c->width * c->height > r->a->max_pixels)
-        return say_error(RC_MACHINE, r->in->name, "%d x %d pixels are more than"
-                         " -max_pixels allows", c->width, c->height);
     p->primaries = (uint8_t)c->color_primaries;
     p->transfer = (uint8_t)c->color_trc;
     p->matrix = is_rgb(c->pix_fmt) ? 0

@@ -71,9 +71,10 @@ void media_track_close(media_track *t)
  * or behind a gap. */
 static int64_t place(media_track *t, int64_t pts)
 {
-    const int64_t off = pts - t->next;
+    int64_t off;
     if (t->next == INT64_MIN)
         return pts;
+    off = pts - t->next;
     if ((double)off < least_gap * t->from.rate ||
         (double)off > largest_gap * t->from.rate)
         return t->next;
