@@ -20,11 +20,13 @@ const opt media_in_options[] = {
       1e7 },
     { "-map", "STREAM", "take these: 0:v, 0:a:1, 0:2; -0:a leaves out", OPT_LIST,
       offsetof(args, map), 0, 0 },
-    { "-s", "WxH", "scale to this size; before -i, of rawvideo: its size", OPT_TEXT,
+    { "-vn", NULL, "no pictures", OPT_FLAG, offsetof(args, no_video), 0, 0 },
+    { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
+    { "-s -video_size", "WxH", "scale to this size; before -i, of rawvideo: its size", OPT_TEXT,
       offsetof(args, size), 0, 0 },
-    { "-r", "FPS", "of rawvideo: frames a second; default 25", OPT_TEXT,
+    { "-r -framerate", "FPS", "of rawvideo: frames a second; default 25", OPT_TEXT,
       offsetof(args, frame_rate), 0, 0 },
-    { "-pix_fmt", "FORM", "of rawvideo: rgb24, yuv420p, ...", OPT_TEXT,
+    { "-pix_fmt -pixel_format", "FORM", "of rawvideo: rgb24, yuv420p, ...", OPT_TEXT,
       offsetof(args, pixel_format), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
