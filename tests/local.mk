@@ -114,8 +114,9 @@ CLEANFILES += tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
 tests/test_audio_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
-tests/test_docs.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
-	tests/tiny_sound$(EXEEXT)
+tests/test_docs.log tests/test_manner.log: tessera$(EXEEXT) \
+	tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
+tests/test_readme.log: tessera$(EXEEXT)
 tests/test_cli_media.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_media_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
@@ -148,8 +149,8 @@ check_SCRIPTS += tests/test_media_cli.sh
 EXTRA_DIST += tests/test_media_cli.sh tests/cli_video.py
 check_SCRIPTS += tests/test_media_info.sh
 EXTRA_DIST += tests/test_media_info.sh
-check_SCRIPTS += tests/test_docs.sh
-EXTRA_DIST += tests/test_docs.sh
+check_SCRIPTS += tests/test_docs.sh tests/test_manner.sh tests/test_readme.sh
+EXTRA_DIST += tests/test_docs.sh tests/test_manner.sh tests/test_readme.sh
 check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
 	tests/test_codebook.sh tests/test_kv_cli.sh
 EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py \

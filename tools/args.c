@@ -61,6 +61,7 @@ int args_next_name(const char **at, char name[ARGS_NAME_SIZE])
     return n > 0;
 }
 
+/* Whether one of them is the n characters at `word`. */
 static int has_name(const char *names, const char *word, size_t n)
 {
     char name[ARGS_NAME_SIZE];
@@ -70,6 +71,11 @@ static int has_name(const char *names, const char *word, size_t n)
     return 0;
 }
 
+int args_has_name(const char *names, const char *word)
+{
+    return has_name(names, word, strlen(word));
+}
+
 static const opt *find(const command *cmd, const char *word, size_t n)
 {
     for (int t = 0; cmd->tables[t]; t++)
@@ -77,6 +83,11 @@ static const opt *find(const command *cmd, const char *word, size_t n)
             if (has_name(o->names, word, n))
                 return o;
     return NULL;
+}
+
+const opt *args_find(const command *cmd, const char *word)
+{
+    return find(cmd, word, strlen(word));
 }
 
 /* Levenshtein's distance; words over 31 characters are far from everything. */
@@ -144,10 +155,15 @@ static const char *next_name(void *cookie)
     return w->name;
 }
 
-static int unknown(const command *cmd, const char *arg, const char *word)
+const char *args_near(const command *cmd, const char *word)
 {
     walk w = { .table = cmd->tables };
-    const char *name = args_nearest(word, next_name, &w);
+    return args_nearest(word, next_name, &w);
+}
+
+static int unknown(const command *cmd, const char *arg, const char *word)
+{
+    const char *name = args_near(cmd, word);
     if (!name)
         return say_error(RC_USAGE, NULL,
                          "unknown option '%s'; see 'tessera help %s'", arg,
@@ -163,8 +179,7 @@ static int bad_value(const opt *o, const char *arg, const char *text)
                      o->max);
 }
 
-/* Times as ffmpeg spells them; NAN where `text` is none. */
-static double read_time(const char *text)
+double args_time(const char *text)
 {
     static const struct { const char *unit; double seconds; } units[] = {
         { "", 1 }, { "s", 1 }, { "ms", 1e-3 }, { "us", 1e-6 }
@@ -191,7 +206,7 @@ static double read_time(const char *text)
 static int store_time(double *field, const opt *o, const char *arg,
                       const char *text)
 {
-    *field = read_time(text);
+    *field = args_time(text);
     if (*field >= o->min && *field <= o->max)
         return RC_OK;
     return say_error(RC_USAGE, NULL, "%.*s %s: a time is wanted: seconds, or"

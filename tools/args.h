@@ -104,6 +104,15 @@ int args_next_name(const char **at, char name[ARGS_NAME_SIZE]);
 const char *args_nearest(const char *word, const char *(*next)(void *cookie),
                          void *cookie);
 
+/** The option of a command that has the name `word`, without dashes, or NULL;
+ *  and the name that is most like it, or NULL. */
+const opt *args_find(const command *cmd, const char *word);
+const char *args_near(const command *cmd, const char *word);
+int args_has_name(const char *names, const char *word);
+
+/** Seconds, of a time as ffmpeg spells them; NAN: `text` is none. */
+double args_time(const char *text);
+
 /** "-" and "pipe:" mean standard input or output. */
 int args_is_pipe(const char *path);
 #endif

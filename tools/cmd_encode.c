@@ -16,7 +16,7 @@
 static const opt encode_options[] = {
     { "-i --input", "FILE", "any picture, sound or video; - is stdin", OPT_TEXT,
       offsetof(args, in), 0, 0 },
-    { "-q --quality", "N", "picture: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
+    { "-q -q:v --quality", "N", "picture: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
     { "-c --codec", "NAME", "the codec: hyper, mcquic; encodec,"
       " hificodec", OPT_TEXT, offsetof(args, codec), 0, 0 },

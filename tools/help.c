@@ -21,11 +21,40 @@ const char help_summary[] =
     "pictures, sound, video and KV caches as bitstreams, and back";
 
 const char help_usage[] =
-    "  tessera encode photo.png             writes photo.tess\n"
+    "  tessera encode photo.jpg             writes photo.tess\n"
     "  tessera decode photo.tess            writes photo.png\n"
-    "  tessera info photo.tess              where its bytes go\n"
-    "  tessera encode speech.wav            writes speech.tess; decode, info and\n"
-    "                                       compare take sound just so\n";
+    "  tessera encode song.mp3              writes song.tess\n"
+    "  tessera encode -an film.mp4          writes film.tess: its frames\n"
+    "  tessera info film.tess               where its bytes go\n"
+    "  tessera -i film.mp4 -b:a 3k film.mov as ffmpeg; see tessera help ffmpeg\n";
+
+const char help_manner[] =
+    "As ffmpeg, where the first argument is an option:\n"
+    "\n"
+    "  tessera [input options] -i IN [output options] OUT\n"
+    "\n"
+    "What IN is, and what OUT is called or its -f says, chooses the command:\n"
+    "\n"
+    "  IN           OUT                  -c         is\n"
+    "  other media  .tess .mov .nut                 tessera encode\n"
+    "  Tessera      other                           tessera decode\n"
+    "  Tessera      .tess .mov .nut      copy       tessera remux\n"
+    "  Tessera      .tess                           decode, then encode\n"
+    "  Tessera      .mov .nut            tessera    decode, then encode\n"
+    "\n"
+    "Options are those of the command. In front of -i, -f -s -r -pix_fmt tell what\n"
+    "raw input is, and -ss -t -to what is read of it; behind it, -f -s are of the\n"
+    "output, and -ss -t -to count from the start that was chosen in front. -c, -c:v\n"
+    "and -c:a name copy, tessera or a codec; -vn and -an leave video or sound out.\n"
+    "There is one input and one output; - and pipe: are standard input and output.\n"
+    "-q runs from 0, the smallest, to 100, unlike ffmpeg's.\n"
+    "\n"
+    "  tessera -i song.wav -b:a 3k song.tess\n"
+    "  tessera -ss 10 -t 5 -i film.mp4 -an -q 30 part.mov\n"
+    "  tessera -i film.mov -c copy film.tess\n"
+    "  tessera -i song.tess -b:a 1.5k small.tess\n"
+    "  tessera -i song.tess -f wav - | ffmpeg -i - song.opus\n"
+    "  tessera -f rawvideo -pix_fmt rgb24 -s 640x360 -r 25 -i - film.nut\n";
 
 /* Words of `text` from column `at` on, broken before WIDTH. */
 static void wrap(const char *text, size_t at)

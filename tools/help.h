@@ -20,6 +20,6 @@ typedef struct help_status {
 } help_status;
 extern const help_status help_statuses[];
 
-/** The lines of overview and manual that every user needs first. */
-extern const char help_summary[], help_usage[];
+/** Texts of overview and manual: one line; the first examples; ffmpeg's manner. */
+extern const char help_summary[], help_usage[], help_manner[];
 #endif

@@ -238,6 +238,7 @@ static void put_overview(void)
 {
     put_head("tessera", help_summary);
     printf(".Nm\n.Ar command\n.Op Ar options\n.Op Ar file ...\n"
+           ".Nm\n.Op Ar options\n.Fl i Ar IN\n.Op Ar options\n.Ar OUT\n"
            ".Nm\n.Cm help\n.Op Ar command\n"
            ".Sh DESCRIPTION\n"
            "Turns pictures, video and sound, with neural networks, and the"
@@ -250,7 +251,9 @@ static void put_overview(void)
     printf(".El\n.Pp\n"
            "Options are spelt as in\n.Xr ffmpeg 1 .\n"
            "A file called\n.Sq -\nis standard input or output, like\n"
-           ".Sq pipe: .\n");
+           ".Sq pipe: .\n"
+           ".Ss ffmpeg's manner\n");
+    put_text(help_manner);
     put_environment();
     put_files();
     put_statuses();

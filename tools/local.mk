@@ -6,6 +6,7 @@ tessera_SOURCES = tools/args.c tools/args.h tools/chunks.c tools/chunks.h tools/
 	tools/input.c tools/input.h tools/json.c tools/json.h tools/metrics.c \
 	tools/metrics.h tools/output.c tools/output.h tools/paths.c \
 	tools/help.c tools/help.h tools/help_bash.c tools/help_page.c \
+	tools/manner.c tools/manner.h tools/manner_choose.c tools/manner_impl.h \
 	tools/progress.c tools/progress.h tools/say.c tools/say.h \
 	tools/tessera.c tools/io/array.c tools/io/array.h tools/io/picture.c tools/io/picture.h \
 	tools/io/picture_png.c tools/io/picture_pnm.c

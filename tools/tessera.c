@@ -6,6 +6,7 @@
 #include <tessera/context.h>
 #include "tools/commands.h"
 #include "tools/help.h"
+#include "tools/manner.h"
 #include "tools/output.h"
 #include "tools/say.h"
 
@@ -32,9 +33,6 @@ static int unknown(const char *name)
 {
     const command *const *at = commands;
     const char *nearest = args_nearest(name, next_command, &at);
-    if (name[0] == '-')
-        return say_error(RC_USAGE, NULL, "'%s' where a command is wanted; see"
-                         " 'tessera help'", name);
     if (nearest)
         return say_error(RC_USAGE, NULL, "unknown command '%s'; did you mean"
                          " '%s'?", name, nearest);
@@ -53,6 +51,8 @@ static int help(int argc, char **argv)
         help_overview();
     else if (!strcmp(argv[0], "-bash"))
         help_bash();
+    else if (!strcmp(argv[0], "ffmpeg"))
+        printf("%s", help_manner);
     else if (!(cmd = find(argv[0])))
         return unknown(argv[0]);
     else
@@ -86,6 +86,8 @@ static int dispatch(int argc, char **argv)
         printf("tessera %s\n", tsr_version());
         return RC_OK;
     }
+    if (argv[1][0] == '-')
+        return manner_run(argc - 1, argv + 1);
     cmd = find(argv[1]);
     if (!cmd)
         return unknown(argv[1]);

@@ -40,6 +40,12 @@ int packets_in_is(const input *in)
     return format_of(in) != NULL;
 }
 
+int packets_in_ours(input *in)
+{
+    const char *format = format_of(in);
+    return format && (!strcmp(format, "tess") || packets_av_ours(format, in));
+}
+
 /* What it is instead, as far as one can tell. */
 static int refuse(const input *in)
 {

@@ -14,6 +14,10 @@ typedef struct packets_in packets_in;
  *  of kind media or sound, MOV, NUT. */
 int packets_in_is(const input *in);
 
+/** Whether an ordinary file does: MOV and NUT are looked into.  Nothing can be
+ *  read from `in` any more. */
+int packets_in_ours(input *in);
+
 /** Opens; streams in MOV and NUT that are not ours are left out.  Returns an exit
  *  status; has said what was wrong.  `in` must outlive it. */
 int packets_in_open(packets_in **p, tsr_context *ctx, input *in);

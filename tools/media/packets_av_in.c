@@ -457,3 +457,16 @@ int packets_av_open(packets_in **p, tsr_context *ctx, const char *format,
         *p = &v->base;
     return rc;
 }
+
+int packets_av_ours(const char *format, input *in)
+{
+    AVFormatContext *f = NULL;
+    av_reader file;
+    int error, found = 0;
+
+    if (!open_file(&f, &file, in, !strcmp(format, "nut"), &error) && !error)
+        found = count_ours(f) > 0;
+    avformat_close_input(&f);
+    av_reader_close(&file);
+    return found;
+}

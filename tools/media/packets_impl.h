@@ -40,6 +40,7 @@ int packets_tess_create(packets_out **p, tsr_context *ctx, int kind,
  *  "nut". */
 int packets_av_open(packets_in **p, tsr_context *ctx, const char *format,
                     input *in);
+int packets_av_ours(const char *format, input *in);
 int packets_av_create(packets_out **p, tsr_context *ctx, const char *format,
                       output *out);
 #endif
