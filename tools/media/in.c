@@ -20,8 +20,6 @@ const opt media_in_options[] = {
       1e7 },
     { "-map", "STREAM", "take these: 0:v, 0:a:1, 0:2; -0:a leaves out", OPT_LIST,
       offsetof(args, map), 0, 0 },
-    { "-vn", NULL, "no pictures", OPT_FLAG, offsetof(args, no_video), 0, 0 },
-    { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
     { "-s -video_size", "WxH", "scale to this size; before -i, of rawvideo: its size", OPT_TEXT,
       offsetof(args, size), 0, 0 },
     { "-r -framerate", "FPS", "of rawvideo: frames a second; default 25", OPT_TEXT,

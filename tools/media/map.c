@@ -142,34 +142,22 @@ static int change(const args *a, const char *file, const media_stream *streams,
     return RC_OK;
 }
 
-/* What -map says. */
-static int by_map(const args *a, const char *file, const media_stream *streams,
-                  int n, media_choice *choice)
+int media_map(const args *a, const char *file, const media_stream *streams,
+              int n, media_choice *choice)
 {
-    int *order = calloc((size_t)n + 1, sizeof *order);
+    int *order;
     int rc;
 
+    if (!a->map.n)
+        return RC_OK;
+    order = calloc((size_t)n + 1, sizeof *order);
     if (!order)
         return say_error(RC_MACHINE, file, "out of memory");
     rc = change(a, file, streams, n, order, choice);
     free(order);
-    return rc;
-}
-
-int media_map(const args *a, const char *file, const media_stream *streams,
-              int n, media_choice *choice)
-{
-    const int rc = a->map.n ? by_map(a, file, streams, n, choice) : RC_OK;
-
-    if (a->no_video)
-        choice->video = -1;
-    if (a->no_audio)
-        choice->audio = -1;
-    if (!rc && (a->map.n || a->no_video || a->no_audio) &&
-        choice->video < 0 && choice->audio < 0)
-        return say_error(RC_USAGE, file, "neither pictures nor sound are left"
-                         " by %s", a->map.n ? "-map" : a->no_video ? "-vn"
-                                                                   : "-an");
+    if (!rc && choice->video < 0 && choice->audio < 0)
+        rc = say_error(RC_USAGE, file, "-map leaves neither pictures nor"
+                       " sound");
     return rc;
 }
 

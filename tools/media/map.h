@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* -map, -vn, -an: which streams of the input are taken. */
+/* -map: which streams of the input are taken. */
 #ifndef TOOLS_MEDIA_MAP_H
 #define TOOLS_MEDIA_MAP_H
 #include "tools/args.h"
@@ -14,7 +14,7 @@ typedef struct media_stream {
 typedef struct media_choice { int video, audio; } media_choice;
 
 /**
- * Changes `choice`, what would be taken without -map, into what -map says, and then -vn and -an:
+ * Changes `choice`, what would be taken without -map, into what -map says:
  * all options that add replace it, those that begin with - take away.  Of
  * several streams of a kind it is the one of `choice`, else the first; that there
  * are more is said.  Returns an exit status; has said what was wrong.
