@@ -248,7 +248,7 @@ refuses "-progress into the output" 1 x.tess "overwrite the output" \
     encode -progress x.tess a.png x.tess
 refuses "an empty name" 1 "the input" "empty" encode "" x.tess
 refuses "an empty output" 1 "the output" "empty" encode a.png ""
-refuses "an option for a command" 1 "'-i'" "command" -i a.png x.tess
+refuses "an option for a command" 1 "-i IN" "command" -nostats
 run encode -v quiet gone.png
 verdict "-v quiet" "$(test $rc = 1 && test ! -s "$work/err" ||
     echo " status $rc")"
