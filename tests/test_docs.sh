@@ -103,6 +103,8 @@ else
     complete "a verb" "pack" kv pa
     complete "no verb later" "folder" kv pack f
     complete "files by their ending" "a.tess folder" decode ""
+    complete "an option as ffmpeg" "-model" -i a.tess -mod
+    complete "a file as ffmpeg" "a.npy a.tess folder other.txt" -i ""
     complete "any file for -o" "a.npy a.tess folder other.txt" decode -o ""
     cd ..
 fi
@@ -111,11 +113,14 @@ fi
 "$TSR_BUILDDIR/tests/tiny_sound" "$work/models/sound.safetensors" mono &&
     "$PYTHON" "$src/tests/cli_sound.py" make tone.wav 24000 1 40000 || exit 99
 media make small.png rgb 130 100 1 && media make tiny.png grey 60 40 1 || exit 99
+{ printf 'YUV4MPEG2 W16 H16 F10:1 Ip A1:1 C420jpeg\nFRAME\n'
+  head -c 384 /dev/zero; printf 'FRAME\n'; head -c 384 /dev/zero; } > film.y4m
 mkdir types
 for line in "encode small.png types/compact.tess" \
     "encode tiny.png types/tiny.tess" \
     "encode -container small.png types/image.tess" \
     "encode tone.wav types/audio.tess" \
+    "encode film.y4m types/video.tess" \
     "kv pack $src/docs/sample-kv.safetensors types/cache.tkv"; do
     # shellcheck disable=SC2086
     run $line
@@ -126,6 +131,7 @@ compact.tess|image/x-tessera|Tessera image, compact
 tiny.tess|image/x-tessera|Tessera image, compact, 60x40
 image.tess|image/x-tessera|Tessera image, 130x100, 8 bits RGB
 audio.tess|audio/x-tessera|Tessera audio, 24000 Hz, mono
+video.tess|video/x-tessera|Tessera media, video 16x16
 cache.tkv|application/x-tessera-kv|Tessera KV cache, 8 layers, 2 heads of 128, 256 tokens
 TABLE
 if command -v file > "$work/none"; then

@@ -112,6 +112,19 @@ run encode cut.wav wanted.tess -y
 run -ss 0.5 -i s.tess -y again.tess
 verdict "a part of a sound is coded anew" "$(test $rc = 0 || echo " status $rc;"
     cmp wanted.tess again.tess 2>&1)"
+if "$tessera" encode film.y4m x.nut > "$work/none" 2>&1; then
+    run decode -f nut -c:v rawvideo -pix_fmt rgb24 f.tess pixels.nut
+    run encode -q 10 -y pixels.nut wanted.tess
+    run -y -i f.tess -q 10 again.tess
+    verdict "a film is coded anew" "$(test $rc = 0 || echo " status $rc;"
+        cmp wanted.tess again.tess 2>&1)"
+    run -i x.nut -c copy -y again.tess
+    verdict "NUT with our streams is ours" "$(test $rc = 0 ||
+        echo " status $rc")"
+    rm -f x.nut
+else
+    skip "a film coded anew: built without libav"
+fi
 media poke s.tess 300 flip damaged.tess
 run -i damaged.tess -y again.tess
 verdict "damage in front of coding anew is told" "$(test $rc = 2 ||
@@ -156,6 +169,10 @@ refuses "a form for what is coded" 1 "s.tess" "raw video" -r 25 -i s.tess x.wav
 refuses "a missing input" 1 "gone.png" "No such file" -i gone.png x.tess
 : > there.tess
 refuses "an existing output" 1 "there.tess" "exists" -i photo.png there.tess
+refuses "an existing output, coded anew" 1 "there.tess" "exists" \
+    -i a.tess there.tess
+refuses "a missing model, coding anew" 3 "gone.safetensors" "" -i a.tess \
+    -model "$work/models/gone.safetensors" x.tess
 refuses "an existing output, -n" 1 "there.tess" "exists" -n -i photo.png there.tess
 
 run help ffmpeg

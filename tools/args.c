@@ -41,7 +41,7 @@ const opt args_engine_options[] = {
 const opt args_common_options[] = {
     { "-v -loglevel", "quiet|error|warning|info|debug", "how much is said on"
       " stderr; default warning", OPT_TEXT, FIELD(loglevel), 0, 0 },
-    { "-hide_banner", NULL, "no effect: there is no banner", OPT_FLAG,
+    { "-hide_banner", NULL, "no effect, since there is no banner", OPT_FLAG,
       FIELD(hide_banner), 0, 0 },
     { "-h --help", NULL, "this text", OPT_FLAG, FIELD(help), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }

@@ -14,7 +14,7 @@
 #include "tools/sound/sound.h"
 
 static const opt decode_options[] = {
-    { "-i --input", "FILE", "the .tess file; - is stdin", OPT_TEXT,
+    { "-i --input", "FILE", "a .tess, .mov or .nut file; - is stdin", OPT_TEXT,
       offsetof(args, in), 0, 0 },
     { "-f --format", "FMT", "png, pnm, ppm, pgm, pam, wav, y4m, rawvideo, or any"
       " of libav's; default: the extension's", OPT_TEXT, offsetof(args, format),
@@ -177,13 +177,13 @@ static const opt decode_media_options[] = {
       offsetof(args, codec_a), 0, 0 },
     { "-pix_fmt", "FMT", "video: yuv420p (default), yuv444p, rgb24, ...",
       OPT_TEXT, offsetof(args, pixel_format), 0, 0 },
-    { "-r", "RATE", "video: frames a second, for y4m and the like; default: the"
+    { "-r", "FPS", "video: frames a second, for y4m and the like; default: the"
       " stream's", OPT_TEXT, offsetof(args, frame_rate), 0, 0 },
     { "-frames:v -vframes", "N", "video: stop after N frames", OPT_INT,
       offsetof(args, frames), 1, 2147483647.0 },
     { "-vn", NULL, "no video", OPT_FLAG, offsetof(args, no_video), 0, 0 },
     { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
-    { "-map", "0:v|0:a|0:N", "these streams", OPT_LIST, offsetof(args, map), 0,
+    { "-map", "STREAM", "take these: 0:v, 0:a:1, 0:2; -0:a leaves out", OPT_LIST, offsetof(args, map), 0,
       0 },
     { "-ac", "N", "sound: 1: mixed to one; mono: N times the same", OPT_INT,
       offsetof(args, channels), 1, TSR_AUDIO_MAX_CHANNELS },
@@ -197,7 +197,7 @@ static const opt decode_media_options[] = {
 
 const command command_decode = {
     .name = "decode",
-    .summary = "a .tess file becomes a picture, a sound or a video",
+    .summary = "a .tess, .mov or .nut file becomes a picture, a sound or a video",
     .synopsis = "[options] [-i] IN [[-o] OUT]",
     .takes = "tess mov nut",
     .usage =

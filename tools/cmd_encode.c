@@ -16,19 +16,19 @@
 static const opt encode_options[] = {
     { "-i --input", "FILE", "any picture, sound or video; - is stdin", OPT_TEXT,
       offsetof(args, in), 0, 0 },
-    { "-q -q:v --quality", "N", "picture: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
+    { "-q -q:v --quality", "N", "pictures: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
-    { "-c --codec", "NAME", "the codec: hyper, mcquic; encodec,"
-      " hificodec", OPT_TEXT, offsetof(args, codec), 0, 0 },
-    { "-c:v", "NAME", "that of pictures", OPT_TEXT, offsetof(args, codec_v), 0,
+    { "-c --codec", "NAME", "codec of pictures (hyper, mcquic) or of sound (encodec,"
+      " hificodec); default: the model's", OPT_TEXT, offsetof(args, codec), 0, 0 },
+    { "-c:v", "NAME", "codec of pictures", OPT_TEXT, offsetof(args, codec_v), 0,
       0 },
-    { "-c:a", "NAME", "that of sound", OPT_TEXT, offsetof(args, codec_a), 0,
+    { "-c:a", "NAME", "codec of sound", OPT_TEXT, offsetof(args, codec_a), 0,
       0 },
-    { "-vn", NULL, "no pictures", OPT_FLAG, offsetof(args, no_video), 0, 0 },
+    { "-vn", NULL, "no video", OPT_FLAG, offsetof(args, no_video), 0, 0 },
     { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
-    { "-noalpha", NULL, "picture: drop alpha, which is kept exactly otherwise",
+    { "-noalpha", NULL, "pictures: drop alpha, which is kept exactly otherwise",
       OPT_FLAG, offsetof(args, noalpha), 0, 0 },
-    { "-container", NULL, "picture: the chunked form for small ones too",
+    { "-container", NULL, "pictures: the chunked form for small ones, too",
       OPT_FLAG, offsetof(args, container), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };

@@ -233,7 +233,7 @@ static const opt remux_options[] = {
       offsetof(args, in), 0, 0 },
     { "-f --format", "tess|mov|nut", "of the output; default: its extension's,"
       " tess for a pipe", OPT_TEXT, offsetof(args, format), 0, 0 },
-    { "-map", "0:v|0:a|0:N", "copy only these streams; may be repeated",
+    { "-map", "STREAM", "take these: 0:v, 0:a:1, 0:2; -0:a leaves out",
       OPT_LIST, offsetof(args, map), 0, 0 },
     { "-vn", NULL, "no video", OPT_FLAG, offsetof(args, no_video), 0, 0 },
     { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },

@@ -33,10 +33,10 @@ _tessera_answers() # PLACE COMMAND LAST WORD
 {
     local value='' words=''
     case $1:$2 in
-    1:-*) compgen -W "$(_tessera_options -i) help version" -- "$4"; return ;;
+    1:-*) compgen -W "$(_tessera_options encode) help version" -- "$4"; return ;;
     1:*) compgen -W "$_tessera_commands help version" -- "$4"; return ;;
     2:help) compgen -W "$_tessera_commands" -- "$4"; return ;;
-    *:-*) set -- "$1" -i "$3" "$4" ;;
+    *:-*) set -- "$1" encode "$3" "$4" ;; # as ffmpeg
     esac
     case $3 in -?*) value=$(_tessera_value "$2" "${3##-}") ;; esac
     case $value,$4 in

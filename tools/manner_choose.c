@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which command a line in ffmpeg's manner means, by what the input is and what
  * the output is called. */
-#include <stdio.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <tessera/audio.h>
@@ -241,6 +243,14 @@ static int encode_from_pipe(const line *l)
     return rc ? rc : run_words(&command_encode, &w);
 }
 
+/* Whether the writer of a pipe ended without a word: it has said why. */
+static int is_silent(int end)
+{
+    struct pollfd wait = { .fd = end, .events = POLLIN };
+    int n = 0;
+    return poll(&wait, 1, -1) > 0 && !ioctl(end, FIONREAD, &n) && !n;
+}
+
 /* Two processes with a pipe between them, as a shell would start them. */
 static int transcode(const line *l, origin what)
 {
@@ -260,8 +270,10 @@ static int transcode(const line *l, origin what)
     dup2(ends[0], STDIN_FILENO);
     close(ends[0]);
     close(ends[1]);
-    rc = encode_from_pipe(l);
-    close(STDIN_FILENO);
+    rc = is_silent(STDIN_FILENO) ? RC_OK : encode_from_pipe(l);
+    /* What failed here is no fault of the decoder's, whose pipe breaks. */
+    if (rc)
+        kill(child, SIGKILL);
     waitpid(child, &status, 0);
     return rc ? rc : WIFEXITED(status) ? WEXITSTATUS(status) : RC_SIGNAL;
 }

@@ -48,14 +48,14 @@ static const opt kv_options[] = {
     { "-heads", "N", "heads in the C of -layout", OPT_INT, FIELD(heads), 1,
       1024 },
     { "-dims", "AxBxC", "of a bare dump", OPT_TEXT, FIELD(dims), 0, 0 },
-    { "-dtype", "TYPE", "f16, bf16, f32, e4m3 or e5m2", OPT_TEXT, FIELD(dtype),
+    { "-dtype", "f16|bf16|f32|e4m3|e5m2", "of a bare dump", OPT_TEXT, FIELD(dtype),
       0, 0 },
     { "-tensor", "NAME", "the array of a .safetensors file", OPT_TEXT,
       FIELD(tensor), 0, 0 },
     { "-statistics", "FILE", "profile: what training/kv_stats.py gathered",
       OPT_TEXT, FIELD(stats_file), 0, 0 },
-    { "-metric", "NAME", "profile: fisher, query or none; default the first that"
-      " -statistics has", OPT_TEXT, FIELD(metric), 0, 0 },
+    { "-metric", "fisher|query|none", "profile: default the first that -statistics"
+      " has", OPT_TEXT, FIELD(metric), 0, 0 },
     { "-predict", "N", "profile: predict from the last N token ids, 0 to 4",
       OPT_INT, FIELD(predict), 0, 4 },
     { "-match", NULL, "profile: predict from where the text stood earlier",

@@ -24,7 +24,7 @@ const opt media_in_options[] = {
       offsetof(args, size), 0, 0 },
     { "-r -framerate", "FPS", "of rawvideo: frames a second; default 25", OPT_TEXT,
       offsetof(args, frame_rate), 0, 0 },
-    { "-pix_fmt -pixel_format", "FORM", "of rawvideo: rgb24, yuv420p, ...", OPT_TEXT,
+    { "-pix_fmt -pixel_format", "FMT", "of rawvideo: rgb24, yuv420p, ...", OPT_TEXT,
       offsetof(args, pixel_format), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };

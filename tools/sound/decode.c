@@ -10,7 +10,7 @@
 const opt sound_write_options[] = {
     { "-ar", "HZ", "sound: sampling rate; default: the model's", OPT_INT,
       offsetof(args, rate), 1, WAV_MAX_RATE },
-    { "-sample_fmt", "FMT", "sound: s16 (default), s24, s32 or flt",
+    { "-sample_fmt", "s16|s24|s32|flt", "sound: samples of WAV; default s16",
       OPT_TEXT, offsetof(args, sample_format), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };

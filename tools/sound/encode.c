@@ -18,8 +18,8 @@ const opt sound_encode_options[] = {
       offsetof(args, books), 1, TSR_AUDIO_MAX_BOOKS },
     { "-ac", "N", "sound: channels to code; default: those of the model",
       OPT_INT, offsetof(args, channels), 1, TSR_AUDIO_MAX_CHANNELS },
-    { "-entropy", "NAME", "sound: auto, fixed, static, context, adaptive or lm",
-      OPT_TEXT, offsetof(args, entropy), 0, 0 },
+    { "-entropy", "auto|fixed|static|context|adaptive|lm", "sound: how codes are"
+      " coded; default auto", OPT_TEXT, offsetof(args, entropy), 0, 0 },
     { "-packet", "SECONDS", "sound: length of a packet; default 10, live 0.2",
       OPT_TIME, offsetof(args, packet), 1e-4, 1e5 },
     { "-live", NULL, "sound: with the least delay, as it comes", OPT_FLAG,
