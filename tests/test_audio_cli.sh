@@ -326,7 +326,7 @@ refuses "0 Hz" 2 zero.wav "0 Hz" encode zero.wav x.tess
 refuses "65 channels" 2 many.wav "65 channels" encode many.wav x.tess
 # Whoever has libav reads it.
 sound head law.wav 8000 1 7 8 0
-refuses "mu-law" 2 law.wav "not PCM\|no samples" encode law.wav x.tess
+refuses "mu-law" 2 law.wav "not PCM\|no samples\|damaged part" encode law.wav x.tess
 refuses "40 bits" 2 odd.wav "40 bits" encode odd.wav x.tess
 refuses "cut in its head" 2 head.wav "before its samples" encode head.wav x.tess
 refuses "nothing but a name" 2 riff.wav "before its samples" \
@@ -356,7 +356,7 @@ refuses "-ar for a picture" 1 photo.tess "no sound" decode -ar 8000 photo.tess \
     x.png
 refuses "a picture into .wav" 1 x.wav "holds none" decode photo.tess x.wav
 refuses "sound into .png" 1 x.png "is sound" decode tone.tess x.png
-refuses "sound into .mp3" 1 x.mp3 ".wav" decode tone.tess x.mp3
+refuses "sound into .xyz" 1 x.xyz "wav" decode tone.tess x.xyz
 refuses "encode into .wav" 1 x.wav "writes .tess" encode tone.wav x.wav
 refuses "WAV given to decode" 2 tone.wav "is a WAV file" decode tone.wav x.wav
 refuses "a model of pictures" 3 photo.safetensors "not for sound" \

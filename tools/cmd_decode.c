@@ -96,8 +96,8 @@ static int check_options(const args *a)
           a->channels || a->sample_format || a->codec_a || a->codec_v ||
           a->frames || a->frame_rate || a->pixel_format))
         return RC_OK;
-    return say_error(RC_USAGE, a->in, "is a picture, and an option for sound or"
-                     " video was given");
+    return say_error(RC_USAGE, a->in, "is a picture, no sound and no video, and"
+                     " an option for these was given");
 }
 
 static int is_picture(const input *in)
