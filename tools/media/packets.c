@@ -86,9 +86,21 @@ double packets_in_seconds(const packets_in *p)
     return p->kind->seconds(p);
 }
 
+/* Times that sums of times could not hold; no file needs a 2^60th. */
+static int is_absurd(const tsr_media_packet *packet)
+{
+    const int64_t most = (int64_t)1 << 60;
+    return packet->pts > most || packet->pts < -most ||
+           packet->duration > (uint64_t)most;
+}
+
 int packets_in_next(packets_in *p, tsr_media_packet *packet, int *end)
 {
-    return p->kind->next(p, packet, end);
+    int rc;
+    while (!(rc = p->kind->next(p, packet, end)) && !*end &&
+           is_absurd(packet))
+        p->absurd = 1;
+    return rc;
 }
 
 int packets_in_seek(packets_in *p, double seconds)
@@ -98,7 +110,9 @@ int packets_in_seek(packets_in *p, double seconds)
 
 const char *packets_in_damage(packets_in *p)
 {
-    return p->kind->damage(p);
+    const char *damage = p->kind->damage(p);
+    return damage || !p->absurd ? damage
+        : "packets at impossible times were left out";
 }
 
 void packets_in_close(packets_in **p)

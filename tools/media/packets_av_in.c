@@ -11,13 +11,15 @@
 #include "tools/say.h"
 
 enum { QUEUE = 256 };
+/* Times beyond it, and those that are not known, are damage. */
+static const int64_t MOST = (int64_t)1 << 60;
 
 /* One of our streams. */
 typedef struct track {
     tsr_media_stream media;
     AVStream *av;
     AVRational unit;        /* of media */
-    int64_t frame;          /* video: units of a frame; 0: the rate varies */
+    uint32_t rate_num, rate_den; /* video: frames a second; 0/0: it varies */
     int started;            /* a packet of it is or was in the queue */
 } track;
 
@@ -100,9 +102,8 @@ static int set_video(av_in *v, track *t)
     if (error)
         return say_failure(v->file.in->name, error);
     t->unit = written_unit(t->av);
-    if (info.rate_num)
-        t->frame = av_rescale(info.rate_den, t->unit.den,
-                              (int64_t)info.rate_num * t->unit.num);
+    t->rate_num = info.rate_num;
+    t->rate_den = info.rate_den;
     return RC_OK;
 }
 
@@ -173,7 +174,7 @@ static int fetch(av_in *v)
         v->over = 1;
         v->cut |= error != AVERROR_EOF && !v->file.in->fault;
     } else if (i >= 0 && (p->flags & AV_PKT_FLAG_CORRUPT ||
-                          pts_of(p) == AV_NOPTS_VALUE)) {
+                          pts_of(p) > MOST || pts_of(p) < -MOST)) {
         v->bad++;
     } else if (i >= 0) {
         v->queue[(v->first + v->count++) % QUEUE] = p;
@@ -196,7 +197,6 @@ static void check_units(av_in *v)
         const int64_t times = av_div_q(t->unit, t->av->time_base).num;
         if (t->media.type == TSR_MEDIA_VIDEO && times > 1 &&
             pts_of(p) % times) {
-            t->frame *= times;
             t->unit = t->av->time_base;
             publish(t);
         }
@@ -253,6 +253,14 @@ static uint64_t sound_samples(const av_in *v, const track *t, const AVPacket *p)
     return head.samples;
 }
 
+/* Units of a frame; 0: the rate varies. */
+static int64_t frame_units(const track *t)
+{
+    return !t->rate_num ? 0
+        : av_rescale(t->rate_den, t->unit.den,
+                     (int64_t)t->rate_num * t->unit.num);
+}
+
 /* Of the last frame of a MOV: libav takes the length of the track for its end,
  * which it is only if the track begins at 0.  Below 0: p is not the last. */
 static int64_t last_duration(const track *t, const AVPacket *p)
@@ -275,7 +283,7 @@ static uint64_t duration(const av_in *v, const track *t, const AVPacket *p)
         return sound_samples(v, t, p);
     d = last > 0 ? to_unit(t, last)
         : p->duration > 0 ? to_unit(t, p->duration)
-        : after ? to_unit(t, pts_of(after)) - to_unit(t, pts_of(p)) : t->frame;
+        : after ? to_unit(t, pts_of(after)) - to_unit(t, pts_of(p)) : frame_units(t);
     return d > 0 ? (uint64_t)d : 0;
 }
 

@@ -7,6 +7,7 @@
 /** A reader begins with this, so that a pointer to it is one to the reader. */
 struct packets_in {
     const struct packets_in_kind *kind;
+    int absurd;     /**< packets were left out for their times */
 };
 
 typedef struct packets_in_kind {

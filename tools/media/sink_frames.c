@@ -122,16 +122,20 @@ static uint64_t frames_until(const frames *f, int64_t pts)
     return n < 0 ? 0 : n > 1e15 ? (uint64_t)1e15 : (uint64_t)n;
 }
 
-/* Writes the frame that waits until `target` frames are written. */
+/* Writes the frame that waits until `target` frames are written; for an hour at
+ * most, whatever the times of a file say. */
 static int let_go(frames *f, uint64_t target)
 {
+    const uint64_t hour = 3600 * (uint64_t)f->from.rate_num / f->from.rate_den;
     int rc = RC_OK;
     uint64_t times = 0;
 
-    while (!rc && f->written < target && !output_stopped()) {
+    while (!rc && f->written < target && times <= hour && !output_stopped()) {
         rc = write_frame(f);
         times++;
     }
+    if (f->written < target)
+        f->written = target;
     f->base.dropped += !times;
     f->base.doubled += times > 1 ? times - 1 : 0;
     return rc;

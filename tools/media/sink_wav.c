@@ -9,6 +9,7 @@ typedef struct wav_sink {
     sound_sink sound;
     tsr_audio_sink hook;
     int channels, begun;
+    int64_t most;           /* samples of an hour */
     output *out;
 } wav_sink;
 
@@ -19,7 +20,8 @@ static int result(const wav_sink *w, tsr_error error)
     return say_failure(w->out->name, error);
 }
 
-/* A WAV file has no times: what begins later has silence in front of it. */
+/* A WAV file has no times: what begins later has silence in front of it, an hour
+ * at most, whatever a file says. */
 static int pad(wav_sink *w, int64_t n)
 {
     static const float zero[1024];
@@ -37,7 +39,7 @@ static int take(media_sink *s, const float *x, size_t n, int64_t pts)
     wav_sink *w = (wav_sink *)s;
     int rc = RC_OK;
     if (!w->begun)
-        rc = pad(w, pts);
+        rc = pad(w, pts < w->most ? pts : w->most);
     w->begun = 1;
     return rc ? rc : result(w, w->hook.write(w->hook.cookie, x, n));
 }
@@ -64,6 +66,7 @@ int sink_wav_open(media_sink **s, const args *a, const sink_source *from,
     w->base = (media_sink){ .sound = take, .finish = finish,
                             .close = close_wav };
     w->channels = from->channels;
+    w->most = 3600 * (int64_t)from->rate;
     w->out = out;
     rc = sound_sink_open(&w->sound, a, out, out->name);
     w->hook = sound_sink_hook(&w->sound);
