@@ -241,6 +241,32 @@ static void check_size(av_pixels *p, const AVFrame *f)
                 f->width, f->height, width, height);
 }
 
+/* swscale makes 16 bits of YUV as 256 times what it makes of 8, so that white is
+ * 65280: 257 times is meant.  Alpha of fewer bits it only shifts up. */
+static void stretch(const av_pixels *p, int alpha_depth)
+{
+    const int swap = p->turn & TURN_SWAP, channels = p->image.channels;
+    const int width = swap ? p->image.height : p->image.width;
+    const int height = swap ? p->image.width : p->image.height;
+
+    for (int y = 0; y < height; y++) {
+        uint16_t *row = (uint16_t *)(void *)(p->flat[0] +
+                                             (ptrdiff_t)y * p->flat_stride[0]);
+        for (int i = 0; i < width * channels; i++) {
+            const int depth = i % channels < 3 ? 8 : alpha_depth;
+            const unsigned v = row[i] + ((unsigned)row[i] >> depth);
+            row[i] = (uint16_t)(v > UINT16_MAX ? UINT16_MAX : v);
+        }
+    }
+}
+
+static int is_yuv(const AVFrame *f)
+{
+    const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
+    return d->nb_components > 2 &&
+           !(d->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL));
+}
+
 int av_pixels_take(av_pixels *p, const AVFrame *frame)
 {
     av_colour c;
@@ -260,6 +286,8 @@ int av_pixels_take(av_pixels *p, const AVFrame *frame)
     if (sws_scale(p->sws, (const uint8_t *const *)frame->data, frame->linesize,
                   0, frame->height, p->flat, p->flat_stride) < 0)
         return say_error(RC_MACHINE, p->file, "its pixels cannot be converted");
+    if (p->image.bits == 16 && is_yuv(frame))
+        stretch(p, av_pix_fmt_desc_get(frame->format)->comp[3].depth);
     if (p->turn) {
         tsr_image flat = p->image;
         flat.data = p->flat[0];
