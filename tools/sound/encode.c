@@ -176,7 +176,7 @@ static int encode_to(tsr_context *ctx, tsr_model *model, const args *a,
     if (rc)
         return rc;
     name = out.name;
-    out.flow = !output_patches(&out);
+    out.flow = a->live || !output_patches(&out);
     if (args_is_pipe(a->in))
         output_record();
     rc = encode_into(ctx, model, a, settings, s, &out);
