@@ -228,8 +228,9 @@ made white.mkv && {
 }
 for form in "yuv420p 2 B" "yuv444p 1 B" "gray 0 B"; do
     set -- $form
-    ff -f lavfi -i "gradients=s=130x98:r=5:d=0.4:seed=3,format=gbrp" -pix_fmt $1 \
-        -strict -1 -f yuv4mpegpipe g.y4m
+    # Not the source "gradients", which is another one every time.
+    ff -f lavfi -i "color=s=130x98:r=5:d=0.4,format=gbrp,geq=r=X+8*N:g=2*Y+9:b=240-X" \
+        -pix_fmt $1 -strict -1 -f yuv4mpegpipe g.y4m
     look own -i g.y4m
     look av -f yuv4mpegpipe -i g.y4m
     test $1 = gray && raw=gray || raw=rgb24
