@@ -319,6 +319,16 @@ quiet "into MP3" decode av.tess out.mp3
 quiet "into NUT" decode -c:v rawvideo -c:a pcm_s16le av.tess out.nut
 equal "its frames" "$(probe out.nut v nb_read_frames)" 100
 quiet "one frame as JPEG" decode -ss 1 av.tess out.jpg
+run decode -y -ss 1 av.tess one.png
+run encode -y one.png one.tess
+quiet "a picture as JPEG" decode one.tess one.jpg
+run decode -y one.tess one.png
+run compare --json one.png one.jpg
+verdict "near the PNG of it" "$(awk -F: '/"psnr"/ { n++; if ($2 + 0 < 30)
+    print " " $2 } END { if (!n) print " no figure" }' "$work/out")"
+for name in one.mp4 one.jxl one.flac; do
+    refuses "encode into $name" 1 $name "writes .tess" encode one.png $name
+done
 run decode -y -f nut av.tess -
 cp "$work/out" out2.nut
 equal "into a pipe" "$(probe out2.nut v nb_read_frames)" 100

@@ -9,6 +9,7 @@
 #include "tools/io/wav.h"
 #include "tools/media/decode.h"
 #include "tools/media/packets.h"
+#include "tools/media/sink.h"
 #include "tools/progress.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
@@ -30,7 +31,32 @@ static int say_damage(const input *in, const output *out, tsr_error error)
                      *text ? text : tsr_error_string(error), out->name);
 }
 
-/* Decodes and writes; a damaged picture is written too, with rc RC_INPUT. */
+/* As a video of one frame. */
+static int write_by_libav(const args *a, output *out, const tsr_image *image)
+{
+    tsr_video_settings s;
+    sink_source from = { .video = &s.info, .time_num = 1, .time_den = 25,
+                         .rate_num = 25, .rate_den = 1 };
+    media_sink *sink;
+    int rc;
+
+    tsr_video_settings_init(&s);
+    s.info.width = image->width;
+    s.info.height = image->height;
+    s.info.channels = image->channels;
+    s.info.bits = image->bits;
+    rc = sink_av_open(&sink, a, &from, out);
+    if (rc)
+        return rc;
+    rc = sink->frame(sink, image, 0, 1);
+    if (!rc)
+        rc = sink->finish(sink);
+    sink->close(sink);
+    return rc;
+}
+
+/* Decodes and writes, by libav if `format` is NULL; a damaged picture is written
+ * too, with rc RC_INPUT. */
 static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
                        input *in, const picture_format *format, output *out)
 {
@@ -47,7 +73,8 @@ static int decode_into(tsr_context *ctx, tsr_model *model, const args *a,
     hook = progress_hook(&p);
     error = tsr_image_decode(ctx, model, &hook, &source, &image);
     if (image.data)
-        rc = picture_write(format, out, &image);
+        rc = format ? picture_write(format, out, &image)
+                    : write_by_libav(a, out, &image);
     else if (in->fault)
         rc = input_failed(in);
     else
@@ -75,18 +102,32 @@ static int decode_file(tsr_context *ctx, tsr_model *model, const args *a,
     return rc_close ? rc_close : rc;
 }
 
+/* A format that this program writes itself. */
+static int is_ours(const args *a)
+{
+    char name[32];
+    if (!a->format)
+        return args_is_pipe(a->out) || picture_named(a->out);
+    snprintf(name, sizeof name, ".%s", a->format);
+    return picture_named(name);
+}
+
 static int decode_picture(tsr_context *ctx, tsr_model *model, const args *a,
                           input *in)
 {
-    const picture_format *format;
+    const picture_format *format = NULL;
     if (wav_is(in))
         return say_error(RC_INPUT, in->name, "is a WAV file; decode reads"
                          " .tess");
     if (wav_named(a->out))
         return say_error(RC_USAGE, a->out, "is the name of a sound, and %s"
                          " holds none", in->name);
-    format = picture_writer(a->format, a->out);
-    return format ? decode_file(ctx, model, a, in, format) : RC_USAGE;
+    if (is_ours(a) || !sink_av_knows(a)) {
+        format = picture_writer(a->format, a->out);
+        if (!format)
+            return RC_USAGE;
+    }
+    return decode_file(ctx, model, a, in, format);
 }
 
 /* Options that would do nothing are a mistake. */

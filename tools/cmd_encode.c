@@ -9,6 +9,7 @@
 #include "tools/media/encode.h"
 #include "tools/media/in.h"
 #include "tools/media/packets.h"
+#include "tools/media/sink.h"
 #include "tools/progress.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
@@ -96,12 +97,16 @@ static int encode_picture(tsr_context *ctx, tsr_model *model, const args *a,
 }
 
 /* Nobody wants a .tess stream in a file called .png. */
-static int check_name(const char *out)
+static int check_name(const args *a)
 {
-    if (!picture_named(out) && !wav_named(out))
+    const char *what = wav_named(a->out) ? "a sound"
+        : picture_named(a->out) ? "a picture"
+        : !a->format && !packets_format(a, a->out) && !args_is_pipe(a->out) &&
+          sink_av_knows(a) ? "another format" : NULL;
+    if (!what)
         return RC_OK;
-    return say_error(RC_USAGE, out, "is the name of a %s, and encode"
-                     " writes .tess", wav_named(out) ? "sound" : "picture");
+    return say_error(RC_USAGE, a->out, "is the name of %s, and encode writes"
+                     " .tess, .mov and .nut", what);
 }
 
 /* Options that would do nothing are a mistake. */
@@ -188,7 +193,7 @@ static int run(args *a)
     int rc = command_paths(a, NULL, ".tess", made);
 
     if (!rc)
-        rc = check_name(a->out);
+        rc = check_name(a);
     if (!rc)
         rc = input_open(&in, a->in);
     if (!rc)

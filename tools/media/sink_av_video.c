@@ -199,6 +199,11 @@ int av_video_open(av_encoder *e, const args *a, const AVOutputFormat *format,
                          " take it", a->pixel_format ? a->pixel_format : "",
                          codec->name);
     set_colours(c, v);
+    if (codec->id == AV_CODEC_ID_MJPEG) {
+        /* libav's default is made for video of 200 kbit/s. */
+        c->flags |= AV_CODEC_FLAG_QSCALE;
+        c->global_quality = 2 * FF_QP2LAMBDA;
+    }
     e->unit = (AVRational){ (int)from->time_num, (int)from->time_den };
     e->next = INT64_MIN;
     rc = set_scaler(e, v);
