@@ -51,6 +51,15 @@ run() {
     rc=$?
 }
 
+# quiet NAME ARGUMENT...: succeeds, and has nothing to say.
+quiet() {
+    name=$1
+    shift
+    run "$@"
+    verdict "$name" "$(test $rc = 0 || echo " status $rc;"
+        test ! -s "$work/err" || echo " stderr")"
+}
+
 # The names and contents of all files here.
 snapshot() { find . -exec cksum {} + 2> "$work/none" | sort; }
 

@@ -25,15 +25,6 @@ needs_rates() {
     test $resamples = yes
 }
 
-# quiet NAME ARGUMENT...: succeeds, and has nothing to say.
-quiet() {
-    name=$1
-    shift
-    run "$@"
-    verdict "$name" "$(test $rc = 0 || echo " status $rc;"
-        test ! -s "$work/err" || echo " stderr")"
-}
-
 # --- there and back --------------------------------------------------------
 quiet "encode" encode tone.wav
 quiet "decode" decode tone.tess out.wav

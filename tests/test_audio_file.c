@@ -1,44 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sound as .tess streams, whole, in part, damaged and very long. */
 #include "tests/audio_toy_case.h"
+#include "tests/memory.h"
 #include "tests/poor.h"
 #include <tessera/stream.h>
 #include "lib/crc32c.h"
 
-/* ---- ends of streams, in memory ---- */
-
-typedef struct memory {
-    uint8_t *data;
-    size_t size, room, at, step, fail_at;
-} memory;
-
-static tsr_error mem_write(void *cookie, const void *data, size_t size)
-{
-    memory *m = cookie;
-
-    if (m->fail_at && m->size + size > m->fail_at)
-        return TSR_E_IO;
-    if (m->size + size > m->room)
-        m->data = realloc(m->data, m->room = 2 * (m->size + size));
-    assert_non_null(m->data);
-    memcpy(m->data + m->size, data, size);
-    m->size += size;
-    return TSR_OK;
-}
-
-static tsr_error mem_read(void *cookie, void *data, size_t size, size_t *got)
-{
-    memory *m = cookie;
-
-    if (m->fail_at && m->at >= m->fail_at)
-        return TSR_E_IO;
-    *got = m->size - m->at < size ? m->size - m->at : size;
-    if (m->step && *got > m->step)
-        *got = m->step;
-    memcpy(data, m->data + m->at, *got);
-    m->at += *got;
-    return TSR_OK;
-}
+/* ---- ends of streams ---- */
 
 typedef struct tape {
     const float *x;
@@ -60,12 +28,12 @@ static tsr_error tape_read(void *cookie, float *samples, size_t n, size_t *got)
     return TSR_OK;
 }
 
-static memory encode(const form *f, const float *x, size_t n)
+static mem_file encode(const form *f, const float *x, size_t n)
 {
     tsr_audio_settings settings = settings_of(f);
     tape t = { x, n, 0, 0, f->channels };
     const tsr_audio_source source = { &t, tape_read, n };
-    memory m = { 0 };
+    mem_file m = { 0 };
     const tsr_sink sink = { &m, mem_write };
 
     assert_int_equal(tsr_audio_encode(quiet, model[f->toy], &settings, &source, &sink),
@@ -103,10 +71,10 @@ static tsr_error speaker_write(void *cookie, const float *samples, size_t n)
     return s->answer;
 }
 
-static tsr_error decode(tsr_model *m, const memory *file, uint64_t start,
+static tsr_error decode(tsr_model *m, const mem_file *file, uint64_t start,
                         uint64_t length, speaker *s)
 {
-    memory from = { .data = file->data, .size = file->size, .step = 1000 };
+    mem_file from = { .data = file->data, .size = file->size, .step = 1000 };
     const tsr_source source = { &from, mem_read };
     const tsr_audio_sink sink = { s, speaker_begin, speaker_write };
 
@@ -114,9 +82,9 @@ static tsr_error decode(tsr_model *m, const memory *file, uint64_t start,
     return tsr_audio_decode(quiet, m, NULL, &source, start, length, &sink);
 }
 
-static tsr_error probe(const memory *file, tsr_audio_info *info)
+static tsr_error probe(const mem_file *file, tsr_audio_info *info)
 {
-    memory from = { .data = file->data, .size = file->size };
+    mem_file from = { .data = file->data, .size = file->size };
     const tsr_source source = { &from, mem_read };
     return tsr_audio_probe(quiet, &source, info);
 }
@@ -139,7 +107,7 @@ static void test_files(void **state)
         const size_t n = lengths[i % 6];
         const tsr_audio_settings settings = settings_of(f);
         float *x = sound_tones(n, f->channels, 3);
-        memory file = encode(f, x, n);
+        mem_file file = encode(f, x, n);
         sound_stream s = sound_encode(quiet, model[f->toy], &settings, x, n,
                                       f->channels, 0, 1);
         sound_samples want = sound_decode(quiet, model[f->toy], &s, 0, 0, NULL);
@@ -167,7 +135,7 @@ static void test_parts(void **state)
         const form *f = &forms[i];
         const size_t channels = (size_t)f->channels;
         float *x = sound_tones(n, f->channels, 3);
-        memory file = encode(f, x, n);
+        mem_file file = encode(f, x, n);
         speaker all, part;
         check_rng rng = { 7 };
         const size_t step = i < 2 ? (size_t)f->frames * TOY_HOP : 2 * 396;
@@ -202,7 +170,7 @@ static void test_probe(void **state)
         const form *f = &forms[i];
         const size_t n = 10001;
         float *x = sound_tones(n, f->channels, 3);
-        memory file = encode(f, x, n);
+        mem_file file = encode(f, x, n);
         tsr_audio_info info;
         uint64_t books = 0;
         assert_int_equal(probe(&file, &info), TSR_OK);
@@ -241,7 +209,7 @@ static void test_probe(void **state)
 /* ---- damage ---- */
 
 /* Where the n-th DATA chunk begins, from 0; *bytes: its length, all in all. */
-static size_t chunk_at(const memory *file, int n, size_t *bytes)
+static size_t chunk_at(const mem_file *file, int n, size_t *bytes)
 {
     size_t at = 16;
 
@@ -260,14 +228,14 @@ static void test_damaged(void **state)
     const form f = { TOY_MONO, 1, 4, FRAMES, 1, 0, 0 };
     const tsr_audio_settings settings = settings_of(&f);
     float *x = sound_tones(10 * SPAN, 1, 3);
-    memory file = encode(&f, x, 10 * SPAN);
+    mem_file file = encode(&f, x, 10 * SPAN);
     sound_stream s = sound_encode(quiet, model[TOY_MONO], &settings, x, 10 * SPAN, 1,
                                   0, 1);
     (void)state;
 
     for (int n = 0; n < 10; n++)
         for (int how = 0; how < 3; how++) {
-            memory bad = { .data = sound_copy(file.data, file.size),
+            mem_file bad = { .data = sound_copy(file.data, file.size),
                            .size = file.size };
             char lost[10] = { 0 };
             size_t bytes;
@@ -301,7 +269,7 @@ static void test_cut(void **state)
 {
     const form f = { TOY_TAIL, 2, 8, FRAMES, 1, 0, 0 };
     float *x = sound_tones(5 * SPAN, 2, 3);
-    memory file = encode(&f, x, 5 * SPAN), cut = file;
+    mem_file file = encode(&f, x, 5 * SPAN), cut = file;
     speaker all, out;
     tsr_audio_info info;
     size_t least = 0;
@@ -335,9 +303,9 @@ static void test_cut(void **state)
 }
 
 /* A file made of given packets, with sound chunks. */
-static memory make_file(const sound_stream *s, const size_t *order, size_t n)
+static mem_file make_file(const sound_stream *s, const size_t *order, size_t n)
 {
-    memory m = { 0 };
+    mem_file m = { 0 };
     const tsr_sink sink = { &m, mem_write };
     tsr_stream_writer *w;
 
@@ -367,7 +335,7 @@ static void test_gaps_keep_time(void **state)
     float *x = sound_tones(n, 1, 3);
     sound_stream s = sound_encode(quiet, model[TOY_MONO], &settings, x, n, 1, 0, 1);
     sound_samples good = sound_decode(quiet, model[TOY_MONO], &s, 0, 0, NULL);
-    memory file = make_file(&s, order, 2);
+    mem_file file = make_file(&s, order, 2);
     tsr_audio_info info;
     (void)state;
 
@@ -408,7 +376,7 @@ static void test_bad_packets(void **state)
         lost[n] = 1;
         sound_samples want = sound_decode(quiet, model[TOY_MONO], &s, 0, 0, lost);
         s.packet[n].is.bytes -= n % 2 ? 1 : s.packet[n].is.bytes - 3;
-        memory file = make_file(&s, order, 5);
+        mem_file file = make_file(&s, order, 5);
         assert_int_equal(decode(model[TOY_MONO], &file, 0, UINT64_MAX, &out),
                          TSR_E_CORRUPT);
         if (n < 4) {
@@ -439,7 +407,7 @@ static void test_errors(void **state)
 {
     const form f = { TOY_MONO, 1, 4, FRAMES, 1, 0, 0 };
     float *x = sound_tones(5 * SPAN, 1, 3);
-    memory file = encode(&f, x, 5 * SPAN), failing = { 0 };
+    mem_file file = encode(&f, x, 5 * SPAN), failing = { 0 };
     tsr_audio_settings settings = settings_of(&f);
     tape t = { x, 5 * SPAN, 0, 700, 1 };
     const tsr_audio_source source = { &t, tape_read, 5 * SPAN };
@@ -463,7 +431,7 @@ static void test_errors(void **state)
     assert_int_equal(decode(model[TOY_SLOW], &file, 0, UINT64_MAX, &out), TSR_E_MODEL);
     assert_int_equal(decode(NULL, &file, 0, UINT64_MAX, &out), TSR_E_MODEL);
     assert_int_equal(out.begun, 0);
-    memory from = file;
+    mem_file from = file;
     from.fail_at = 300;
     const tsr_source bytes = { &from, mem_read };
     const tsr_audio_sink speaker_sink = { &out, speaker_begin, speaker_write };
@@ -504,7 +472,7 @@ static tsr_error all_of_it(tsr_context *ctx, const form *f, const float *x, size
     const tsr_audio_settings settings = settings_of(f);
     tape t = { x, n, 0, 0, f->channels };
     const tsr_audio_source samples = { &t, tape_read, n };
-    memory file = { 0 }, from;
+    mem_file file = { 0 }, from;
     const tsr_sink sink = { &file, mem_write };
     const tsr_source source = { &from, mem_read };
     speaker out = { 0 };
@@ -602,7 +570,7 @@ static void long_sound(tsr_context *ctx, uint64_t seconds, size_t most[2])
 {
     uint64_t left = seconds * 200, all = 0;
     const tsr_audio_source source = { &left, drone_read, 0 };
-    memory file = { 0 };
+    mem_file file = { 0 };
     const tsr_sink sink = { &file, mem_write };
     const tsr_source bytes = { &file, mem_read };
     const tsr_audio_sink counter = { &all, count_begin, count_write };

@@ -9,15 +9,6 @@ video() { "$PYTHON" "$TSR_SRCDIR/tests/cli_video.py" "$@"; }
 tiny=$TSR_BUILDDIR/tests/tiny_sound
 "$tiny" "$work/models/sound.safetensors" mono || exit 99
 
-# quiet NAME ARGUMENT...: succeeds, and has nothing to say.
-quiet() {
-    name=$1
-    shift
-    run "$@"
-    verdict "$name" "$(test $rc = 0 || echo " status $rc;"
-        test ! -s "$work/err" || echo " stderr")"
-}
-
 # damaged NAME WORDS ARGUMENT...: status 2, one line that matches WORDS.
 damaged() {
     name=$1 words=$2

@@ -116,6 +116,8 @@ static int decode_picture(tsr_context *ctx, tsr_model *model, const args *a,
                           input *in)
 {
     const picture_format *format = NULL;
+    if (!in->head_size)
+        return say_error(RC_INPUT, in->name, "is empty");
     if (wav_is(in))
         return say_error(RC_INPUT, in->name, "is a WAV file; decode reads"
                          " .tess");

@@ -36,14 +36,14 @@ static int read_shape(array *a, const char *text)
             continue;
         }
         if (*text < '0' || *text > '9' || a->rank == TSR_TENSOR_MAX_DIMS)
-            return damaged(a, "the .npy header has no sound shape");
+            return damaged(a, "the .npy header has no valid shape");
         a->dims[a->rank] = strtoull(text, &end, 10);
         if (a->dims[a->rank] > max_count / (a->count ? a->count : 1))
             return damaged(a, "is too large");
         a->count *= a->dims[a->rank++];
         text = end;
     }
-    return *text ? RC_OK : damaged(a, "the .npy header has no sound shape");
+    return *text ? RC_OK : damaged(a, "the .npy header has no valid shape");
 }
 
 static int read_header(array *a, const char *head)

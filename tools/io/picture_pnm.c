@@ -109,7 +109,7 @@ static tsr_error check_header(const header *h, picture_why *why)
 {
     if (h->width < 1 || h->width > INT32_MAX || h->height < 1 ||
         h->height > INT32_MAX)
-        return picture_fail(why, TSR_E_CORRUPT, "PNM: no sound size in the"
+        return picture_fail(why, TSR_E_CORRUPT, "PNM: no valid size in the"
                             " header");
     if (h->depth < 1 || h->depth > 4)
         return picture_fail(why, TSR_E_CORRUPT, "PAM: DEPTH must be 1 to 4");

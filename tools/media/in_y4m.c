@@ -143,7 +143,7 @@ static int read_head(input *in, head *h)
                              h->wrong, word + 1);
     }
     if (!planes_bytes(&h->form))
-        return say_error(RC_INPUT, in->name, "y4m: no sound size in the"
+        return say_error(RC_INPUT, in->name, "y4m: no valid size in the"
                          " header");
     if (!h->num || !h->den) {
         h->num = 25;
