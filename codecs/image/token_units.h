@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Grids of token ids to bytes and back, by units.  docs/codecs/vqgan.md is the
- * format.  Integers only: the same bytes on every machine.
- *
+ * format.  Integers only: the same bytes on every machine. */
 #ifndef TSR_CODECS_TOKEN_UNITS_H
 #define TSR_CODECS_TOKEN_UNITS_H
 #include "codecs/image/token_book.h"
