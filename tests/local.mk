@@ -21,6 +21,7 @@ check_PROGRAMS += tests/test_symbols_coder
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem tests/test_video tests/test_video_bad
 noinst_HEADERS += tests/image_toy.h tests/memory.h
+check_PROGRAMS += tests/test_former tests/test_token_fill
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h

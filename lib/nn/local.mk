@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-noinst_HEADERS += lib/nn/backend.h lib/nn/net.h lib/nn/net_internal.h \
+noinst_HEADERS += lib/nn/backend.h lib/nn/exp.h lib/nn/former.h \
+	lib/nn/net.h lib/nn/net_internal.h \
 	lib/nn/seq.h lib/nn/seq_internal.h lib/nn/seq_kernels.h
-libtsrcore_la_SOURCES += lib/nn/net_build.c lib/nn/net_plan.c lib/nn/net_rows.c \
+libtsrcore_la_SOURCES += lib/nn/former.c lib/nn/net_build.c lib/nn/net_plan.c \
+	lib/nn/net_rows.c \
 	lib/nn/net_run.c lib/nn/plain.c lib/nn/seq_conv.c lib/nn/seq_curve.c \
 	lib/nn/seq_kernels.c lib/nn/seq_lstm.c
 libtsrcore_la_SOURCES += lib/nn/seq_build.c lib/nn/seq_length.c \
