@@ -43,11 +43,13 @@ static void image_toy_close(void **self)
 }
 
 static tsr_error image_toy_choose(void *self, int width, int height,
-                                  double quality, uint8_t *params)
+                                  double quality, int interleave,
+                                  uint8_t *params)
 {
     (void)self;
     (void)width;
     (void)height;
+    (void)interleave;
     params[0] = (uint8_t)quality;
     params[1] = IMAGE_TOY_MARK;
     return TSR_OK;

@@ -178,8 +178,8 @@ static void check_padding(bench *b)
     for (int y = 0; y < ref.height; y++)
         for (int x = 0; x < ref.width; x++)
             for (int c = 0; c < 3; c++) {
-                const int from_y = tsri_mcquic_reflect(y - b->self->top, h);
-                const int from_x = tsri_mcquic_reflect(x - b->self->left, w);
+                const int from_y = tsri_image_reflect(y - b->self->top, h);
+                const int from_x = tsri_image_reflect(x - b->self->left, w);
                 map.data[(size_t)c * map.plane + (size_t)y * map.row +
                          (size_t)x] =
                     ((float)pixels[(from_y * w + from_x) * 3 + c] / 255.0f -
@@ -434,13 +434,13 @@ static void test_reflect(void **state)
     static const int of3[] = { 0, 1, 2, 1 };
     (void)state;
     for (int i = -6; i <= 6; i++)
-        assert_int_equal(tsri_mcquic_reflect(i, 3), of3[(i + 8) % 4]);
+        assert_int_equal(tsri_image_reflect(i, 3), of3[(i + 8) % 4]);
     for (int i = -9; i < 9; i++) {
-        assert_int_equal(tsri_mcquic_reflect(i, 1), 0);
-        assert_int_equal(tsri_mcquic_reflect(i, 2), i & 1);
+        assert_int_equal(tsri_image_reflect(i, 1), 0);
+        assert_int_equal(tsri_image_reflect(i, 2), i & 1);
     }
-    assert_int_equal(tsri_mcquic_reflect(-14, 100), 14);
-    assert_int_equal(tsri_mcquic_reflect(113, 100), 85);
+    assert_int_equal(tsri_image_reflect(-14, 100), 14);
+    assert_int_equal(tsri_image_reflect(113, 100), 85);
 }
 
 int main(void)

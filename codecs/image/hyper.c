@@ -89,11 +89,12 @@ static tsr_error hyper_open(void **self, tsr_context *ctx, tsr_model *model)
 
 /* The quality code: 16 steps between two levels of gains. */
 static tsr_error hyper_choose(void *self, int width, int height, double quality,
-                              uint8_t *params)
+                              int interleave, uint8_t *params)
 {
     (void)self;
     (void)width;
     (void)height;
+    (void)interleave;
     params[0] = (uint8_t)lround(quality / 100 * QUALITY_TOP);
     return TSR_OK;
 }

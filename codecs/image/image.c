@@ -7,6 +7,7 @@ void tsr_image_settings_init(tsr_image_settings *settings)
 {
     *settings = (tsr_image_settings){ .size = sizeof *settings,
                                       .quality = 50,
+                                      .interleave = 1,
                                       .lossless_alpha = 1 };
 }
 
@@ -111,6 +112,24 @@ void tsri_image_gather(const tsr_image *image, const int *ys, const int *xs,
             (image->bits == 8 ? gather8 : gather16)(image, ys[i], xs, dst->width,
                                                     from, row);
         }
+}
+
+int tsri_image_reflect(int i, int n)
+{
+    const int period = 2 * (n - 1);
+    if (period == 0)
+        return 0;
+    i = i % period + (i < 0 ? period : 0);
+    i %= period;
+    return i < n ? i : period - i;
+}
+
+int *tsri_image_padding(tsr_context *ctx, int n, int padded, int before)
+{
+    int *index = tsri_alloc(ctx, (size_t)padded, sizeof *index);
+    for (int i = 0; index && i < padded; i++)
+        index[i] = tsri_image_reflect(i - before, n);
+    return index;
 }
 
 /* v in [0, 1] to a sample; NaN gives 0. */

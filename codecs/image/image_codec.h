@@ -39,10 +39,16 @@ typedef struct tsri_image_codec {
     tsr_error (*open)(void **self, tsr_context *ctx, tsr_model *model);
     void (*close)(void **self);
 
+    /** Encoder, where not NULL: does the work on a picture that needs no
+     *  parameters; the next choose, begin and encode are for this picture. */
+    tsr_error (*analyse)(void *self, const tsr_image *image,
+                         const tsr_progress *progress);
+
     /** Encoder: chooses the parameters (`params` bytes, at most
-     *  TSRI_IMAGE_PARAMS_MAX) for a picture of this size and quality 0..100. */
+     *  TSRI_IMAGE_PARAMS_MAX) for a picture of this size, quality 0..100 and
+     *  interleave 1, 2, 4 or 8 (codecs that have none ignore it). */
     tsr_error (*choose)(void *self, int width, int height, double quality,
-                        uint8_t *params);
+                        int interleave, uint8_t *params);
 
     /** Starts a picture, to encode or to decode.  params come from a stream:
      *  they are hostile.  crc: of what stands before the units, for every
@@ -51,7 +57,8 @@ typedef struct tsri_image_codec {
     tsr_error (*begin)(void *self, int width, int height, const uint8_t *params,
                        uint32_t crc, int *units);
 
-    /** Encodes the picture begun; emits units 0, 1, ... in order. */
+    /** Encodes the picture begun; emits units 0, 1, ... in order.  A codec that
+     *  analyses has looked at the image before. */
     tsr_error (*encode)(void *self, const tsr_image *image,
                         tsri_image_emit emit, void *cookie,
                         const tsr_progress *progress);
@@ -65,8 +72,12 @@ typedef struct tsri_image_codec {
     tsr_error (*pixels)(void *self, tsri_image_put put, void *cookie,
                         const tsr_progress *progress);
 
-    /** Quality 0..100 that params stand for; < 0 where there is one rate. */
+    /** Quality 0..100 that params stand for; < 0 where there is one rate, or
+     *  where only the model knows. */
     double (*quality)(const uint8_t *params);
+
+    /** Where not NULL: fills in info->level and info->interleave. */
+    void (*describe)(const uint8_t *params, tsr_image_info *info);
 } tsri_image_codec;
 
 /** The registry; NULL where there is none. */
@@ -80,6 +91,14 @@ const tsri_image_codec *tsri_image_codec_by_number(int number);
  */
 void tsri_image_gather(const tsr_image *image, const int *ys, const int *xs,
                        tsri_fmap *dst);
+
+/** Index of the sample that stands at position i (any integer) of a line of n
+ *  samples that is continued by reflection without repeating the border. */
+int tsri_image_reflect(int i, int n);
+
+/** That index for `padded` positions, the first of which is -before.  To be
+ *  freed; NULL: no memory. */
+int *tsri_image_padding(tsr_context *ctx, int n, int padded, int before);
 
 /** Calls the progress function if there is one: TSR_OK or TSR_E_CANCELED. */
 tsr_error tsri_report(const tsr_progress *progress, double done);

@@ -294,11 +294,14 @@ static void fill_info(const decoding *d, uint64_t total)
     i->units_found = d->parts.found;
     i->model_hash_bytes = (int)h->hash_bytes;
     memcpy(i->model_hash, h->hash, h->hash_bytes);
-    i->quality = -1;
+    i->quality = i->level = -1;
+    i->interleave = 1;
     if (h->codec) {
         snprintf(i->codec, sizeof i->codec, "%s", h->codec->id);
         if (h->codec->quality)
             i->quality = h->codec->quality(h->params);
+        if (h->codec->describe)
+            h->codec->describe(h->params, i);
         for (int k = 0; k < h->layers; k++)
             i->layer_name[k] = h->codec->layer_name[k];
     }

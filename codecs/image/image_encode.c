@@ -109,8 +109,11 @@ static tsr_error run(encoding *e, tsr_model *model)
     tsri_image_head *head = &e->head;
 
     TSR_TRY(e->codec->open(&e->self, e->ctx, model));
+    if (e->codec->analyse)
+        TSR_TRY(e->codec->analyse(e->self, e->image, &e->settings->progress));
     TSR_TRY(e->codec->choose(e->self, head->width, head->height,
-                             e->settings->quality, head->params));
+                             e->settings->quality, e->settings->interleave,
+                             head->params));
     TSR_TRY(begin(e));
     head->compact = head->units == 1 && !e->settings->container &&
                     head->bits == 8 && (head->channels == 1 || head->channels == 3);
@@ -130,14 +133,19 @@ static void fill_head(encoding *e, const tsr_model *model)
 }
 
 /* The caller's struct may be older and shorter than ours. */
-static tsr_error take_settings(tsr_image_settings *own,
+static tsr_error take_settings(tsr_context *ctx, tsr_image_settings *own,
                                const tsr_image_settings *theirs)
 {
     tsr_image_settings_init(own);
     if (theirs)
         memcpy(own, theirs,
                theirs->size < sizeof *own ? theirs->size : sizeof *own);
-    return own->quality >= 0 && own->quality <= 100 ? TSR_OK : TSR_E_ARG;
+    if (!(own->quality >= 0 && own->quality <= 100))
+        return tsri_fail(ctx, TSR_E_ARG, "quality must be 0..100");
+    if (own->interleave != 1 && own->interleave != 2 && own->interleave != 4 &&
+        own->interleave != 8)
+        return tsri_fail(ctx, TSR_E_ARG, "interleave must be 1, 2, 4 or 8");
+    return TSR_OK;
 }
 
 tsr_error tsr_image_encode(tsr_context *ctx, tsr_model *model,
@@ -148,8 +156,7 @@ tsr_error tsr_image_encode(tsr_context *ctx, tsr_model *model,
     encoding e = { .ctx = ctx, .image = image, .settings = &own, .sink = *sink };
     tsr_error error;
 
-    if (take_settings(&own, settings))
-        return tsri_fail(ctx, TSR_E_ARG, "quality must be 0..100");
+    TSR_TRY(take_settings(ctx, &own, settings));
     TSR_TRY(tsri_image_check(ctx, image));
     TSR_TRY(tsri_image_codec_of(ctx, model, &e.codec));
     fill_head(&e, model);

@@ -3,27 +3,6 @@
 #include "codecs/image/mcquic.h"
 #include "lib/weights.h"
 
-/* ---- padding ---- */
-
-int tsri_mcquic_reflect(int i, int n)
-{
-    const int period = 2 * (n - 1);
-    if (period == 0)
-        return 0;
-    i = i % period + (i < 0 ? period : 0);
-    i %= period;
-    return i < n ? i : period - i;
-}
-
-/* The source index of each padded position; the caller frees. */
-static int *padding(tsr_context *ctx, int n, int padded, int before)
-{
-    int *index = tsri_alloc(ctx, (size_t)padded, sizeof *index);
-    for (int i = 0; index && i < padded; i++)
-        index[i] = tsri_mcquic_reflect(i - before, n);
-    return index;
-}
-
 /* ---- open and close ---- */
 
 static void close_level(tsri_mcquic *self, int level)
@@ -117,12 +96,13 @@ static tsr_error part_net(tsri_mcquic *self, tsri_mcquic_part part, int level,
 /* ---- a picture ---- */
 
 static tsr_error mcquic_choose(void *cookie, int width, int height,
-                               double quality, uint8_t *params)
+                               double quality, int interleave, uint8_t *params)
 {
     (void)cookie;
     (void)width;
     (void)height;
     (void)quality;
+    (void)interleave;
     (void)params;
     return TSR_OK;
 }
@@ -415,8 +395,10 @@ static tsr_error mcquic_encode(void *cookie, const tsr_image *image,
                                const tsr_progress *progress)
 {
     tsri_mcquic *self = cookie;
-    int *ys = padding(self->ctx, self->height, self->padded_height, self->top);
-    int *xs = padding(self->ctx, self->width, self->padded_width, self->left);
+    int *ys = tsri_image_padding(self->ctx, self->height, self->padded_height,
+                                 self->top);
+    int *xs = tsri_image_padding(self->ctx, self->width, self->padded_width,
+                                 self->left);
     stage s = { .self = self, .progress = progress, .image = image,
                 .ys = ys, .xs = xs };
 

@@ -145,9 +145,5 @@ tsr_error tsri_mcquic_units_emit(tsri_mcquic *self, tsri_image_emit emit,
 tsr_error tsri_mcquic_unit_decode(tsri_mcquic *self, int unit,
                                   const tsri_span *layers, int n);
 
-/** Index of the sample that stands at position i (any integer) of a line of n
- *  samples that is continued by reflection without repeating the border. */
-int tsri_mcquic_reflect(int i, int n);
-
 extern const tsri_image_codec tsri_image_codec_mcquic;
 #endif

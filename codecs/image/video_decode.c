@@ -162,7 +162,7 @@ static tsr_error try_size(tsr_video_decoder *d)
     const tsri_image_head *h = &d->head.image;
     uint8_t params[TSRI_IMAGE_PARAMS_MAX];
 
-    TSR_TRY(h->codec->choose(d->parts.self, h->width, h->height, 50, params));
+    TSR_TRY(h->codec->choose(d->parts.self, h->width, h->height, 50, 1, params));
     return tsri_parts_begin(&d->parts, h->width, h->height, params, 0);
 }
 

@@ -87,7 +87,8 @@ static tsr_error begin(tsr_video_encoder *e, double quality)
 {
     tsri_image_head *h = &e->head.image;
 
-    TSR_TRY(h->codec->choose(e->self, h->width, h->height, quality, h->params));
+    TSR_TRY(h->codec->choose(e->self, h->width, h->height, quality, 1,
+                             h->params));
     return h->codec->begin(e->self, h->width, h->height, h->params, 0, &h->units);
 }
 
@@ -134,6 +135,8 @@ tsr_error tsr_video_encoder_encode(tsr_video_encoder *e, const tsr_image *image,
     *data = NULL;
     *bytes = 0;
     TSR_TRY(check_frame(e, image, quality));
+    if (e->head.image.codec->analyse)
+        TSR_TRY(e->head.image.codec->analyse(e->self, image, NULL));
     TSR_TRY(begin(e, quality < 0 ? e->quality : quality));
     TSR_TRY(make_packet(e, image));
     *data = e->packet.data;

@@ -43,6 +43,11 @@ typedef struct tsr_image_settings {
     int lossless_alpha;    /**< 1 (default) keep the alpha plane exactly,
                                 0 drop it */
     tsr_progress progress;
+    int interleave;        /**< 1 (default), 2, 4 or 8: tokens of neighbouring
+                                places lie in different units of the stream
+                                (its square of them), so that a lost unit leaves
+                                single holes.  Codecs of one grid of tokens
+                                only; needs the container */
 } tsr_image_settings;
 
 TSR_API void tsr_image_settings_init(tsr_image_settings *settings);
@@ -91,7 +96,8 @@ typedef struct tsr_image_info {
     uint8_t model_hash[32];        /**< as far as the stream holds it */
     int model_hash_bytes;          /**< 4 (compact) or 32 */
     int compact;                   /**< 1: the compact form */
-    double quality;                /**< as coded, 0..100; < 0: single rate */
+    double quality;                /**< as coded, 0..100; < 0: single rate, or
+                                        only the model knows (see level) */
     int units, units_found;        /**< independently coded parts */
     uint64_t file_bytes;
     uint64_t header_bytes;         /**< container, headers, checksums, index */
@@ -100,6 +106,9 @@ typedef struct tsr_image_info {
     uint64_t layer_bytes[8];       /**< token_bytes split by layer */
     const char *layer_name[8];     /**< static names; NULL after the last */
     int damaged;                   /**< checksum, truncation or lost chunks */
+    int level;                     /**< of the codebook, 0 the finest; -1: not
+                                        a codec of one grid of tokens */
+    int interleave;                /**< 1, 2, 4, 8 */
 } tsr_image_info;
 
 /** Reads the stream without decoding pixels; needs no model.  Returns TSR_OK
