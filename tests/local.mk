@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 EXTRA_DIST += tests/cmocka-tap.sh
 noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h tests/poor.h \
-	tests/mcquic_model.h tests/tensors.h
+	tests/mcquic_model.h tests/tensors.h tests/token_model.h
 
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
