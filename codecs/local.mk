@@ -21,6 +21,10 @@ libtsrcore_la_SOURCES += codecs/image/token_near.c
 noinst_HEADERS += codecs/image/token_book.h codecs/image/token_book_impl.h \
 	codecs/image/token_units.h
 libtsrcore_la_SOURCES += codecs/image/token_book.c codecs/image/token_units.c
+noinst_HEADERS += codecs/image/token_fill.h codecs/image/token_fill_net.h \
+	codecs/image/token_near.h
+libtsrcore_la_SOURCES += codecs/image/token_fill.c \
+	codecs/image/token_fill_net.c codecs/image/token_near.c
 noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 
 # The coding of the codes of sound.
