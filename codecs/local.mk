@@ -16,8 +16,6 @@ libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
 # Pictures of tokens: what a model says about its codes, and their coding.
 noinst_HEADERS += codecs/image/token_book.h codecs/image/token_units.h
 # Lost tokens.
-noinst_HEADERS += codecs/image/token_near.h
-libtsrcore_la_SOURCES += codecs/image/token_near.c
 noinst_HEADERS += codecs/image/token_book.h codecs/image/token_book_impl.h \
 	codecs/image/token_units.h
 libtsrcore_la_SOURCES += codecs/image/token_book.c codecs/image/token_units.c
