@@ -219,6 +219,7 @@ void tsri_range_dec_open(tsri_range_dec *dec, const uint8_t *data, size_t size)
                              .sound = !size || data[size - 1] };
     for (int i = 0; i < 4; i++)
         dec->code = dec->code << 8 | next_byte(dec);
+    dec->sound = dec->sound && dec->code < dec->range;
 }
 
 static void take(tsri_range_dec *dec, uint32_t start, uint32_t size, int bits)

@@ -188,6 +188,15 @@ tests/test_adaptive_python.log: tests/adaptive_tool$(EXEEXT)
 check_SCRIPTS += tests/test_adaptive_python.sh
 EXTRA_DIST += tests/test_adaptive_python.sh tests/adaptive_reader.py
 
+# Pictures of tokens, read by Python.
+if TSR_CMOCKA
+EXTRA_PROGRAMS += tests/token_tool
+CLEANFILES += tests/token_tool$(EXEEXT)
+tests/test_token_python.log: tests/token_tool$(EXEEXT)
+check_SCRIPTS += tests/test_token_python.sh
+endif
+EXTRA_DIST += tests/test_token_python.sh tests/token_reader.py
+
 # docs/entropy.md's tables, arrays and matrices, read by Python.
 EXTRA_PROGRAMS += tests/entropy_tool
 CLEANFILES += tests/entropy_tool$(EXEEXT)

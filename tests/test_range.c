@@ -235,6 +235,28 @@ static void test_damage(void **state)
     assert_int_equal(error, TSR_E_CORRUPT);
 }
 
+/* A first code of 2^32 - 1 belongs to no decision, also where what follows it
+ * brings the decoder back onto its feet. */
+static void test_no_such_code(void **state)
+{
+    static const uint8_t data[] = { 255, 255, 255, 255, 255, 255 };
+    (void)state;
+
+    for (size_t size = 1; size <= sizeof data; size++)
+        for (int n = 1; n < 200; n++) {
+            tsri_range_dec dec;
+            tsri_range_dec_open(&dec, data, size);
+            for (int i = 0; i < n; i++) {
+                const uint32_t half = tsri_range_slot(&dec, 20) >> 19;
+                tsri_range_take(&dec, half << 19, (half + 1) << 19, 20);
+            }
+            if (size >= 4)
+                assert_int_equal(tsri_range_dec_end(&dec), TSR_E_CORRUPT);
+            else if ((size_t)n == 8 * size)
+                assert_int_equal(tsri_range_dec_end(&dec), TSR_OK);
+        }
+}
+
 static void test_room(void **state)
 {
     step s[200];
@@ -271,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_compression),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_no_such_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

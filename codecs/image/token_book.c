@@ -112,7 +112,7 @@ static int count_levels(const reading *f)
     return n;
 }
 
-static bool finite(const float *x, size_t n)
+static bool all_finite(const float *x, size_t n)
 {
     bool good = true;
 
@@ -163,7 +163,7 @@ static tsr_error read_words(tsri_token_book *book, const reading *f, int j)
                       "tessera.level.%d.codewords", j));
     TSR_TRY(tsri_tensor_floats(f->ctx, tensor, &l->own));
     l->words = l->own;
-    if (!finite(l->own, (size_t)l->size * (size_t)book->dim))
+    if (!all_finite(l->own, (size_t)l->size * (size_t)book->dim))
         return refuse(f, tensor, "has a number that is not finite");
     return TSR_OK;
 }
@@ -263,13 +263,13 @@ static tsr_error read_bias(tsri_token_context *c, const reading *f)
     const uint64_t dims[] = { (uint64_t)c->classes };
     int32_t *x;
 
-    c->bias = tsri_calloc(f->ctx, (size_t)c->stride, sizeof *c->bias);
+    c->bias = tsri_alloc(f->ctx, (size_t)c->stride, sizeof *c->bias);
     if (!c->bias)
         return tsri_nomem(f->ctx);
     TSR_TRY(read_small(f, "tessera.context.bias", 1, dims, INT16_MIN, INT16_MAX,
                        &x));
-    for (int k = 0; k < c->classes; k++)
-        c->bias[k] = x[k];
+    for (int k = 0; k < c->stride; k++)
+        c->bias[k] = k < c->classes ? x[k] : INT32_MIN / 2;
     tsri_free(f->ctx, x);
     return TSR_OK;
 }
@@ -343,7 +343,7 @@ static tsr_error read_context(tsri_token_book *book, const reading *f)
         return refuse(f, bias ? bias : weight,
                       "wants a coarsest level of 256 clusters at most");
     c->classes = classes;
-    c->stride = (classes + 15) / 16 * 16;
+    c->stride = tsri_ceil_div(classes, TSRI_TOKEN_BLOCK) * TSRI_TOKEN_BLOCK;
     set_chances(c->chance);
     TSR_TRY(read_bias(c, f));
     TSR_TRY(read_weights(c, f));

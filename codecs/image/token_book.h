@@ -37,7 +37,7 @@ typedef struct tsri_token_book tsri_token_book;
  * codewords  [codes][dim], borrowed while the book is open
  *
  * Returns TSR_OK; TSR_E_SHAPE, the message names the tensor; TSR_E_NOMEM.
- * Cost: about 30 ns a code.  Memory: 16 bytes a code, 13 + 4 dim a cluster.
+ * Cost: about 0.1 us a code.  Memory: 21 bytes a code, 13 + 4 dim a cluster.
  */
 tsr_error tsri_token_book_open(tsri_token_book **book, tsr_context *ctx,
                                const tsr_model *model, int codes, int dim,

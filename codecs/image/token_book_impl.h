@@ -4,8 +4,10 @@
 #define TSR_CODECS_TOKEN_BOOK_IMPL_H
 #include "codecs/image/token_book.h"
 
-/* Scores beyond this difference from the best have the weight 1. */
-enum { TSRI_TOKEN_WEIGHTS = 13 * 32 };
+enum {
+    TSRI_TOKEN_WEIGHTS = 13 * 32,   /* scores so far from the best weigh 1 */
+    TSRI_TOKEN_BLOCK = 16           /* scores are added up in blocks */
+};
 
 /** Clusters stand by their place: their number in tree order, which is the id
  *  at all levels but 0. */
@@ -25,9 +27,9 @@ typedef struct tsri_token_level {
 /** Scores of the next token's class. */
 typedef struct tsri_token_context {
     int classes;                /* 0: there is none */
-    int stride;                 /* classes, and zeros up to a multiple of 16 */
-    int32_t *bias;              /* [stride] */
-    int8_t *weight;             /* [4][classes + 1][stride] */
+    int stride;                 /* classes, padded to whole blocks */
+    int32_t *bias;              /* [stride]; where it pads, far below all */
+    int8_t *weight;             /* [4][classes + 1][stride]; 0 where it pads */
     uint16_t chance[TSRI_TOKEN_WEIGHTS + 1]; /* by distance from the best */
 } tsri_token_context;
 

@@ -185,18 +185,31 @@ static void around_open(around *a, const tsri_token_context *c)
         a->row[0][i] = a->row[1][i] = (uint16_t)c->classes;
 }
 
+/* Fills a->score; the best of them.  In blocks whose loops compilers turn into
+ * vectors; what pads the last one is never the best. */
 static int32_t add_scores(around *a, const int8_t *const from[])
 {
     const tsri_token_context *c = a->c;
-    int32_t best = INT32_MIN;
+    int32_t top[TSRI_TOKEN_BLOCK], best;
+    int16_t sum[TSRI_TOKEN_BLOCK];
 
-    for (int k = 0; k < c->stride; k += 16)
-        for (int i = k; i < k + 16; i++)
-            a->score[i] = c->bias[i] +
-                          (int16_t)((int16_t)(from[0][i] + from[1][i]) +
-                                    (int16_t)(from[2][i] + from[3][i]));
-    for (int k = 0; k < c->classes; k++)
-        best = tsri_max(best, a->score[k]);
+    for (int i = 0; i < TSRI_TOKEN_BLOCK; i++)
+        top[i] = INT32_MIN;
+    for (int k = 0; k < c->stride; k += TSRI_TOKEN_BLOCK) {
+        const int8_t *left = from[0] + k, *up = from[1] + k;
+        const int8_t *right = from[2] + k, *corner = from[3] + k;
+        const int32_t *bias = c->bias + k;
+        int32_t *score = a->score + k;
+        for (int i = 0; i < TSRI_TOKEN_BLOCK; i++)
+            sum[i] = (int16_t)(left[i] + up[i] + right[i] + corner[i]);
+        for (int i = 0; i < TSRI_TOKEN_BLOCK; i++)
+            score[i] = bias[i] + sum[i];
+        for (int i = 0; i < TSRI_TOKEN_BLOCK; i++)
+            top[i] = tsri_max(top[i], score[i]);
+    }
+    best = top[0];
+    for (int i = 1; i < TSRI_TOKEN_BLOCK; i++)
+        best = tsri_max(best, top[i]);
     return best;
 }
 
