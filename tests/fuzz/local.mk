@@ -60,3 +60,6 @@ tests_fuzz_fuzz_torchac_LDADD = libtsrcore.la
 TSR_FUZZ += tests/fuzz/fuzz_video
 tests_fuzz_fuzz_video_SOURCES = tests/fuzz/fuzz_video.c $(TSR_REPLAY)
 tests_fuzz_fuzz_video_LDADD = libtsrcore.la
+TSR_FUZZ += tests/fuzz/fuzz_tokens
+tests_fuzz_fuzz_tokens_SOURCES = tests/fuzz/fuzz_tokens.c $(TSR_REPLAY)
+tests_fuzz_fuzz_tokens_LDADD = libtsrcore.la
