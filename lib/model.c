@@ -18,6 +18,7 @@
 #include "lib/json.h"
 #include "lib/model_path.h"
 #include "lib/sha256.h"
+#include "lib/weights.h"
 
 enum {
     HEADER_MAX = 64 << 20, TENSORS_MAX = 1 << 20, NAME_BYTES = 256,
@@ -261,7 +262,7 @@ static tsr_error parse(tsr_context *ctx, tsr_model *m, char *text)
     return check_tensors(ctx, m);
 }
 
-static void hash_tensor(tsri_sha256 *s, const tsr_tensor *t)
+void tsri_tensor_hash(tsri_sha256 *s, const tsr_tensor *t)
 {
     char dims[24 * TSR_TENSOR_MAX_DIMS];
     size_t used = 0;
@@ -285,7 +286,7 @@ static tsr_error check_hash(tsr_context *ctx, tsr_model *m)
 
     tsri_sha256_start(&s);
     for (size_t i = 0; i < m->tensor_count; i++)
-        hash_tensor(&s, &m->tensors[i]);
+        tsri_tensor_hash(&s, &m->tensors[i]);
     tsri_sha256_end(&s, m->hash);
     for (int i = 0; i < TSR_MODEL_HASH_BYTES; i++)
         snprintf(text + 2 * i, 3, "%02x", m->hash[i]);

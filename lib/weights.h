@@ -5,6 +5,7 @@
 #include <string.h>
 #include <tessera/model.h>
 #include "lib/core.h"
+#include "lib/sha256.h"
 
 /** A side that may have any length. */
 #define TSRI_ANY UINT64_MAX
@@ -35,6 +36,10 @@ tsr_error tsri_tensor_floats(tsr_context *ctx, const tsr_tensor *tensor,
  *  TSR_E_SHAPE for other types or a value outside int32. */
 tsr_error tsri_tensor_ints(tsr_context *ctx, const tsr_tensor *tensor,
                            int32_t **out);
+
+/** Adds a tensor to the hash of a model (tsr_model_hash()), which takes them in
+ *  order of their names. */
+void tsri_tensor_hash(tsri_sha256 *hash, const tsr_tensor *tensor);
 
 /** IEEE 754 half to float, exact.  Inline, and without branches that depend on
  *  the number: models have millions. */

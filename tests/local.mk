@@ -6,6 +6,10 @@ noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h 
 # A C test is one file tests/test_X.c and one line here.
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
+# Checkpoints of other programs.
+check_PROGRAMS += tests/test_checkpoint
+noinst_HEADERS += tests/zip_gen.h
+EXTRA_DIST += tests/vectors/checkpoint
 check_PROGRAMS += tests/test_coarse tests/test_coded tests/test_scalar
 check_PROGRAMS += tests/test_vq tests/test_kmeans tests/test_rvq tests/test_codes
 check_PROGRAMS += tests/test_rans tests/test_rans64 tests/test_freq

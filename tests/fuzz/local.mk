@@ -63,3 +63,6 @@ tests_fuzz_fuzz_video_LDADD = libtsrcore.la
 TSR_FUZZ += tests/fuzz/fuzz_tokens
 tests_fuzz_fuzz_tokens_SOURCES = tests/fuzz/fuzz_tokens.c $(TSR_REPLAY)
 tests_fuzz_fuzz_tokens_LDADD = libtsrcore.la
+TSR_FUZZ += tests/fuzz/fuzz_checkpoint
+tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(TSR_REPLAY)
+tests_fuzz_fuzz_checkpoint_LDADD = libtsrcore.la
