@@ -14,7 +14,6 @@ noinst_HEADERS += codecs/image/mcquic.h
 libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
 # Pictures of tokens: what a model says about its codes, and their coding.
-noinst_HEADERS += codecs/image/token_book.h codecs/image/token_units.h
 # Lost tokens.
 noinst_HEADERS += codecs/image/token_book.h codecs/image/token_book_impl.h \
 	codecs/image/token_units.h

@@ -26,6 +26,7 @@ check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem tests/test_video tests/test_video_bad
 noinst_HEADERS += tests/image_toy.h tests/memory.h
 check_PROGRAMS += tests/test_former tests/test_token_fill
+EXTRA_DIST += tests/vectors/fill
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_token_book tests/test_token_units
 noinst_HEADERS += tests/token_tensors.h

@@ -4,8 +4,10 @@
 #include <float.h>
 #include <math.h>
 #include "tests/check.h"
+#include "tests/npy.h"
 #include "tests/poor.h"
 #include "lib/nn/former.h"
+#include "lib/weights.h"
 
 enum { PARTS = 13 };
 
@@ -262,6 +264,61 @@ static void test_same(void **state)
     tsr_context_close(&ctx);
 }
 
+/* ---- PyTorch ---- */
+
+static float *stored(tsr_context *ctx, const tsr_model *model, int i,
+                     const char *name)
+{
+    char full[64];
+    float *out;
+
+    snprintf(full, sizeof full, "tessera.fill.block.%d.%s", i, name);
+    const tsr_tensor *t = tsr_model_tensor(model, full);
+    assert_non_null(t);
+    assert_int_equal(tsri_tensor_floats(ctx, t, &out), TSR_OK);
+    return out;
+}
+
+/* Two blocks in double precision there; a window of 4 x 5. */
+static void test_golden(void **state)
+{
+    static const char *const names[PARTS] = {
+        "norm1.weight", "norm1.bias", "qkv.weight", "qkv.bias", "near",
+        "out.weight", "out.bias", "norm2.weight", "norm2.bias", "up.weight",
+        "up.bias", "down.weight", "down.bias",
+    };
+    tsr_context *ctx = check_context("c", 1);
+    net n = { .size = { 16, 2, 24, 2, 6 } };
+    tsr_model *model;
+
+    (void)state;
+    assert_int_equal(tsr_model_open(&model, ctx, check_path(
+        "tests/vectors/fill/model.safetensors")), TSR_OK);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < PARTS; k++)
+            n.part[i][k] = stored(ctx, model, i, names[k]);
+    tsri_former *f = built(ctx, &n);
+    check_npy x = check_npy_read("tests/vectors/fill/x.npy");
+    check_npy y = check_npy_read("tests/vectors/fill/y.npy");
+    assert_int_equal(x.count, 20 * 16);
+    assert_int_equal(y.count, 20 * 16);
+    for (int k = 0; k < 2; k++) {
+        float *got = run(f, k ? tsri_seq_kernels_pick(ctx->cpu) :
+                         tsri_seq_kernels_plain(), 4, 5, x.data, x.count);
+        for (size_t i = 0; i < x.count; i++)
+            assert_true(fabsf(got[i] - ((float *)y.data)[i]) <= 1e-5f);
+        free(got);
+    }
+    free(x.data);
+    free(y.data);
+    tsri_former_close(&f);
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < PARTS; k++)
+            tsri_free(ctx, n.part[i][k]);
+    tsr_model_unref(&model);
+    tsr_context_close(&ctx);
+}
+
 static void quiet(void *cookie, tsr_log_level level, const char *text)
 {
     (void)cookie, (void)level, (void)text;
@@ -327,6 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_double), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_golden),
         cmocka_unit_test(test_bad_sizes), cmocka_unit_test(test_nomem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
