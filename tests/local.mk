@@ -32,7 +32,8 @@ check_PROGRAMS += tests/test_token_book tests/test_token_units
 noinst_HEADERS += tests/token_tensors.h
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
-check_PROGRAMS += tests/test_nn
+check_PROGRAMS += tests/test_nn tests/test_nn_norm
+noinst_HEADERS += tests/nn_pair.h
 check_PROGRAMS += tests/test_golden
 # Parts of the program, by themselves.
 check_PROGRAMS += tests/test_audio_tokens tests/test_wav tests/test_sound_metrics \

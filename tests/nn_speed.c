@@ -15,7 +15,8 @@ static int conv(tsri_net *net, int x, int in, int out, int kernel, int stride,
                 tsri_pad pad)
 {
     return tsri_net_conv(net, x, &(tsri_conv){ in, out, kernel, stride, pad,
-                                               weights, weights });
+                                               weights, weights,
+                                               TSRI_BOTH });
 }
 
 static int rb(tsri_net *net, int x, int c)

@@ -75,7 +75,7 @@ static int conv(twin *t, int x, int out, int kernel, int stride, tsri_pad pad)
     const tsri_conv c = { in, out, kernel, stride, pad,
                           random_floats(t, (size_t)(out * taps), -a, a),
                           out % 3 ? random_floats(t, (size_t)out, -1, 1) :
-                                    NULL };
+                                    NULL, TSRI_BOTH };
     return twin_add(t, tsri_net_conv(t->net, x, &c),
                     (twin_node){ .kind = 'c', .in = { x }, .channels = out,
                                  .conv = c });
@@ -219,7 +219,7 @@ static plane eval_gdn(const twin_node *n, const plane *in)
 {
     plane square = plane_new(in->channels, in->h, in->w);
     const tsri_conv c = { n->channels, n->channels, 1, 1, TSRI_PAD_ZERO,
-                          n->gamma, n->beta };
+                          n->gamma, n->beta, TSRI_BOTH };
     for (size_t i = 0; i < at(in, in->channels, 0, 0); i++) {
         const double x = fabs(in->v[i]), e = in->e[i];
         square.v[i] = x * x;

@@ -535,7 +535,7 @@ static void test_no_memory(void **state)
             error = tsri_net_new(&net, ctx, 1);
             if (!error) {
                 const int x = tsri_net_conv(net, 0, &(tsri_conv){
-                    1, 1, 3, 1, TSRI_PAD_ZERO, one, NULL });
+                    1, 1, 3, 1, TSRI_PAD_ZERO, one, NULL, TSRI_BOTH });
                 error = tsri_net_finish(net, tsri_net_add(net, x, 0));
             }
             if (!error)
@@ -567,7 +567,7 @@ static tsr_context *quiet_context(const char *backend)
 static int broken(tsri_net *net, int fault)
 {
     static const float w[16 * 16];
-    tsri_conv c = { 3, 4, 1, 1, TSRI_PAD_ZERO, w, w };
+    tsri_conv c = { 3, 4, 1, 1, TSRI_PAD_ZERO, w, w, TSRI_BOTH };
     const int x = tsri_net_conv(net, 0, &c);
 
     c.in = fault == 0 ? 3 : 4;

@@ -7,7 +7,11 @@
  * Rectangles are the point: every node knows which part of its input a part of
  * its output needs, so a picture can be computed in tiles whose result is the
  * same, bit for bit, as that of the whole: padding is applied only at the true
- * borders of each node's plane, inside tiles real neighbours are computed. */
+ * borders of each node's plane, inside tiles real neighbours are computed.
+ *
+ * Two nodes see more than a neighbourhood: a norm needs the statistics of a
+ * whole plane, attention the keys and values of a whole plane.  Those are
+ * *barriers*, see tsri_net_run_tiled(). */
 #ifndef TSR_LIB_NN_NET_H
 #define TSR_LIB_NN_NET_H
 #include <tessera/model.h>
@@ -27,10 +31,13 @@ typedef struct tsri_fmap {
 } tsri_fmap;
 
 typedef enum tsri_pad { TSRI_PAD_ZERO, TSRI_PAD_REFLECT } tsri_pad;
+/** Where a convolution pads: kernel / 2 on every side, or kernel - 1 on the right
+ *  and at the bottom only (zeros only). */
+typedef enum tsri_side { TSRI_BOTH, TSRI_END } tsri_side;
 typedef enum tsri_act { TSRI_ACT_NONE, TSRI_ACT_SILU, TSRI_ACT_RELU } tsri_act;
 
-/** A square convolution: kernel 1 or 3, stride 1 or 2, padding kernel / 2 on
- *  every side; out = ceil(in / stride).  Reflect padding does not repeat the
+/** A square convolution: kernel 1 or 3, stride 1 or 2, padding as `side` says;
+ *  out = ceil(in / stride).  Reflect padding does not repeat the
  *  border sample and, where the plane is too small for it (1 sample), repeats
  *  it. */
 typedef struct tsri_conv {
@@ -39,7 +46,22 @@ typedef struct tsri_conv {
     tsri_pad pad;
     const float *weight;    /* [out][in][kernel][kernel]; copied by finish */
     const float *bias;      /* [out] or NULL */
+    tsri_side side;
 } tsri_conv;
+
+/** GroupNorm over the whole plane: y = (x - mean_g) / sqrt(var_g + eps) *
+ *  gamma[c] + beta[c], mean and (biased) variance over the group's channels and
+ *  all samples of the plane.  channels % groups == 0.  Both are found in double
+ *  precision, in an order that depends on nothing but the plane's size.
+ *  Source: Wu and He, "Group normalization", ECCV 2018. */
+typedef struct tsri_norm {
+    int groups;
+    float eps;                  /* >= 0 */
+    const float *gamma, *beta;  /* [channels]; copied by finish */
+} tsri_norm;
+
+/** Attention is exact up to this many positions of a plane. */
+enum { TSRI_ATTENTION_EXACT = 16384 };
 
 /** Starts a net whose node 0 is an input of `channels` planes. */
 tsr_error tsri_net_new(tsri_net **net, tsr_context *ctx, int channels);
@@ -60,6 +82,22 @@ int tsri_net_gdn(tsri_net *net, int x, const float *beta, const float *gamma,
 int tsri_net_shuffle(tsri_net *net, int x, int r);
 /** Its inverse; the plane's sides must be multiples of r when it is run. */
 int tsri_net_unshuffle(tsri_net *net, int x, int r);
+/** Nearest upsampling by 2: out[c][y][x] = in[c][y / 2][x / 2]. */
+int tsri_net_upsample(tsri_net *net, int x);
+/** GroupNorm. */
+int tsri_net_norm(tsri_net *net, int x, const tsri_norm *norm);
+/** softmax over positions of (q . k) / sqrt(C), times v: one head; q, k and v
+ *  have the same channels C and scale.  The softmax is summed block by block of
+ *  256 keys in a fixed order (Milakov and Gimelshein, "Online normalizer
+ *  calculation for softmax", 2018), so that no matrix of scores is ever held.
+ *
+ *  A plane of more than TSRI_ATTENTION_EXACT positions is seen through windows:
+ *  it is cut into cells of 16 x 16 positions (smaller at the right and bottom),
+ *  and the positions of each 2 x 2 cells (32 x 32 positions, counted from the
+ *  top left) see the 8 x 8 cells (128 x 128 positions) around them; at the
+ *  plane's borders the window is moved inside.  Time: positions x (positions
+ *  seen) x 2 C multiply-adds. */
+int tsri_net_attention(tsri_net *net, int q, int k, int v);
 /** a + b, same channels and scale. */
 int tsri_net_add(tsri_net *net, int a, int b);
 /** skip + value * sigmoid(gate). */
@@ -84,7 +122,7 @@ tsri_rect tsri_net_in_rect(const tsri_net *net, int height, int width, tsri_rect
  *  the caller's buffers not counted). */
 uint64_t tsri_net_memory(const tsri_net *net, int height, int width, tsri_rect out);
 
-/** Multiply-adds for `out`, halo included. */
+/** Multiply-adds for `out`, halo included, without recomputing. */
 double tsri_net_macs(const tsri_net *net, int height, int width, tsri_rect out);
 
 /** Writes the input samples of `r` (inside the plane) to dst, whose height and

@@ -84,6 +84,7 @@ tsr_error tsri_net_new(tsri_net **out, tsr_context *ctx, int channels)
     net->ctx = ctx;
     net->backend = ctx->nn;
     net->output = -1;
+    net->exact = TSRI_ATTENTION_EXACT;
     append(net, &(tsri_node){ .kind = TSRI_INPUT, .channels = channels }, 1, 1);
     error = net->error;
     if (!error)
@@ -104,6 +105,9 @@ void tsri_net_free(tsri_net **out)
     }
     if (net->state)
         net->backend->close(&net->state);
+    for (int i = 0; i < net->nodes; i++)
+        tsri_free(net->ctx, net->node[i].weights);
+    tsri_free(net->ctx, net->held);
     tsri_free(net->ctx, net->place);
     tsri_free(net->ctx, net->step);
     tsri_free(net->ctx, net->node);
@@ -119,6 +123,9 @@ int tsri_net_conv(tsri_net *net, int x, const tsri_conv *conv)
     if ((conv->kernel != 1 && conv->kernel != 3) || conv->stride < 1 ||
         conv->stride > 2)
         return fault(net, "bad kernel or stride");
+    if (conv->side != TSRI_BOTH &&
+        (conv->side != TSRI_END || conv->pad != TSRI_PAD_ZERO))
+        return fault(net, "bad padding");
     if (!conv->weight)
         return fault(net, "no weights");
     if (conv->in != from->channels)
@@ -179,6 +186,39 @@ static bool alike(const tsri_node *a, const tsri_node *b)
     return a->channels == b->channels && a->up == b->up && a->down == b->down;
 }
 
+int tsri_net_upsample(tsri_net *net, int x)
+{
+    const tsri_node *from = input(net, x);
+    return !from ? -1 :
+           append(net, &(tsri_node){ .kind = TSRI_UPSAMPLE, .in = { x },
+                  .inputs = 1, .channels = from->channels },
+                  2 * from->up, from->down);
+}
+
+int tsri_net_norm(tsri_net *net, int x, const tsri_norm *norm)
+{
+    const tsri_node *from = input(net, x);
+    int up, down;
+    tsri_node n;
+
+    if (!from)
+        return -1;
+    if (norm->groups < 1 || from->channels % norm->groups)
+        return fault(net, "channels are no multiple of the groups");
+    if (!norm->gamma || !norm->beta || !(norm->eps >= 0))
+        return fault(net, "no weights or a bad epsilon");
+    n = (tsri_node){ .kind = TSRI_STATISTICS, .in = { x }, .inputs = 1,
+                     .channels = from->channels, .gamma = norm->gamma,
+                     .beta = norm->beta, .groups = norm->groups,
+                     .eps = norm->eps };
+    up = from->up;
+    down = from->down;
+    n.in[1] = append(net, &n, up, down);
+    n.kind = TSRI_NORM;
+    n.inputs = 2;
+    return append(net, &n, up, down);
+}
+
 int tsri_net_add(tsri_net *net, int a, int b)
 {
     const tsri_node *x = input(net, a), *y = input(net, b);
@@ -188,6 +228,26 @@ int tsri_net_add(tsri_net *net, int a, int b)
         return fault(net, "adds planes of different channels or scale");
     return append(net, &(tsri_node){ .kind = TSRI_ADD, .in = { a, b },
                   .inputs = 2, .channels = x->channels }, x->up, x->down);
+}
+
+/* The keys' and values' own planes are read: an input is copied to one. */
+static int blocked(tsri_net *net, int x)
+{
+    return x ? x : tsri_net_act(net, x, TSRI_ACT_NONE);
+}
+
+int tsri_net_attention(tsri_net *net, int q, int k, int v)
+{
+    k = blocked(net, k);
+    v = blocked(net, v);
+    const tsri_node *a = input(net, q), *b = input(net, k), *c = input(net, v);
+    if (!a || !b || !c)
+        return -1;
+    if (!alike(a, b) || !alike(a, c))
+        return fault(net, "attends planes of different channels or scale");
+    return append(net, &(tsri_node){ .kind = TSRI_ATTENTION,
+                  .in = { q, k, v }, .inputs = 3, .channels = a->channels },
+                  a->up, a->down);
 }
 
 int tsri_net_gate(tsri_net *net, int skip, int value, int gate)
@@ -226,22 +286,31 @@ static tsri_pre pre_of(tsri_act act)
            act == TSRI_ACT_RELU ? TSRI_PRE_RELU : TSRI_PRE_COPY;
 }
 
-/* What a gathering step takes in on its way: the plane of node x. */
-static void set_source(const tsri_net *net, tsri_step *s, int x, bool inner)
+/* What a gathering step takes in on its way: the plane of node x, and whatever
+ * can be done to it on the way if nobody else wants that.  `own`: x is the node
+ * that the step computes, never mind who reads it. */
+static void set_source(const tsri_net *net, tsri_step *s, int x, bool own)
 {
     const tsri_node *n = &net->node[x];
 
-    if (inner && n->uses == 1 && n->kind == TSRI_ACT &&
+    if ((own || n->uses == 1) && n->kind == TSRI_ACT &&
         !inside(net, n->in[0], TSRI_CONV)) {
         s->pre = pre_of(n->act);
         x = n->in[0];
         n = &net->node[x];
-    }
-    if (inner && n->uses == 1 && n->kind == TSRI_UNSHUFFLE) {
-        s->unshuffle = n->r;
-        x = n->in[0];
+        own = false;
     }
     s->src = x;
+    if (n->kind == TSRI_NORM) {
+        s->norm = n->in[1];
+        s->src = n->in[0];
+    } else if ((own || n->uses == 1) && n->kind == TSRI_UNSHUFFLE) {
+        s->unshuffle = n->r;
+        s->src = n->in[0];
+    } else if ((own || n->uses == 1) && n->kind == TSRI_UPSAMPLE) {
+        s->upsample = 2;
+        s->src = n->in[0];
+    }
 }
 
 /* Weights that fill up the channels to whole blocks are zero; the output
@@ -279,6 +348,7 @@ static tsr_error set_conv(tsri_net *net, tsri_step *s, const tsri_conv *c,
 {
     s->has_conv = true;
     s->pad = c->pad;
+    s->side = c->side;
     s->macs = (double)c->in * c->out * c->kernel * c->kernel;
     s->permuted = s->post == TSRI_POST_SHUFFLE &&
                   c->out % (s->shuffle * s->shuffle * LANE) == 0;
@@ -300,10 +370,12 @@ static tsr_error set_inner(tsri_net *net, tsri_step *s, int x, bool inner)
         n = &net->node[x];
     }
     if (inner && n->kind == TSRI_CONV) {
-        set_source(net, s, n->in[0], true);
+        set_source(net, s, n->in[0], false);
         return set_conv(net, s, &n->conv, 0);
     }
-    set_source(net, s, x, inner);
+    s->src = x;
+    if (inner)
+        set_source(net, s, x, true);
     s->conv.in = s->conv.out = tsri_lanes(n->channels);
     s->conv.kernel = s->conv.stride = 1;
     return TSR_OK;
@@ -312,7 +384,39 @@ static tsr_error set_inner(tsri_net *net, tsri_step *s, int x, bool inner)
 static bool can_be_inside(const tsri_net *net, int x)
 {
     return inside(net, x, TSRI_CONV) || inside(net, x, TSRI_ACT) ||
-           inside(net, x, TSRI_UNSHUFFLE);
+           inside(net, x, TSRI_UNSHUFFLE) || inside(net, x, TSRI_UPSAMPLE) ||
+           net->node[x].kind == TSRI_NORM;
+}
+
+/* Gamma and beta, filled up with zeros, and room for coefficients. */
+static tsr_error set_statistics(tsri_net *net, tsri_step *s, int x)
+{
+    tsri_node *n = &net->node[x];
+    const size_t lanes = (size_t)tsri_lanes(n->channels);
+
+    s->work = TSRI_WORK_STATISTICS;
+    s->src = n->in[0];
+    s->conv.in = s->conv.out = (int)lanes;
+    s->conv.kernel = s->conv.stride = 1;
+    n->weights = tsri_calloc(net->ctx, 5 * lanes, sizeof *n->weights);
+    if (!n->weights)
+        return tsri_nomem(net->ctx);
+    memcpy(n->weights, n->gamma, (size_t)n->channels * sizeof *n->weights);
+    memcpy(n->weights + lanes, n->beta,
+           (size_t)n->channels * sizeof *n->weights);
+    return TSR_OK;
+}
+
+static tsr_error set_attention(tsri_step *s, const tsri_node *n)
+{
+    s->work = TSRI_WORK_ATTENTION;
+    s->src = n->in[0];
+    s->arg[0] = n->in[1];
+    s->arg[1] = n->in[2];
+    s->args = 2;
+    s->conv.in = s->conv.out = tsri_lanes(n->channels);
+    s->conv.kernel = s->conv.stride = 1;
+    return TSR_OK;
 }
 
 static tsr_error set_gdn(tsri_net *net, tsri_step *s, const tsri_node *n)
@@ -331,8 +435,12 @@ static tsr_error set_step(tsri_net *net, tsri_step *s, int x)
     const tsri_node *n = &net->node[x];
     int inner = x;
 
-    *s = (tsri_step){ .dst = x, .unshuffle = 1, .shuffle = 1 };
+    *s = (tsri_step){ .dst = x, .unshuffle = 1, .upsample = 1, .shuffle = 1 };
     switch (n->kind) {
+    case TSRI_STATISTICS:
+        return set_statistics(net, s, x);
+    case TSRI_ATTENTION:
+        return set_attention(s, n);
     case TSRI_GDN:
         return set_gdn(net, s, n);
     case TSRI_ADD:
@@ -374,6 +482,8 @@ static tsr_error make_steps(tsri_net *net, int output)
         net->steps++;
         error = set_step(net, s, x);
         wanted[s->src] = true;
+        if (s->norm)
+            wanted[s->norm] = true;
         for (int k = 0; k < s->args; k++)
             wanted[s->arg[k]] = true;
     }
@@ -386,19 +496,37 @@ static tsr_error make_steps(tsri_net *net, int output)
     return error;
 }
 
+/* Nodes are numbered in the order of their steps. */
+static void find_cuts(tsri_net *net)
+{
+    int least = net->nodes;
+
+    for (int i = net->steps - 1; i >= 0; i--) {
+        tsri_step *s = &net->step[i];
+        s->cut = s->work != TSRI_WORK_STATISTICS && least >= s->dst;
+        least = tsri_min(least, s->src);
+        for (int k = 0; k < s->args; k++)
+            least = tsri_min(least, s->arg[k]);
+    }
+}
+
 tsr_error tsri_net_finish(tsri_net *net, int output)
 {
-    input(net, output);
-    if (output == 0)
-        output = tsri_net_act(net, 0, TSRI_ACT_NONE);
+    const tsri_node *last = input(net, output);
+
+    /* What other steps may hold is none of the caller's planes. */
+    if (last && (last->kind == TSRI_INPUT || last->kind == TSRI_ATTENTION))
+        output = tsri_net_act(net, output, TSRI_ACT_NONE);
     if (net->error)
         return net->error;
     net->step = tsri_calloc(net->ctx, (size_t)net->nodes, sizeof *net->step);
     net->place = tsri_calloc(net->ctx, (size_t)net->nodes, sizeof *net->place);
-    if (!net->step || !net->place)
+    net->held = tsri_calloc(net->ctx, (size_t)net->nodes, sizeof *net->held);
+    if (!net->step || !net->place || !net->held)
         return net->error = tsri_nomem(net->ctx);
     count_uses(net, output);
     net->error = make_steps(net, output);
+    find_cuts(net);
     net->output = output;
     return net->error;
 }

@@ -22,6 +22,8 @@ static bool side_of(const tsri_node *n, int in, int *out)
         *out = in / n->r;
     else if (n->kind == TSRI_SHUFFLE)
         *out = in <= max_side / n->r ? in * n->r : 0;
+    else if (n->kind == TSRI_UPSAMPLE)
+        *out = in <= max_side / 2 ? in * 2 : 0;
     return *out > 0 && (n->kind != TSRI_UNSHUFFLE || in % n->r == 0);
 }
 
@@ -41,7 +43,7 @@ static bool set_plane(tsri_net *net, int x)
 }
 
 /* Nodes that the output does not need have no say. */
-static tsr_error set_planes(tsri_net *net, int height, int width)
+tsr_error tsri_plan_planes(tsri_net *net, int height, int width)
 {
     if (height < 1 || width < 1 || height > max_side || width > max_side)
         return tsri_fail(net->ctx, TSR_E_ARG, "bad plane %d x %d", height,
@@ -57,14 +59,9 @@ static tsr_error set_planes(tsri_net *net, int height, int width)
     return TSR_OK;
 }
 
-static bool empty(tsri_rect r)
-{
-    return r.y0 >= r.y1 || r.x0 >= r.x1;
-}
-
 static void include(tsri_rect *r, tsri_rect more)
 {
-    if (empty(*r)) {
+    if (tsri_empty(*r)) {
         *r = more;
         return;
     }
@@ -74,9 +71,17 @@ static void include(tsri_rect *r, tsri_rect more)
     r->x1 = tsri_max(r->x1, more.x1);
 }
 
-static tsri_rect scaled(tsri_rect r, int k)
+/* What a step reads of its source for the part r of the gathered plane. */
+static tsri_rect source_rect(const tsri_step *s, tsri_rect r)
 {
-    return (tsri_rect){ r.y0 * k, r.x0 * k, r.y1 * k, r.x1 * k };
+    const int k = s->unshuffle, d = s->upsample;
+    return (tsri_rect){ r.y0 * k / d, r.x0 * k / d, tsri_ceil_div(r.y1 * k, d),
+                        tsri_ceil_div(r.x1 * k, d) };
+}
+
+static tsri_rect whole_of(const tsri_place *p)
+{
+    return (tsri_rect){ 0, 0, p->height, p->width };
 }
 
 /* The part of the convolution's output that the part r of dst is made of. */
@@ -89,15 +94,15 @@ static tsri_rect conv_rect(const tsri_step *s, tsri_rect r)
 
 tsri_rect tsri_step_reads(const tsri_step *s, tsri_rect r)
 {
-    const int pad = s->conv.kernel / 2, stride = s->conv.stride;
+    const int pad = s->side == TSRI_END ? 0 : s->conv.kernel / 2;
+    const int stride = s->conv.stride, end = s->conv.kernel - pad;
     return (tsri_rect){ r.y0 * stride - pad, r.x0 * stride - pad,
-                        (r.y1 - 1) * stride + pad + 1,
-                        (r.x1 - 1) * stride + pad + 1 };
+                        (r.y1 - 1) * stride + end, (r.x1 - 1) * stride + end };
 }
 
 /* Reflected samples are always among those that lie inside: a kernel of 3
  * that reads row -1 or row `height` reads the row it is a copy of, too. */
-static void set_needs(tsri_net *net, const tsri_step *s)
+static void set_conv_needs(tsri_net *net, const tsri_step *s)
 {
     tsri_place *src = &net->place[s->src];
     const tsri_rect out = net->place[s->dst].rect;
@@ -105,11 +110,26 @@ static void set_needs(tsri_net *net, const tsri_step *s)
 
     in.y0 = tsri_max(in.y0, 0);
     in.x0 = tsri_max(in.x0, 0);
-    in.y1 = tsri_min(in.y1, src->height / s->unshuffle);
-    in.x1 = tsri_min(in.x1, src->width / s->unshuffle);
-    include(&src->rect, scaled(in, s->unshuffle));
+    in.y1 = tsri_min(in.y1, src->height * s->upsample / s->unshuffle);
+    in.x1 = tsri_min(in.x1, src->width * s->upsample / s->unshuffle);
+    include(&src->rect, source_rect(s, in));
     for (int k = 0; k < s->args; k++)
         include(&net->place[s->arg[k]].rect, out);
+    if (s->norm)
+        net->place[s->norm].rect = whole_of(&net->place[s->norm]);
+}
+
+static void set_needs(tsri_net *net, const tsri_step *s)
+{
+    const tsri_rect out = net->place[s->dst].rect;
+
+    if (s->work == TSRI_WORK_CONV) {
+        set_conv_needs(net, s);
+        return;
+    }
+    include(&net->place[s->src].rect, out);
+    for (int k = 0; k < s->args; k++)
+        include(&net->place[s->arg[k]].rect, tsri_attention_keys(net, s, out));
 }
 
 static int parts(int n, int most)
@@ -143,19 +163,35 @@ tsri_grid tsri_step_grid(const tsri_net *net, const tsri_step *s)
     return g;
 }
 
-/* Scratch of one thread: both blocks and three rows in blocked order. */
-static void grow_scratch(tsri_net *net, const tsri_step *s)
+static void at_least(size_t *most, size_t n)
 {
-    const tsri_grid g = tsri_step_grid(net, s);
-    const size_t row = (size_t)(g.bw * s->conv.stride + 2) * LANE;
-    const size_t all = (g.src + g.dst + 3 * row + 63) / 16 * 16;
-    if (all > net->scratch)
-        net->scratch = all;
+    if (n > *most)
+        *most = n;
 }
 
-static bool floats_of(const tsri_net *net, int x, size_t *out)
+/* Scratch of one thread: both blocks and three rows in blocked order. */
+static bool grow_scratch(tsri_net *net, const tsri_step *s)
 {
-    const tsri_rect r = net->place[x].rect;
+    size_t scratch = 0, extra = 0, packed = 0;
+
+    if (s->work == TSRI_WORK_CONV) {
+        const tsri_grid g = tsri_step_grid(net, s);
+        const size_t row = (size_t)(g.bw * s->conv.stride + 2) * LANE;
+        scratch = (g.src + g.dst + 3 * row + 63) / 16 * 16;
+    } else if (s->work == TSRI_WORK_STATISTICS) {
+        if (!tsri_norm_floats(net, s, &extra))
+            return false;
+    } else if (!tsri_attention_floats(net, s, &scratch, &extra, &packed)) {
+        return false;
+    }
+    at_least(&net->scratch, scratch);
+    at_least(&net->extra, extra);
+    at_least(&net->packed, packed);
+    return true;
+}
+
+bool tsri_floats_of(const tsri_net *net, int x, tsri_rect r, size_t *out)
+{
     size_t n = (size_t)tsri_lanes(net->node[x].channels);
     if (x == 0)
         n = (size_t)net->node[x].channels;
@@ -195,9 +231,9 @@ static bool takes_over(const tsri_net *net, int i, int x)
     const tsri_step *s = &net->step[i];
     const tsri_place *p = &net->place[x], *d = &net->place[s->dst];
     const bool pointwise = s->conv.kernel == 1 && s->conv.stride == 1 &&
-                           s->unshuffle == 1;
+                           s->unshuffle == 1 && s->upsample == 1;
 
-    return x != 0 && p->last == i && s->shuffle == 1 && p->size == d->size &&
+    return x != 0 && p->live && s->work == TSRI_WORK_CONV && p->last == i && s->shuffle == 1 && p->size == d->size &&
            same_rect(p->rect, d->rect) && (x != s->src || pointwise) &&
            net->node[x].channels == net->node[s->dst].channels;
 }
@@ -231,26 +267,51 @@ static bool give_place(tsri_net *net, int x)
     return true;
 }
 
-static void note_last(tsri_net *net)
+static void note_last(tsri_net *net, const int *node, int nodes)
 {
     for (int i = 0; i < net->steps; i++) {
         const tsri_step *s = &net->step[i];
+        if (!tsri_planned(net, s))
+            continue;
         net->place[s->src].last = i;
         for (int k = 0; k < s->args; k++)
             net->place[s->arg[k]].last = i;
     }
+    for (int i = 0; i < nodes; i++)
+        net->place[node[i]].last = net->steps;
 }
 
-/* The output is not in the arena: its last step writes the caller's planes. */
+/* Neither the output, whose last step writes the caller's planes, nor what is
+ * held is in the arena. */
+static bool in_arena(const tsri_net *net, int x)
+{
+    return x != net->output && !net->held[x].data &&
+           net->node[x].kind != TSRI_STATISTICS;
+}
+
+static bool set_place(tsri_net *net, int i)
+{
+    const int dst = net->step[i].dst;
+    tsri_place *p = &net->place[dst];
+
+    return !in_arena(net, dst) ||
+           (tsri_floats_of(net, dst, p->rect, &p->size) &&
+            (take_over(net, i) || give_place(net, dst)));
+}
+
 static bool set_places(tsri_net *net)
 {
-    if (!floats_of(net, 0, &net->place[0].size) || !give_place(net, 0))
+    tsri_place *input = &net->place[0];
+
+    if (!tsri_empty(input->rect) &&
+        (!tsri_floats_of(net, 0, input->rect, &input->size) ||
+         !give_place(net, 0)))
         return false;
     for (int i = 0; i < net->steps; i++) {
         const int dst = net->step[i].dst;
-        if (dst != net->output &&
-            (!floats_of(net, dst, &net->place[dst].size) ||
-             (!take_over(net, i) && !give_place(net, dst))))
+        if (!tsri_planned(net, &net->step[i]))
+            continue;
+        if (!set_place(net, i))
             return false;
         for (int x = 0; x < net->nodes; x++)
             if (net->place[x].live && x != dst && net->place[x].last <= i)
@@ -259,23 +320,44 @@ static bool set_places(tsri_net *net)
     return true;
 }
 
+bool tsri_plan_nodes(tsri_net *net, const int *node, int nodes, tsri_rect rect)
+{
+    net->arena = net->scratch = net->extra = net->packed = 0;
+    for (int x = 0; x < net->nodes; x++)
+        net->place[x] = (tsri_place){ .height = net->place[x].height,
+                                      .width = net->place[x].width };
+    for (int i = 0; i < nodes; i++)
+        net->place[node[i]].rect = rect;
+    for (int i = net->steps - 1; i >= 0; i--) {
+        const tsri_step *s = &net->step[i];
+        if (!tsri_planned(net, s))
+            continue;
+        set_needs(net, s);
+        if (!grow_scratch(net, s))
+            return false;
+    }
+    note_last(net, node, nodes);
+    return set_places(net);
+}
+
 tsr_error tsri_plan(tsri_net *net, int height, int width, tsri_rect out)
 {
     const tsri_place *last = &net->place[net->output];
 
-    TSR_TRY(set_planes(net, height, width));
-    if (empty(out) || out.y0 < 0 || out.x0 < 0 || out.y1 > last->height ||
+    TSR_TRY(tsri_plan_planes(net, height, width));
+    if (tsri_empty(out) || out.y0 < 0 || out.x0 < 0 || out.y1 > last->height ||
         out.x1 > last->width)
         return tsri_fail(net->ctx, TSR_E_ARG, "bad rectangle %d,%d..%d,%d",
                          out.y0, out.x0, out.y1, out.x1);
-    net->arena = net->scratch = 0;
-    net->place[net->output].rect = out;
-    for (int i = net->steps - 1; i >= 0; i--) {
-        set_needs(net, &net->step[i]);
-        grow_scratch(net, &net->step[i]);
-    }
-    note_last(net);
-    return set_places(net) ? TSR_OK : tsri_nomem(net->ctx);
+    return tsri_plan_nodes(net, &net->output, 1, out) ? TSR_OK :
+                                                        tsri_nomem(net->ctx);
+}
+
+uint64_t tsri_plan_bytes(const tsri_net *net)
+{
+    return ((uint64_t)net->arena + net->extra + net->packed +
+            (uint64_t)net->scratch * (uint64_t)net->ctx->threads) *
+           sizeof(float);
 }
 
 /* The plan is scratch that belongs to the net, not a part of what it is. */
@@ -288,7 +370,7 @@ void tsri_net_out_size(const tsri_net *net, int height, int width,
                        int *out_height, int *out_width)
 {
     *out_height = *out_width = 0;
-    if (set_planes(scratch_of(net), height, width))
+    if (tsri_plan_planes(scratch_of(net), height, width))
         return;
     *out_height = net->place[net->output].height;
     *out_width = net->place[net->output].width;
@@ -307,9 +389,7 @@ uint64_t tsri_net_memory(const tsri_net *net, int height, int width,
 {
     if (tsri_plan(scratch_of(net), height, width, out))
         return UINT64_MAX;
-    return ((uint64_t)net->arena +
-            (uint64_t)net->scratch * (uint64_t)net->ctx->threads) *
-           sizeof(float);
+    return tsri_plan_bytes(net);
 }
 
 double tsri_net_macs(const tsri_net *net, int height, int width, tsri_rect out)
@@ -320,7 +400,8 @@ double tsri_net_macs(const tsri_net *net, int height, int width, tsri_rect out)
     for (int i = 0; i < net->steps; i++) {
         const tsri_step *s = &net->step[i];
         const tsri_rect r = conv_rect(s, net->place[s->dst].rect);
-        sum += s->macs * tsri_rows(r) * tsri_cols(r);
+        sum += s->work == TSRI_WORK_ATTENTION ? tsri_attention_macs(net, s) :
+               s->macs * tsri_rows(r) * tsri_cols(r);
     }
     return sum;
 }

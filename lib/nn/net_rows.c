@@ -116,6 +116,29 @@ void tsri_row_pre(tsri_pre pre, float *dst, const float *src, int n)
     }
 }
 
+/* k is the lane here. */
+#define EACH_NORMED(n, expression)                             \
+    for (int i = 0; i < (n); i++, src += LANE, dst += LANE)    \
+        _Pragma("GCC ivdep")                                   \
+        for (int k = 0; k < LANE; k++) {                       \
+            const float v = (src[k] - c[k]) * c[LANE + k] + c[2 * LANE + k]; \
+            dst[k] = (expression);                             \
+        }
+
+void tsri_row_norm(tsri_pre pre, float *dst, const float *src, int n,
+                   const float *coefficients)
+{
+    float c[3 * LANE];      /* dst is none of these */
+
+    memcpy(c, coefficients, sizeof c);
+    if (pre == TSRI_PRE_SILU)
+        EACH_NORMED(n, v * sigmoid(v))
+    else if (pre == TSRI_PRE_RELU)
+        EACH_NORMED(n, v < 0 ? 0 : v)
+    else
+        EACH_NORMED(n, v)
+}
+
 void tsri_row_post(tsri_post post, float *dst, const float *row,
                    const float *a0, const float *a1, int n)
 {

@@ -45,6 +45,31 @@ static void pad_sample(const tsri_job *j, float *row, int x0, int x)
         memcpy(p, row + (from - x0) * LANE, LANE * sizeof *p);
 }
 
+/* Columns x0..x1-1 of a row of the gathered plane, before `pre`; n: how many
+ * samples of the source these are. */
+static const float *source_row(const tsri_job *j, int b, int y, int x0, int x1,
+                               int *n, float *temp)
+{
+    const tsri_step *s = j->step;
+    const int d = s->upsample;
+
+    *n = (x1 - 1) / d + 1 - x0 / d;
+    return s->unshuffle == 1 ?
+        tsri_row_get(&j->src, b, y / d, x0 / d, *n, temp) :
+        tsri_row_unshuffled(&j->src, s->unshuffle, b, y, x0, *n, temp);
+}
+
+static void apply_pre(const tsri_job *j, int b, float *dst, const float *src,
+                      int n)
+{
+    const tsri_step *s = j->step;
+    if (s->norm)
+        tsri_row_norm(s->pre, dst, src, n,
+                      tsri_norm_of(&j->net->node[s->norm], b));
+    else
+        tsri_row_pre(s->pre, dst, src, n);
+}
+
 /* Row y of channel block b of `r`, which may stick out of the plane. */
 static void gather_row(const tsri_job *j, tsri_rect r, int b, int y, float *row,
                        float *temp)
@@ -53,15 +78,21 @@ static void gather_row(const tsri_job *j, tsri_rect r, int b, int y, float *row,
     const int from = source_of(y, j->height, s->pad);
     const int x0 = tsri_max(r.x0, 0), x1 = tsri_min(r.x1, j->width);
     const float *p;
+    int n;
 
     if (from < 0) {
         memset(row, 0, (size_t)tsri_cols(r) * LANE * sizeof *row);
         return;
     }
-    p = s->unshuffle == 1 ?
-        tsri_row_get(&j->src, b, from, x0, x1 - x0, temp) :
-        tsri_row_unshuffled(&j->src, s->unshuffle, b, from, x0, x1 - x0, temp);
-    tsri_row_pre(s->pre, row + (x0 - r.x0) * LANE, p, x1 - x0);
+    p = source_row(j, b, from, x0, x1, &n, temp);
+    if (s->upsample == 1) {
+        apply_pre(j, b, row + (x0 - r.x0) * LANE, p, n);
+    } else {
+        apply_pre(j, b, temp, p, n);
+        for (int x = x0; x < x1; x++)
+            memcpy(row + (x - r.x0) * LANE, temp + (x / 2 - x0 / 2) * LANE,
+                   LANE * sizeof *row);
+    }
     for (int x = r.x0; x < x0; x++)
         pad_sample(j, row, r.x0, x);
     for (int x = x1; x < r.x1; x++)
@@ -150,11 +181,6 @@ static tsr_error prepare(tsri_job *j)
     return TSR_OK;
 }
 
-typedef struct tsri_buffers {
-    float *arena, *scratch;
-    const tsri_fmap *dst;
-} tsri_buffers;
-
 static tsri_fmap input_map(const tsri_net *net, const tsri_buffers *m)
 {
     const tsri_rect r = net->place[0].rect;
@@ -164,7 +190,7 @@ static tsri_fmap input_map(const tsri_net *net, const tsri_buffers *m)
                         row };
 }
 
-static tsri_view view_of(const tsri_net *net, const tsri_buffers *m, int x)
+tsri_view tsri_view_of(const tsri_net *net, const tsri_buffers *m, int x)
 {
     const tsri_place *p = &net->place[x];
     const tsri_fmap input = input_map(net, m);
@@ -172,160 +198,95 @@ static tsri_view view_of(const tsri_net *net, const tsri_buffers *m, int x)
         return tsri_view_planar(&input, p->rect);
     if (x == net->output)
         return tsri_view_planar(m->dst, p->rect);
+    if (net->held[x].data)
+        return tsri_view_blocked(net->held[x].data, (tsri_rect)
+                                 { 0, 0, p->height, p->width },
+                                 net->node[x].channels);
     return tsri_view_blocked(m->arena + p->offset, p->rect,
                              net->node[x].channels);
+}
+
+static tsr_error run_conv(const tsri_net *net, const tsri_step *s,
+                          const tsri_buffers *m)
+{
+    const tsri_place *src = &net->place[s->src];
+    tsri_job j = { .net = net, .step = s, .grid = tsri_step_grid(net, s),
+                   .src = tsri_view_of(net, m, s->src), .scratch = m->scratch,
+                   .dst = tsri_view_of(net, m, s->dst),
+                   .height = src->height * s->upsample / s->unshuffle,
+                   .width = src->width * s->upsample / s->unshuffle };
+
+    for (int k = 0; k < s->args; k++)
+        j.arg[k] = tsri_view_of(net, m, s->arg[k]);
+    TSR_TRY(prepare(&j));
+    return tsri_pool_for(net->ctx->pool, j.grid.ny * j.grid.nx, run_block, &j);
+}
+
+static tsr_error run_statistics(const tsri_net *net, const tsri_step *s,
+                                const tsri_buffers *m)
+{
+    const tsri_view x = tsri_view_of(net, m, s->src);
+    TSR_TRY(tsri_norm_sum(net, s, &x, net->place[s->dst].rect, m->extra));
+    tsri_norm_finish(net, s, m->extra);
+    return TSR_OK;
 }
 
 static tsr_error run_step(const tsri_net *net, const tsri_step *s,
                           const tsri_buffers *m)
 {
-    const tsri_place *src = &net->place[s->src];
-    tsri_job j = { .net = net, .step = s, .grid = tsri_step_grid(net, s),
-                   .src = view_of(net, m, s->src), .scratch = m->scratch,
-                   .dst = view_of(net, m, s->dst),
-                   .height = src->height / s->unshuffle,
-                   .width = src->width / s->unshuffle };
-
-    for (int k = 0; k < s->args; k++)
-        j.arg[k] = view_of(net, m, s->arg[k]);
-    TSR_TRY(prepare(&j));
-    return tsri_pool_for(net->ctx->pool, j.grid.ny * j.grid.nx, run_block, &j);
+    return s->work == TSRI_WORK_CONV ? run_conv(net, s, m) :
+           s->work == TSRI_WORK_STATISTICS ? run_statistics(net, s, m) :
+           tsri_attention_run(net, s, m);
 }
 
-static tsr_error run_steps(const tsri_net *net, const tsri_buffers *m,
-                           tsri_net_source source, void *cookie)
+static tsr_error run_steps(const tsri_net *net, const tsri_buffers *m)
 {
     tsri_fmap input = input_map(net, m);
 
-    TSR_TRY(source(cookie, net->place[0].rect, &input));
+    if (!tsri_empty(net->place[0].rect))
+        TSR_TRY(m->source(m->cookie, net->place[0].rect, &input));
     for (int i = 0; i < net->steps; i++)
-        TSR_TRY(run_step(net, &net->step[i], m));
+        if (tsri_planned(net, &net->step[i]))
+            TSR_TRY(run_step(net, &net->step[i], m));
     return TSR_OK;
+}
+
+void tsri_buffers_free(const tsri_net *net, tsri_buffers *m)
+{
+    tsri_free(net->ctx, m->extra);
+    tsri_free(net->ctx, m->scratch);
+    tsri_free(net->ctx, m->arena);
+    m->arena = m->scratch = m->extra = NULL;
+}
+
+tsr_error tsri_run_plan(const tsri_net *net, tsri_buffers *m)
+{
+    tsr_context *ctx = net->ctx;
+    tsr_error error;
+
+    m->arena = tsri_alloc(ctx, net->arena, sizeof *m->arena);
+    m->scratch = tsri_alloc(ctx, net->scratch,
+                            (size_t)ctx->threads * sizeof *m->scratch);
+    if (net->extra)
+        m->extra = tsri_alloc(ctx, net->extra, sizeof *m->extra);
+    error = m->arena && m->scratch && (m->extra || !net->extra) ?
+            run_steps(net, m) : tsri_nomem(ctx);
+    if (error)
+        tsri_buffers_free(net, m);
+    return error;
 }
 
 tsr_error tsri_net_run(const tsri_net *net, int height, int width, tsri_rect out,
                        tsri_net_source source, void *cookie, tsri_fmap *dst)
 {
-    tsr_context *ctx = net->ctx;
-    tsri_buffers m = { .dst = dst };
-    tsr_error error;
+    tsri_buffers m = { .dst = dst, .source = source, .cookie = cookie };
 
     TSR_TRY(tsri_plan((tsri_net *)(uintptr_t)net, height, width, out));
     if (dst->channels != tsri_net_out_channels(net) ||
         dst->height != tsri_rows(out) || dst->width != tsri_cols(out))
-        return tsri_fail(ctx, TSR_E_ARG, "the destination has another size");
-    m.arena = tsri_alloc(ctx, net->arena, sizeof *m.arena);
-    m.scratch = tsri_alloc(ctx, net->scratch,
-                           (size_t)ctx->threads * sizeof *m.scratch);
-    error = m.arena && m.scratch ? run_steps(net, &m, source, cookie) :
-                                   tsri_nomem(ctx);
-    tsri_free(ctx, m.scratch);
-    tsri_free(ctx, m.arena);
-    return error;
-}
-
-/* ny x nx tiles of at most bh x bw samples. */
-typedef struct tsri_tiling {
-    int height, width;      /* of the output plane */
-    int bh, bw, ny, nx;
-} tsri_tiling;
-
-static void count_tiles(tsri_tiling *t)
-{
-    t->ny = tsri_ceil_div(t->height, t->bh);
-    t->nx = tsri_ceil_div(t->width, t->bw);
-}
-
-/* The next smaller multiple of align that makes a difference. */
-static int smaller(int side, int align)
-{
-    const int units = tsri_ceil_div(side, align);
-    return (units - 1 - units / 9) * align;
-}
-
-static tsri_rect tile(const tsri_tiling *t, int y, int x)
-{
-    const int y0 = y * t->bh, x0 = x * t->bw;
-    return (tsri_rect){ y0, x0, t->height - y0 < t->bh ? t->height : y0 + t->bh,
-                        t->width - x0 < t->bw ? t->width : x0 + t->bw };
-}
-
-static uint64_t tile_bytes(const tsri_net *net, tsri_rect r)
-{
-    return (uint64_t)tsri_rows(r) * (uint64_t)tsri_cols(r) * sizeof(float) *
-           (uint64_t)tsri_net_out_channels(net);
-}
-
-/* The first, a middle and the last tile of either direction stand for all. */
-static uint64_t tiling_memory(const tsri_net *net, int height, int width,
-                              const tsri_tiling *t)
-{
-    const int ys[3] = { 0, t->ny / 2, t->ny - 1 };
-    const int xs[3] = { 0, t->nx / 2, t->nx - 1 };
-    uint64_t most = 0;
-
-    for (int i = 0; i < 9; i++) {
-        const tsri_rect r = tile(t, ys[i / 3], xs[i % 3]);
-        const uint64_t m = tsri_net_memory(net, height, width, r);
-        const uint64_t all = m > UINT64_MAX - tile_bytes(net, r) ? UINT64_MAX :
-                             m + tile_bytes(net, r);
-        most = all > most ? all : most;
-    }
-    return most;
-}
-
-/* Ever smaller tiles, as square as can be, until they fit the budget or none
- * smaller is allowed. */
-static tsri_tiling pick_tiles(const tsri_net *net, int height, int width,
-                              uint64_t budget, int align)
-{
-    tsri_tiling t = { .bh = 1, .bw = 1 };
-
-    tsri_net_out_size(net, height, width, &t.height, &t.width);
-    if (t.height < 1)
-        return t;
-    t.bh = t.height;
-    t.bw = t.width;
-    for (count_tiles(&t); tiling_memory(net, height, width, &t) > budget;
-         count_tiles(&t)) {
-        if (t.bh > align && (t.bh >= t.bw || t.bw <= align))
-            t.bh = smaller(t.bh, align);
-        else if (t.bw > align)
-            t.bw = smaller(t.bw, align);
-        else
-            break;
-    }
-    return t;
-}
-
-tsr_error tsri_net_run_tiled(const tsri_net *net, int height, int width,
-                             uint64_t budget, int align,
-                             tsri_net_source source, void *source_cookie,
-                             tsri_net_sink sink, void *sink_cookie)
-{
-    tsr_error error = TSR_OK;
-    tsri_tiling t;
-    float *data;
-
-    if (align < 1)
-        return tsri_fail(net->ctx, TSR_E_ARG, "bad tile alignment %d", align);
-    t = pick_tiles(net, height, width, budget, align);
-    if (t.height < 1)
-        return TSR_E_ARG;
-    data = tsri_alloc(net->ctx, tile_bytes(net, tile(&t, 0, 0)), 1);
-    if (!data)
-        return tsri_nomem(net->ctx);
-    for (int i = 0; i < t.ny && !error; i++)
-        for (int k = 0; k < t.nx && !error; k++) {
-            const tsri_rect r = tile(&t, i, k);
-            const size_t row = (size_t)tsri_cols(r);
-            tsri_fmap map = { data, tsri_net_out_channels(net), tsri_rows(r),
-                              tsri_cols(r), row * (size_t)tsri_rows(r), row };
-            error = tsri_net_run(net, height, width, r, source, source_cookie,
-                                 &map);
-            if (!error)
-                error = sink(sink_cookie, r, &map);
-        }
-    tsri_free(net->ctx, data);
-    return error;
+        return tsri_fail(net->ctx, TSR_E_ARG,
+                         "the destination has another size");
+    TSR_TRY(tsri_run_plan(net, &m));
+    tsri_buffers_free(net, &m);
+    return TSR_OK;
 }

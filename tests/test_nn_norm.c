@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The graph runner's nodes that see whole planes, upsampling, padding at the
+ * end: against double precision, in passes, out of memory. */
+#include "tests/nn_pair.h"
+
+static const char *const backends[] = { "c", "onednn" };
+static int backend_count(void)
+{
+    return tsri_nn_onednn() ? 2 : 1;
+}
+
+static const int sizes[][2] = {
+    { 1, 1 }, { 1, 7 }, { 9, 1 }, { 2, 3 }, { 8, 8 }, { 17, 31 }, { 33, 70 }
+};
+enum { SIZES = 7 };
+
+/* What the single nodes are put into: alone, and fused with neighbours. */
+static int small(pair *t, int kind)
+{
+    const int c = t->map[0].c;
+    int x = 0;
+
+    switch (kind) {
+    case 0: return pair_upsample(t, 0);
+    case 1: return pair_conv(t, pair_upsample(t, 0), 9, 3, 1, TSRI_BOTH);
+    case 2:
+        x = pair_act(t, pair_upsample(t, pair_conv(t, 0, 8, 1, 1, TSRI_BOTH)),
+                     TSRI_ACT_SILU);
+        return pair_conv(t, x, 5, 3, 2, TSRI_END);
+    case 3:
+        x = pair_upsample(t, 0);
+        return pair_sum(t, pair_conv(t, x, c, 3, 1, TSRI_BOTH), x);
+    case 4: return pair_sum(t, pair_upsample(t, 0), pair_upsample(t, 0));
+    case 5: return pair_conv(t, 0, 7, 3, 2, TSRI_END);
+    case 6: return pair_conv(t, 0, 16, 3, 1, TSRI_END);
+    case 7: return pair_conv(t, 0, 16, 1, 2, TSRI_END);
+    case 8:
+        x = pair_act(t, 0, TSRI_ACT_RELU);      /* read twice */
+        return pair_sum(t, pair_conv(t, x, c, 3, 1, TSRI_BOTH), x);
+    case 9: return pair_norm(t, 0, c / 2);
+    case 10: return pair_norm(t, pair_conv(t, 0, c, 3, 1, TSRI_BOTH), c);
+    case 11:
+        x = pair_act(t, pair_norm(t, pair_conv(t, 0, 24, 3, 1, TSRI_BOTH), 2),
+                     TSRI_ACT_SILU);
+        return pair_conv(t, x, 3, 3, 1, TSRI_BOTH);
+    case 12: return pair_act(t, pair_norm(t, 0, 1), TSRI_ACT_RELU);
+    case 13:
+        x = pair_norm(t, pair_upsample(t, 0), 2);
+        return pair_sum(t, x, pair_conv(t, x, c, 3, 1, TSRI_BOTH));
+    case 14: return pair_sum(t, pair_norm(t, 0, 2), pair_norm(t, 0, 1));
+    default:
+        x = pair_norm(t, 0, 2);
+        return pair_norm(t, pair_act(t, x, TSRI_ACT_SILU), c);
+    }
+}
+
+static void check_small(tsr_context *ctx, int kind, int channels)
+{
+    for (int i = 0; i < SIZES; i++) {
+        pair t;
+        pair_open(&t, ctx, channels, sizes[i][0], sizes[i][1],
+                  (uint64_t)(kind * 10 + i + 1), 0.2f, 2);
+        pair_finish(&t, small(&t, kind));
+        pair_out o = pair_run(&t, UINT64_MAX, 1);
+        pair_check(&t, &o, 1e-5);
+        assert_int_equal(o.calls, 1);
+        pair_out again = pair_run(&t, 0, 8);
+        assert_memory_equal(o.v, again.v, pair_count(&o.shape) * sizeof *o.v);
+        free(again.v);
+        free(o.v);
+        pair_close(&t);
+    }
+}
+
+static void test_small(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        tsr_context *ctx = check_context(backends[b], 1 + b);
+        for (int kind = 0; kind < 16; kind++) {
+            check_small(ctx, kind, 12);
+            check_small(ctx, kind, 32);
+        }
+        tsr_context_close(&ctx);
+    }
+}
+
+/* A mean that is far greater than the deviation.  What a float input holds of
+ * the deviation is exact, so the result is as good as without the mean. */
+static void test_mean(void **state)
+{
+    static const float means[] = { 0, 10, -1000, 30000 };
+    tsr_context *ctx = check_context("auto", 2);
+    (void)state;
+    for (int i = 0; i < 4 * 2; i++) {
+        pair t;
+        pair_open(&t, ctx, 24, i & 1 ? 61 : 700, i & 1 ? 53 : 900,
+                  (uint64_t)i + 1, means[i / 2], 1);
+        pair_finish(&t, pair_norm(&t, 0, 6));
+        pair_out o = pair_run(&t, UINT64_MAX, 1);
+        pair_check(&t, &o, 2e-6);
+        free(o.v);
+        pair_close(&t);
+    }
+    tsr_context_close(&ctx);
+}
+
+/* ---- attention ---- */
+
+static int attend(pair *t, int x, int kind, int c)
+{
+    if (kind == 0)
+        return pair_attention(t, x, x, x);
+    if (kind == 1)
+        return pair_attention(t, pair_conv(t, x, c, 1, 1, TSRI_BOTH), x, x);
+    const int n = pair_norm(t, x, 2);
+    const int q = pair_conv(t, n, c, 1, 1, TSRI_BOTH);
+    const int k = pair_conv(t, n, c, 1, 1, TSRI_BOTH);
+    const int v = pair_conv(t, n, c, 1, 1, TSRI_BOTH);
+    const int a = pair_attention(t, q, k, v);
+    return pair_sum(t, x, pair_conv(t, a, c, 1, 1, TSRI_BOTH));
+}
+
+static void check_attention(tsr_context *ctx, int h, int w, int c, int kind,
+                            int exact, float size)
+{
+    pair t;
+    pair_open(&t, ctx, c, h, w, (uint64_t)(h * w + kind), 0.1f, size);
+    t.exact = exact;
+    pair_finish(&t, attend(&t, 0, kind, c));
+    pair_out o = pair_run(&t, UINT64_MAX, 1);
+    pair_check(&t, &o, 1e-5);
+    pair_out tiled = pair_run(&t, 0, 32);
+    assert_memory_equal(o.v, tiled.v, pair_count(&o.shape) * sizeof *o.v);
+    free(tiled.v);
+    free(o.v);
+    pair_close(&t);
+}
+
+static void test_attention(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        tsr_context *ctx = check_context(backends[b], 1 + b);
+        for (int kind = 0; kind < 3; kind++) {
+            for (int i = 0; i < SIZES; i++)
+                check_attention(ctx, sizes[i][0], sizes[i][1], 20, kind, 16384,
+                                1);
+            check_attention(ctx, 16, 16, 64, kind, 16384, 3);
+            check_attention(ctx, 19, 27, 8, kind, 16384, 6);
+            /* Windows that are the whole plane, or not. */
+            check_attention(ctx, 19, 27, 10, kind, 100, 1);
+            check_attention(ctx, 150, 20, 8, kind, 1000, 1);
+            check_attention(ctx, 5, 300, 8, kind, 1000, 2);
+        }
+        check_attention(ctx, 139, 161, 2, 2, 1000, 1);
+        tsr_context_close(&ctx);
+    }
+}
+
+/* ---- a net like that of VQGAN ---- */
+
+static int swish_conv(pair *t, int x, int out, int groups)
+{
+    x = pair_act(t, pair_norm(t, x, groups), TSRI_ACT_SILU);
+    return pair_conv(t, x, out, 3, 1, TSRI_BOTH);
+}
+
+static int block(pair *t, int x, int out)
+{
+    int y = swish_conv(t, x, out, 4);
+    y = swish_conv(t, y, out, 4);
+    if (t->map[x].c != out)
+        x = pair_conv(t, x, out, 1, 1, TSRI_BOTH);
+    return pair_sum(t, x, y);
+}
+
+static int encoder(pair *t)
+{
+    int x = pair_conv(t, 0, 8, 3, 1, TSRI_BOTH);
+    x = pair_conv(t, block(t, x, 8), 8, 3, 2, TSRI_END);
+    x = pair_conv(t, block(t, block(t, x, 12), 12), 12, 3, 2, TSRI_END);
+    x = attend(t, block(t, x, 16), 2, 16);
+    return swish_conv(t, block(t, x, 16), 4, 4);
+}
+
+static int decoder(pair *t)
+{
+    int x = pair_conv(t, 0, 16, 3, 1, TSRI_BOTH);
+    x = block(t, attend(t, block(t, x, 16), 2, 16), 16);
+    x = attend(t, block(t, x, 16), 2, 16);
+    x = pair_conv(t, pair_upsample(t, x), 16, 3, 1, TSRI_BOTH);
+    x = pair_conv(t, pair_upsample(t, block(t, x, 12)), 12, 3, 1, TSRI_BOTH);
+    return swish_conv(t, block(t, block(t, x, 8), 8), 3, 4);
+}
+
+static void vqgan_open(pair *t, tsr_context *ctx, int kind, int h, int w)
+{
+    pair_open(t, ctx, kind ? 4 : 3, h, w, (uint64_t)(100 * h + w), 0, 1);
+    t->exact = kind & 2 ? 64 : 16384;
+    pair_finish(t, kind ? decoder(t) : encoder(t));
+}
+
+/* Whole on one thread, then every budget on one, two and three. */
+static void check_vqgan(const char *backend, int kind, int h, int w)
+{
+    static const uint64_t budgets[] = { UINT64_MAX, 0, 150000, 400000, 700000,
+                                        1000000, 1300000 };
+    pair_out whole = { { 0 }, NULL, 0 };
+    for (int threads = 1; threads <= 3; threads++) {
+        tsr_context *ctx = check_context(backend, threads);
+        pair t;
+        vqgan_open(&t, ctx, kind, h, w);
+        for (int i = 0; i < 7; i++) {
+            if (budgets[i] < 700000 && h * w > 300)
+                continue;       /* tile by tile only small planes */
+            pair_out o = pair_run(&t, budgets[i], 16);
+            if (!whole.v) {
+                whole = o;
+                pair_check(&t, &o, 2e-5);
+                continue;
+            }
+            assert_memory_equal(o.v, whole.v,
+                                pair_count(&o.shape) * sizeof *o.v);
+            free(o.v);
+        }
+        pair_close(&t);
+        tsr_context_close(&ctx);
+    }
+    free(whole.v);
+}
+
+static void test_vqgan(void **state)
+{
+    (void)state;
+    for (int b = 0; b < backend_count(); b++) {
+        check_vqgan(backends[b], 0, 1, 1);
+        check_vqgan(backends[b], 0, 13, 22);
+        check_vqgan(backends[b], 0, 72, 101);
+        check_vqgan(backends[b], 1, 1, 1);
+        check_vqgan(backends[b], 1, 3, 5);
+        check_vqgan(backends[b], 1, 17, 23);
+        check_vqgan(backends[b], 3, 17, 23);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small),
+        cmocka_unit_test(test_mean),
+        cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_vqgan),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
