@@ -22,6 +22,10 @@ noinst_HEADERS += codecs/image/token_fill.h codecs/image/token_fill_net.h \
 	codecs/image/token_near.h
 libtsrcore_la_SOURCES += codecs/image/token_fill.c \
 	codecs/image/token_fill_net.c codecs/image/token_near.c
+noinst_HEADERS += codecs/image/token.h codecs/image/token_net.h
+libtsrcore_la_SOURCES += codecs/image/simvq_net.c codecs/image/token.c \
+	codecs/image/token_codewords.c codecs/image/token_net.c \
+	codecs/image/tokens.c codecs/image/vqgan_net.c
 noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 
 # The coding of the codes of sound.

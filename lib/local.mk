@@ -4,6 +4,7 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/error.h include/tessera/image.h include/tessera/io.h \
 	include/tessera/model.h \
 	include/tessera/stream.h include/tessera/tessera.h \
+	include/tessera/tokens.h \
 	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 # Checkpoints of other programs.

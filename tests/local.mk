@@ -34,6 +34,9 @@ check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn tests/test_nn_norm
 noinst_HEADERS += tests/nn_pair.h
+check_PROGRAMS += tests/test_nn
+check_PROGRAMS += tests/test_vqgan tests/test_simvq
+noinst_HEADERS += tests/token_vector.h
 check_PROGRAMS += tests/test_golden
 # Parts of the program, by themselves.
 check_PROGRAMS += tests/test_audio_tokens tests/test_wav tests/test_sound_metrics \
@@ -114,7 +117,9 @@ tests/test_python.log: tests/golden_tool$(EXEEXT)
 EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
 	tests/vectors/torchac tests/golden tests/vectors/hyper tests/vectors/mcquic_entropy \
 	tests/vectors/mcquic_c12_m4_64x64 \
-	tests/vectors/mcquic_c32_m2_100x130
+	tests/vectors/mcquic_c32_m2_100x130 \
+	tests/vectors/simvq_ch32_48x64 tests/vectors/vqganlc_f16_ch32_64x96 \
+	tests/vectors/vqganlc_f8_ch32_40x56
 
 # The program tessera, as people use it: scripts, with a tiny random model.
 if TSR_CMOCKA

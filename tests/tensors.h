@@ -151,6 +151,20 @@ static inline double check_field(const char *line, const char *key, double none)
     return at ? strtod(at + strlen(quoted), NULL) : none;
 }
 
+/** The same of a list: its number i; every one, where it is no list. */
+static inline double check_item(const char *line, const char *key, size_t i,
+                                double none)
+{
+    char quoted[64];
+    snprintf(quoted, sizeof quoted, "\"%s\":[", key);
+    const char *at = strstr(line, quoted);
+    if (!at)
+        return check_field(line, key, none);
+    for (at += strlen(quoted); i > 0; i--)
+        at = strchr(at, ',') + 1;
+    return strtod(at, NULL);
+}
+
 /** The string after "key":" in a line of JSON; must be there. */
 static inline void check_text(const char *line, const char *key, char *out,
                               size_t size)
@@ -214,23 +228,37 @@ static inline void check_generate(check_tensors *list, uint64_t seed,
     check_text(line, "key", name, sizeof name);
     const char *at = strstr(line, "\"shape\":");
     assert_non_null(at);
-    for (at += 8; *at != ']'; rank++)
+    for (at += at[9] == ']' ? 9 : 8; *at != ']'; rank++)
         dims[rank] = strtoull(at + 1, (char **)&at, 10);
-    float *to = check_tensors_add(list, name, "F32", 4, rank, dims);
+    const bool whole = strstr(line, "\"dtype\":\"I32\"") != NULL;
+    float *to = check_tensors_add(list, name, whole ? "I32" : "F32", 4, rank,
+                                  dims);
     const size_t n = check_dims(rank, dims);
     const size_t columns = rank == 2 ? (size_t)dims[1] : SIZE_MAX;
     memset(to, 0, n * sizeof *to);
     if (!strcmp(rule.kind, "stored"))
         return;
+    if (whole) {
+        const int32_t value = (int32_t)rule.add; /* one, a constant */
+        memcpy(to, &value, sizeof value);
+        return;
+    }
     if (!strcmp(rule.kind, "alias")) {
         check_text(line, "of", of, sizeof of);
         memcpy(to, check_tensors_find(list, of)->data, n * sizeof *to);
         return;
     }
     uint64_t r = check_stream(seed, name);
+    check_rule each = rule;
+    /* Lists run along the first axis. */
+    const bool lists = strstr(line, "\"scale\":[") || strstr(line, "\"loc\":[");
     for (size_t i = 0; i < n; i++) {
+        if (lists && i % (n / (size_t)dims[0]) == 0) {
+            each.scale = check_item(line, "scale", i / (n / (size_t)dims[0]), 1);
+            each.add = check_item(line, "loc", i / (n / (size_t)dims[0]), 0);
+        }
         r += 0x9E3779B97F4A7C15;
-        to[i] = check_value(&rule, check_mix(r),
+        to[i] = check_value(&each, check_mix(r),
                             rank == 2 && i / columns == i % columns);
     }
 }

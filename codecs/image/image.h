@@ -45,6 +45,21 @@ tsr_error tsri_image_check(tsr_context *ctx, const tsr_image *image);
 void tsri_image_store(const tsr_image *image, tsri_rect r, const tsri_fmap *rgb,
                       bool truncates);
 
+/* Encoding: image_encode.c. */
+
+/** *own = theirs (NULL: the defaults), which may be of an older, shorter
+ *  struct.  TSR_E_ARG. */
+tsr_error tsri_image_settings_take(tsr_context *ctx, tsr_image_settings *own,
+                                   const tsr_image_settings *theirs);
+
+/** Writes the stream of a picture whose codec is open, and has analysed it if
+ *  it does so; image: its geometry, and the pixels for codecs that do not, and
+ *  for alpha.  Errors as tsr_image_encode(). */
+tsr_error tsri_image_write(tsr_context *ctx, const tsri_image_codec *codec,
+                           void *self, const tsr_model *model,
+                           const tsr_image_settings *settings,
+                           const tsr_image *image, const tsr_sink *sink);
+
 /* Compact form. */
 bool tsri_compact_starts(const uint8_t *data, size_t size);
 
@@ -137,4 +152,17 @@ tsr_error tsri_parts_alpha(tsri_image_parts *parts, const tsr_image *image,
 /** Makes the pixels of what was decoded; notes units that are missing. */
 tsr_error tsri_parts_pixels(tsri_image_parts *parts, const tsr_image *image,
                             const tsr_progress *progress);
+
+/** A stream that was read: its tokens are in parts.self. */
+typedef struct tsri_image_read {
+    tsri_image_head head;
+    tsri_image_parts parts;     /* damage: what was wrong, or TSR_OK */
+    tsr_image image;            /* of streams with alpha: holds that */
+} tsri_image_read;
+
+/** Reads a stream as tsr_image_decode() does, but makes no pixels.  Close what
+ *  was read in any case.  Errors as there; damage is in parts.damage. */
+tsr_error tsri_image_read_open(tsri_image_read *read, tsr_context *ctx,
+                               tsr_model *model, const tsr_source *source);
+void tsri_image_read_close(tsri_image_read *read);
 #endif

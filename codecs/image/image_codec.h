@@ -76,7 +76,7 @@ typedef struct tsri_image_codec {
      *  where only the model knows. */
     double (*quality)(const uint8_t *params);
 
-    /** Where not NULL: fills in info->level and info->interleave. */
+    /** Where not NULL: fills in info->token_*. */
     void (*describe)(const uint8_t *params, tsr_image_info *info);
 } tsri_image_codec;
 

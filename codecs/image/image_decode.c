@@ -248,17 +248,18 @@ static tsr_error read_stream(decoding *d, const tsr_source *source, uint64_t *to
     return error;
 }
 
-static tsr_error finish(decoding *d, const tsr_progress *progress)
+/* A stream without any sound unit is no picture. */
+static tsr_error read_picture(decoding *d, const tsr_source *source)
 {
     tsri_image_parts *p = &d->parts;
+    uint64_t total;
 
-    if (!p->found) {
-        tsri_parts_note(p, TSR_E_CORRUPT);
-        return tsri_fail(d->ctx, p->damage, "no part of the picture is left: %s",
-                         tsr_error_string(p->damage));
-    }
-    TSR_TRY(make_image(d));
-    return tsri_parts_pixels(p, d->image, progress);
+    TSR_TRY(read_stream(d, source, &total));
+    if (p->found)
+        return TSR_OK;
+    tsri_parts_note(p, TSR_E_CORRUPT);
+    return tsri_fail(d->ctx, p->damage, "no part of the picture is left: %s",
+                     tsr_error_string(p->damage));
 }
 
 tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
@@ -267,17 +268,41 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
 {
     decoding d = { .ctx = ctx, .given = model, .image = image,
                    .parts = { .ctx = ctx } };
-    uint64_t total;
     tsr_error error;
 
     *image = (tsr_image){ 0 };
-    error = read_stream(&d, source, &total);
+    error = read_picture(&d, source);
     if (!error)
-        error = finish(&d, progress);
+        error = make_image(&d);
+    if (!error)
+        error = tsri_parts_pixels(&d.parts, image, progress);
     if (error)
         tsr_image_free(ctx, image);
     tsri_parts_close(&d.parts);
     return error ? error : d.parts.damage;
+}
+
+tsr_error tsri_image_read_open(tsri_image_read *read, tsr_context *ctx,
+                               tsr_model *model, const tsr_source *source)
+{
+    decoding d = { .ctx = ctx, .given = model, .image = &read->image,
+                   .parts = { .ctx = ctx } };
+
+    read->image = (tsr_image){ 0 };
+    tsr_error error = read_picture(&d, source);
+    if (!error && tsri_has_alpha(d.head.channels))
+        error = make_image(&d);
+    if (!error && d.parts.found < d.parts.units)
+        tsri_parts_note(&d.parts, TSR_E_CORRUPT);
+    read->head = d.head;
+    read->parts = d.parts;
+    return error;
+}
+
+void tsri_image_read_close(tsri_image_read *read)
+{
+    tsr_image_free(read->parts.ctx, &read->image);
+    tsri_parts_close(&read->parts);
 }
 
 static void fill_info(const decoding *d, uint64_t total)
@@ -294,8 +319,7 @@ static void fill_info(const decoding *d, uint64_t total)
     i->units_found = d->parts.found;
     i->model_hash_bytes = (int)h->hash_bytes;
     memcpy(i->model_hash, h->hash, h->hash_bytes);
-    i->quality = i->level = -1;
-    i->interleave = 1;
+    i->quality = i->token_level = -1;
     if (h->codec) {
         snprintf(i->codec, sizeof i->codec, "%s", h->codec->id);
         if (h->codec->quality)

@@ -104,13 +104,10 @@ static tsr_error write_chunks(encoding *e)
     return tsr_stream_writer_finish(e->writer);
 }
 
-static tsr_error run(encoding *e, tsr_model *model)
+static tsr_error write_stream(encoding *e)
 {
     tsri_image_head *head = &e->head;
 
-    TSR_TRY(e->codec->open(&e->self, e->ctx, model));
-    if (e->codec->analyse)
-        TSR_TRY(e->codec->analyse(e->self, e->image, &e->settings->progress));
     TSR_TRY(e->codec->choose(e->self, head->width, head->height,
                              e->settings->quality, e->settings->interleave,
                              head->params));
@@ -132,9 +129,8 @@ static void fill_head(encoding *e, const tsr_model *model)
                                            e->settings->lossless_alpha);
 }
 
-/* The caller's struct may be older and shorter than ours. */
-static tsr_error take_settings(tsr_context *ctx, tsr_image_settings *own,
-                               const tsr_image_settings *theirs)
+tsr_error tsri_image_settings_take(tsr_context *ctx, tsr_image_settings *own,
+                                   const tsr_image_settings *theirs)
 {
     tsr_image_settings_init(own);
     if (theirs)
@@ -148,22 +144,39 @@ static tsr_error take_settings(tsr_context *ctx, tsr_image_settings *own,
     return TSR_OK;
 }
 
+tsr_error tsri_image_write(tsr_context *ctx, const tsri_image_codec *codec,
+                           void *self, const tsr_model *model,
+                           const tsr_image_settings *settings,
+                           const tsr_image *image, const tsr_sink *sink)
+{
+    encoding e = { .ctx = ctx, .codec = codec, .self = self, .image = image,
+                   .settings = settings, .sink = *sink };
+
+    fill_head(&e, model);
+    const tsr_error error = write_stream(&e);
+    tsr_stream_writer_close(&e.writer);
+    tsri_free(ctx, e.payload);
+    return error;
+}
+
 tsr_error tsr_image_encode(tsr_context *ctx, tsr_model *model,
                            const tsr_image_settings *settings,
                            const tsr_image *image, const tsr_sink *sink)
 {
+    const tsri_image_codec *codec;
     tsr_image_settings own;
-    encoding e = { .ctx = ctx, .image = image, .settings = &own, .sink = *sink };
+    void *self;
     tsr_error error;
 
-    TSR_TRY(take_settings(ctx, &own, settings));
+    TSR_TRY(tsri_image_settings_take(ctx, &own, settings));
     TSR_TRY(tsri_image_check(ctx, image));
-    TSR_TRY(tsri_image_codec_of(ctx, model, &e.codec));
-    fill_head(&e, model);
-    error = run(&e, model);
-    if (e.self)
-        e.codec->close(&e.self);
-    tsr_stream_writer_close(&e.writer);
-    tsri_free(ctx, e.payload);
+    TSR_TRY(tsri_image_codec_of(ctx, model, &codec));
+    error = codec->open(&self, ctx, model);
+    if (!error && codec->analyse)
+        error = codec->analyse(self, image, &own.progress);
+    if (!error)
+        error = tsri_image_write(ctx, codec, self, model, &own, image, sink);
+    if (self)
+        codec->close(&self);
     return error;
 }

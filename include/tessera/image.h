@@ -97,7 +97,7 @@ typedef struct tsr_image_info {
     int model_hash_bytes;          /**< 4 (compact) or 32 */
     int compact;                   /**< 1: the compact form */
     double quality;                /**< as coded, 0..100; < 0: single rate, or
-                                        only the model knows (see level) */
+                                        only the model knows */
     int units, units_found;        /**< independently coded parts */
     uint64_t file_bytes;
     uint64_t header_bytes;         /**< container, headers, checksums, index */
@@ -106,9 +106,10 @@ typedef struct tsr_image_info {
     uint64_t layer_bytes[8];       /**< token_bytes split by layer */
     const char *layer_name[8];     /**< static names; NULL after the last */
     int damaged;                   /**< checksum, truncation or lost chunks */
-    int level;                     /**< of the codebook, 0 the finest; -1: not
+    int token_level;               /**< of the codebook, 0 the finest; -1: not
                                         a codec of one grid of tokens */
-    int interleave;                /**< 1, 2, 4, 8 */
+    int token_interleave;          /**< 1, 2, 4, 8; 0: not such a codec */
+    int token_context;             /**< 1: coded with neighbours as context */
 } tsr_image_info;
 
 /** Reads the stream without decoding pixels; needs no model.  Returns TSR_OK

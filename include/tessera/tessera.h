@@ -12,6 +12,7 @@
 #include <tessera/media.h>
 #include <tessera/model.h>
 #include <tessera/stream.h>
+#include <tessera/tokens.h>
 #include <tessera/version.h>
 #include <tessera/video.h>
 #include <tessera/vq.h>

@@ -171,9 +171,11 @@ static void shuffle_row_permuted(const tsri_view *dst, int r, const float *block
         const float *p = block + (size_t)(j * (dst->channels / LANE)) * plane;
         for (int k = 0; k < n; k++) {
             const int to = (x + k) * r + j;
-            if (to >= dst->rect.x0 && to < dst->rect.x1)
-                memcpy(sample(dst, b, y, to), p + k * LANE,
-                       LANE * sizeof *p);
+            if (to < dst->rect.x0 || to >= dst->rect.x1)
+                continue;
+            float *s = sample(dst, b, y, to);
+            for (size_t l = 0; l < LANE; l++)
+                s[l * dst->lane] = p[(size_t)k * LANE + l];
         }
     }
 }

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The codecs of one grid of tokens, "vqgan" and "simvq": a net makes a vector
+ * of every square of pixels, the nearest codeword's index is its token, a net
+ * makes pixels of codewords.  docs/codecs/vqgan.md is the format. */
+#ifndef TSR_CODECS_TOKEN_H
+#define TSR_CODECS_TOKEN_H
+#include "codecs/image/image_codec.h"
+#include "codecs/image/token_fill.h"
+#include "codecs/image/token_net.h"
+#include "codecs/image/token_units.h"
+#include "vq/codebook.h"
+
+/** What is behind the table's `self`. */
+typedef struct tsri_token_codec {
+    tsr_context *ctx;
+    tsr_model *model;
+    const tsri_token_family *family;
+    tsri_token_shape shape;
+    int codes;
+    float *words;               /* [codes][dim] */
+    tsri_token_book *book;
+    /* Made when first used. */
+    tsri_codebook *search;
+    tsri_token_fill *fill;
+    tsri_net *net[2];           /* by tsri_token_part */
+    /* The present picture. */
+    int width, height;          /* pixels */
+    tsri_token_grid grid;
+    int level;                  /* of the grid's ids */
+    bool ready;                 /* the grid is what is to be encoded */
+    tsri_token_way way;
+    int units;
+    uint32_t crc;
+} tsri_token_codec;
+
+extern const tsri_image_codec tsri_image_codec_vqgan, tsri_image_codec_simvq;
+
+/** The codec behind the table's self; NULL for a table of another codec. */
+tsri_token_codec *tsri_token_of(const tsri_image_codec *codec, void *self);
+
+/** The family of networks of a codec's id; NULL: no token codec. */
+const tsri_token_family *tsri_token_family_of(const char *id);
+
+/** The level that a quality 0..100 stands for, of `levels`: 100 the finest. */
+int tsri_token_level(int levels, double quality);
+
+/** A quality that stands for a level. */
+double tsri_token_quality(int levels, int level);
+
+/** Makes the grid of a picture of width x height pixels, all tokens lost, at
+ *  `level`.  TSR_OK; TSR_E_ARG; TSR_E_LIMIT; TSR_E_NOMEM. */
+tsr_error tsri_token_size(tsri_token_codec *t, int width, int height,
+                          int level);
+
+/** The same for a grid of rows x columns tokens, whole. */
+tsr_error tsri_token_grid_size(tsri_token_codec *t, int rows, int columns,
+                               int level);
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef TSR_TOKENS_H
+#define TSR_TOKENS_H
+#include <stdint.h>
+#include <tessera/context.h>
+#include <tessera/error.h>
+#include <tessera/image.h>
+#include <tessera/io.h>
+#include <tessera/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Pictures as grids of tokens, for those who compute with tokens: models of
+ * the codecs "vqgan" and "simvq", for which a picture is one grid of indices of
+ * codewords.  All else is TSR_E_UNSUPPORTED here. */
+
+enum { TSR_TOKENS_LEVELS = 8 };
+
+/** What a model of token pictures is. */
+typedef struct tsr_tokens_model {
+    int factor;     /**< a token stands for factor x factor pixels */
+    int levels;     /**< of nested codebooks, >= 1; 0 is the finest */
+    int codes[TSR_TOKENS_LEVELS]; /**< of each level; 0 behind the last */
+    int context;    /**< 1: neighbours help to code a token */
+    int filling;    /**< 1: a net fills in lost tokens; 0: their neighbours'
+                         codewords do */
+} tsr_tokens_model;
+
+/**
+ * Says what a model is; its nets are checked, but no weights are read.
+ * Returns TSR_OK; TSR_E_UNSUPPORTED a model of another codec; TSR_E_SHAPE a
+ * tensor of the model; TSR_E_NOMEM.
+ */
+TSR_API TSR_CHECKED tsr_error tsr_tokens_describe(tsr_context *context,
+                                                  tsr_model *model,
+                                                  tsr_tokens_model *info);
+
+/** The level that a quality 0..100 stands for: level 0 for 100, the coarsest
+ *  for 0, equal shares of the scale for each. */
+TSR_API int tsr_tokens_level(const tsr_tokens_model *info, double quality);
+
+/**
+ * A picture's tokens, row by row: token (y, x) is id[y * width + x] and stands
+ * for the pixels from row y * factor and column x * factor on, factor of each.
+ * Where the picture ends before them it goes on by reflection.
+ */
+typedef struct tsr_tokens {
+    int height, width;  /**< tokens, >= 1 */
+    int level;          /**< of the codebook */
+    int codes;          /**< of that level: ids are 0..codes - 1 */
+    int factor;         /**< pixels of a token's side */
+    int32_t *id;        /**< [height][width]; -1: lost (where that is said) */
+} tsr_tokens;
+
+/**
+ * Finds the tokens of a picture.
+ *
+ * settings  NULL = the defaults; quality is the level's, progress is called,
+ *           the rest does not matter
+ * image     borrowed; any size from 1x1
+ * tokens    out; free with tsr_tokens_free()
+ *
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_LIMIT; TSR_E_UNSUPPORTED; TSR_E_SHAPE a
+ * tensor of the model; TSR_E_CANCELED; TSR_E_NOMEM; TSR_E_BACKEND.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_tokens_from_image(tsr_context *context, tsr_model *model,
+                      const tsr_image_settings *settings,
+                      const tsr_image *image, tsr_tokens *tokens);
+
+/**
+ * Makes a picture of tokens.
+ *
+ * progress  or NULL
+ * tokens    borrowed, of this model: level, codes and factor must be its.  Ids
+ *           of -1 are filled in as lost tokens are
+ * image     in: width and height, at most the grid's times factor, or 0 for
+ *           that; channels and bits, or 0 for 3 and 8.  Out: the pixels, freed
+ *           with tsr_image_free(); data is NULL on failure
+ *
+ * Returns TSR_OK; TSR_E_ARG, the message has the place of the first bad id;
+ * otherwise as tsr_tokens_from_image().
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_tokens_to_image(tsr_context *context, tsr_model *model,
+                    const tsr_progress *progress, const tsr_tokens *tokens,
+                    tsr_image *image);
+
+/**
+ * Reads the tokens of a .tess picture; no nets are run.
+ *
+ * model   or NULL to find it by the hash in the stream
+ * tokens  out; free with tsr_tokens_free(); set, with ids of -1 for what was
+ *         lost, also when the result is TSR_E_CORRUPT, TSR_E_CHECKSUM or
+ *         TSR_E_TRUNCATED and id is not NULL
+ * width, height  out, of the picture in pixels; or NULL
+ *
+ * Returns as tsr_image_decode(), and TSR_E_UNSUPPORTED for other codecs.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_tokens_read(tsr_context *context, tsr_model *model,
+                const tsr_source *source, tsr_tokens *tokens, int *width,
+                int *height);
+
+/**
+ * Writes tokens as a .tess picture: the one that tsr_image_encode() writes of a
+ * picture with these tokens.
+ *
+ * settings       NULL = the defaults; interleave and container count
+ * tokens         borrowed, of this model, none lost
+ * width, height  of the picture in pixels: it needs just this grid; or both 0,
+ *                the grid's times factor
+ *
+ * Returns TSR_OK; TSR_E_ARG, the message has the place of the first bad id;
+ * what the sink returned; otherwise as tsr_tokens_from_image().
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_tokens_write(tsr_context *context, tsr_model *model,
+                 const tsr_image_settings *settings, const tsr_tokens *tokens,
+                 int width, int height, const tsr_sink *sink);
+
+/** Frees the ids; id becomes NULL. */
+TSR_API void tsr_tokens_free(tsr_context *context, tsr_tokens *tokens);
+
+/**
+ * Writes a .tess picture anew, at a lower rate or in another form, without
+ * making pixels: the result is what tsr_image_encode() writes of the original
+ * picture with these settings.
+ *
+ * model     or NULL to find it by the hash in the stream
+ * settings  NULL = the defaults, but with the stream's level; quality is the
+ *           wanted level's, negative for the stream's
+ *
+ * Alpha is kept, or dropped where settings->lossless_alpha is 0.
+ * Returns TSR_OK; TSR_E_ARG a finer level than the stream's; TSR_E_UNSUPPORTED
+ * not a picture of a token codec; TSR_E_CORRUPT, TSR_E_CHECKSUM or
+ * TSR_E_TRUNCATED a damaged stream, of which nothing is written; what source
+ * or sink returned; otherwise as tsr_image_decode().
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_image_transcode(tsr_context *context, tsr_model *model,
+                    const tsr_image_settings *settings,
+                    const tsr_source *source, const tsr_sink *sink);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
