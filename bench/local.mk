@@ -6,6 +6,7 @@ EXTRA_DIST += bench/speed-audio bench/speed_audio_torch.py bench/random_audio.py
 EXTRA_DIST += bench/sounds.txt bench/sounds.py
 EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.py
 EXTRA_DIST += bench/media
+EXTRA_DIST += bench/loss
 EXTRA_DIST += bench/results
 EXTRA_DIST += bench/entropy bench/entropy_peers.c
 EXTRA_DIST += bench/kv-quality bench/kv-requirements.txt bench/kv_lm.py bench/kv_measure.py
