@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Train the net that fills in lost tokens, and put it into a model file (docs/codecs/vqgan.md, "Lost tokens").
 
-fill.py --ids train-ids.npz --held held-ids.npz --out FILL.safetensors [--seconds 150]
+fill.py --ids train-ids.npz crop-ids-0.npz --held held-ids.npz --out FILL.safetensors [--seconds 150]
 fill.py --add FILL.safetensors --into MODEL --out MODEL
 fill.py --golden DIR            a tiny net with its outputs, for the C tests
 
@@ -149,14 +149,17 @@ def load_book(path, choices):
 # ---- windows and losses ----
 
 class Windows:
-    """Draws windows from the grids of a file, which all lie on the device."""
+    """Draws windows from the grids of some files, which all lie on the device."""
 
-    def __init__(self, path, codes, device):
-        with np.load(path) as f:
-            ids, shape = f["ids"].reshape(-1).astype(np.int32), f["shape"].astype(np.int64)
+    def __init__(self, paths, codes, device):
+        parts = []
+        for path in paths:
+            with np.load(path) as f:
+                parts.append((f["ids"].reshape(-1).astype(np.int32), f["shape"].astype(np.int64)))
+        ids, shape = (np.concatenate(part) for part in zip(*parts))
         count = shape[:, 0] * shape[:, 1]
         if int(count.sum()) != len(ids) or ids.min() < 0 or ids.max() >= codes:
-            sys.exit(f"{path}: ids, shapes and codebook do not fit each other")
+            sys.exit(f"{paths}: ids, shapes and codebook do not fit each other")
         self.ids = torch.as_tensor(ids, device=device)
         start = np.concatenate([[0], np.cumsum(count)])[:-1]
         self.h, self.w, self.start = (torch.as_tensor(a, device=device) for a in (shape[:, 0], shape[:, 1], start))
@@ -306,7 +309,7 @@ def markdown(rows):
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--ids")
+    p.add_argument("--ids", nargs="+")
     p.add_argument("--held", help="grids held back, and the codebook with its levels")
     p.add_argument("--model", help="the codebook and its levels, if the grids held back do not bring them")
     p.add_argument("--out")
@@ -342,7 +345,7 @@ class Trainer:
         book = load_book(a.model or a.held, a.choices)
         self.book, self.t = book, tables(book, device)
         self.windows = Windows(a.ids, book.sizes[0], device)
-        self.judge = Judge(Windows(a.held, book.sizes[0], device), book, device)
+        self.judge = Judge(Windows([a.held], book.sizes[0], device), book, device)
         torch.manual_seed(a.seed)
         self.net, self.ema = (Filler(book.words.shape[1], book.sizes[book.level], a.width, a.blocks, a.heads, a.hidden,
                                      drop=a.drop).to(device) for _ in range(2))
