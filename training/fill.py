@@ -96,8 +96,8 @@ class Filler(nn.Module):
 
     def states(self, vectors, lost, absent, place):
         """vectors [B][n][dim], lost [B][n] -> what the head sees."""
-        x = getattr(self, "in")(vectors)
-        x = torch.where(lost[..., None], self.mask.to(x.dtype), x)
+        x = getattr(self, "in")(vectors).to(self.mask.dtype)
+        x = torch.where(lost[..., None], self.mask, x)
         for b in self.block:
             x = b(x, place, absent)
         return self.norm(x)
