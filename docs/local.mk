@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-EXTRA_DIST += docs/audio-format.md docs/design.md docs/entropy.md docs/format.md docs/audio.md docs/ffmpeg.md docs/kv.md docs/kv-format.md docs/media.md docs/models.md \
+EXTRA_DIST += docs/audio-format.md docs/design.md docs/entropy.md docs/format.md docs/audio.md docs/ffmpeg.md docs/kv.md docs/kv-format.md docs/media.md docs/models.md docs/tokens.md \
 	docs/vq.md docs/sample.md docs/sample.png docs/sample.wav docs/sample-kv.safetensors docs/codecs/hyper.md \
 	docs/codecs/mcquic.md docs/codecs/encodec.md docs/codecs/hificodec.md docs/codecs/vqgan.md
 
@@ -11,7 +11,8 @@ command_pages = docs/man/tessera.1 docs/man/tessera-codebook.1 \
 	docs/man/tessera-compare.1 docs/man/tessera-decode.1 \
 	docs/man/tessera-encode.1 docs/man/tessera-info.1 \
 	docs/man/tessera-kv.1 docs/man/tessera-models.1 \
-	docs/man/tessera-remux.1 docs/man/tessera-tokens.1
+	docs/man/tessera-remux.1 docs/man/tessera-tokens.1 \
+	docs/man/tessera-transcode.1
 if TSR_PAGES
 nodist_man_MANS = $(command_pages)
 bash_completiondir = $(datadir)/bash-completion/completions

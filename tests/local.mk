@@ -124,8 +124,11 @@ EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
 
 # The program tessera, as people use it: scripts, with a tiny random model.
 if TSR_CMOCKA
-EXTRA_PROGRAMS += tests/tiny_model tests/tiny_sound
-CLEANFILES += tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
+EXTRA_PROGRAMS += tests/tiny_model tests/tiny_sound tests/tiny_tokens
+CLEANFILES += tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT) \
+	tests/tiny_tokens$(EXEEXT)
+tests/test_cli_tokens.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
+	tests/tiny_sound$(EXEEXT) tests/tiny_tokens$(EXEEXT)
 tests/test_audio_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
@@ -162,6 +165,8 @@ check_SCRIPTS += tests/test_audio_cli.sh
 EXTRA_DIST += tests/test_audio_cli.sh tests/cli_sound.py
 check_SCRIPTS += tests/test_media_cli.sh
 EXTRA_DIST += tests/test_media_cli.sh tests/cli_video.py
+check_SCRIPTS += tests/test_cli_tokens.sh
+EXTRA_DIST += tests/test_cli_tokens.sh tests/cli_codes.py
 check_SCRIPTS += tests/test_media_info.sh
 EXTRA_DIST += tests/test_media_info.sh
 check_SCRIPTS += tests/test_docs.sh tests/test_manner.sh tests/test_readme.sh

@@ -207,7 +207,6 @@ refuses "codes for fewer books" 2 tone.npy "model has 3" \
     tokens -model "$other" tone.npy x.wav
 refuses "codes that no book has" 1 big.npy "code 64" tokens big.npy x.wav
 refuses "codes to npy" 1 x.npy "become .wav or .tess" tokens tone.npy x.npy
-refuses "tokens of a picture" 2 photo.png "neither" tokens photo.png x.npy
 
 # --- reports ---------------------------------------------------------------
 for file in tone two layers live; do

@@ -26,8 +26,8 @@ const opt args_output_options[] = {
 };
 
 const opt args_engine_options[] = {
-    { "-model", "NAME", "name or path of the model; see tessera models", OPT_TEXT, FIELD(model),
-      0, 0 },
+    { "-m -model", "NAME", "name or path of the model; see tessera models",
+      OPT_TEXT, FIELD(model), 0, 0 },
     { "-threads", "N", "worker threads; 0, the default, is one per processor",
       OPT_INT, FIELD(threads), 0, 256 },
     { "-max_pixels", "N", "refuse larger pictures; default 2147483647", OPT_NUMBER,

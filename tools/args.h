@@ -17,6 +17,7 @@ typedef struct args_list {
 /** Everything an option can set; each command reads its part. */
 typedef struct args {
     const char *in, *out;
+    args_list inputs;   /**< of commands that take many; else in */
     const char *model, *codec, *format;
     const char *codec_v, *codec_a;  /**< of pictures, of sound; else codec */
     const char *backend, *cpuflags, *progress, *loglevel;
@@ -26,6 +27,7 @@ typedef struct args {
     double max_memory;  /**< bytes; 0, the default, is the library's */
     int yes, no, nostdin, stats, nostats, hide_banner;
     int container, noalpha;
+    int interleave;     /**< of codes; 0: not given */
     int json, check;
     const char *tensor, *codes;
     const char *profile, *method, *layout, *dims, *dtype, *rope;
@@ -69,7 +71,7 @@ typedef struct opt {
     double min, max;    /**< of a number */
 } opt;
 
-enum { CMD_MAX_TABLES = 7 };
+enum { CMD_MAX_TABLES = 9 };
 
 typedef struct command {
     const char *name;

@@ -62,7 +62,7 @@ static int count(tsr_context *ctx, const array *from, int *k,
 {
     int32_t *codes = NULL;
     size_t n = 0;
-    int rc = array_codes(from, &codes, &n), most = 0;
+    int rc = array_codes(from, 0, &codes, &n), most = 0;
 
     for (size_t i = 0; !rc && i < n; i++)
         most = codes[i] > most ? codes[i] : most;

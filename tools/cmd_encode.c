@@ -10,6 +10,7 @@
 #include "tools/media/in.h"
 #include "tools/media/packets.h"
 #include "tools/media/sink.h"
+#include "tools/pictures.h"
 #include "tools/progress.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
@@ -19,8 +20,8 @@ static const opt encode_options[] = {
       offsetof(args, in), 0, 0 },
     { "-q -q:v --quality", "N", "pictures: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
-    { "-c --codec", "NAME", "codec of pictures (hyper, mcquic) or of sound (encodec,"
-      " hificodec); default: the model's", OPT_TEXT, offsetof(args, codec), 0, 0 },
+    { "-c --codec", "NAME", "codec of pictures (hyper, mcquic, vqgan, simvq) or of"
+      " sound (encodec, hificodec); default: the model's", OPT_TEXT, offsetof(args, codec), 0, 0 },
     { "-c:v", "NAME", "codec of pictures", OPT_TEXT, offsetof(args, codec_v), 0,
       0 },
     { "-c:a", "NAME", "codec of sound", OPT_TEXT, offsetof(args, codec_a), 0,
@@ -29,21 +30,8 @@ static const opt encode_options[] = {
     { "-an", NULL, "no sound", OPT_FLAG, offsetof(args, no_audio), 0, 0 },
     { "-noalpha", NULL, "pictures: drop alpha, which is kept exactly otherwise",
       OPT_FLAG, offsetof(args, noalpha), 0, 0 },
-    { "-container", NULL, "pictures: the chunked form for small ones, too",
-      OPT_FLAG, offsetof(args, container), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
-
-static tsr_image_settings settings_of(const args *a, progress *p)
-{
-    tsr_image_settings s;
-    tsr_image_settings_init(&s);
-    s.quality = a->quality < 0 ? 50 : a->quality;
-    s.container = a->container;
-    s.lossless_alpha = !a->noalpha;
-    s.progress = progress_hook(p);
-    return s;
-}
 
 static void tell(const progress *p, const output *out, const tsr_image *image)
 {
@@ -59,12 +47,14 @@ static int encode_into(tsr_context *ctx, tsr_model *model, const args *a,
     tsr_image_settings s;
     tsr_sink sink = output_sink(out);
     tsr_error error;
-    int rc = progress_open(&p, a, a->out);
+    int rc = pictures_settings(&s, ctx, a, model, 50);
 
+    if (!rc)
+        rc = progress_open(&p, a, a->out);
     if (rc)
         return rc;
     p.image = image;
-    s = settings_of(a, &p);
+    s.progress = progress_hook(&p);
     error = tsr_image_encode(ctx, model, &s, image, &sink);
     progress_close(&p, out->bytes, !error);
     if (error && out->fault)
@@ -116,8 +106,8 @@ static int check_options(const args *a, const media_in_info *info)
     if (!info->video)
         alien = a->quality >= 0
             ? "-q is for pictures; -b:a chooses the rate of sound"
-            : a->noalpha || a->container
-                ? "-noalpha and -container are for pictures"
+            : a->noalpha || a->container || a->interleave
+                ? "-noalpha, -container and -interleave are for pictures"
                 : a->size ? "is sound, and -s is for pictures" : NULL;
     else if (!info->audio)
         alien = a->bitrate > 0
@@ -162,6 +152,9 @@ static int encode_media(tsr_context *ctx, const args *a, media_in *m)
     tsr_audio_model_info about;
     int rc = check_options(a, info);
 
+    if (!rc && a->interleave && !is_plain(a, info))
+        rc = say_error(RC_USAGE, a->in, "-interleave is for a .tess file of one"
+                       " picture");
     if (!rc)
         rc = open_model(&picture, ctx, a, info, TSR_KIND_IMAGE);
     if (!rc)
@@ -217,6 +210,7 @@ const command command_encode = {
     .usage =
         "  tessera encode photo.jpg                  writes photo.tess\n"
         "  tessera encode -q 70 -i photo.png small.tess\n"
+        "  tessera encode -m mosaic photo.jpg        0.02 to 0.06 bits a pixel\n"
         "  tessera encode speech.opus                writes speech.tess\n"
         "  tessera encode -b:a 1.5k -ss 1:30 -t 20 -i song.mp3 part.tess\n"
         "  tessera encode -i film.mp4 film.mov       frames and sound\n"
@@ -226,8 +220,9 @@ const command command_encode = {
         "Reads PNG of any kind, PNM (P2, P3, P5, P6, PAM), WAV (8 to 32 bits, float,\n"
         "up to 64 channels) and y4m by itself, and where it was built with libav all\n"
         "that libav decodes. A file of one frame without sound is a picture. The\n"
-        "models are \"photo\" and \"sound\" if none is named. An existing file is\n"
-        "overwritten with -y, or after a question on a terminal.\n"
+        "models are \"photo\" and \"sound\" if none is named; \"mosaic\" makes pictures\n"
+        "that look right, rather than measure right, in very few bits. An existing file\n"
+        "is overwritten with -y, or after a question on a terminal.\n"
         "\n"
         "Streams: the best of each kind; covers of songs are none of them. -map 0:v\n"
         "takes pictures only, 0:a sound only, 0:a:1 the second sound, 0:2 stream 2,\n"
@@ -241,9 +236,9 @@ const command command_encode = {
         "channels alone, for N times the bits. A stereo model gets mono sound twice.\n"
         "Damage: what cannot be decoded is left out, and the exit status is 2.\n"
         "Recording from a pipe: the first Ctrl-C ends the sound and finishes the file.\n",
-    .tables = { encode_options, media_in_options, sound_encode_options,
-                args_output_options, args_engine_options,
-                args_common_options },
+    .tables = { encode_options, pictures_options, media_in_options,
+                sound_encode_options, args_output_options,
+                args_engine_options, args_common_options },
     .sides = 1,
     .run = run
 };

@@ -12,6 +12,7 @@
 #include "tools/input.h"
 #include "tools/json.h"
 #include "tools/media/info.h"
+#include "tools/pictures.h"
 #include "tools/say.h"
 #include "tools/sound/sound.h"
 
@@ -32,6 +33,7 @@ typedef struct report {
     const char *name;
     tsr_image_info i;
     const char *model;         /* its name, or NULL: not on this machine */
+    tsr_tokens_model codes;    /* of the model; factor 0: none, or no model */
     int checked;               /* --check was possible */
     chunks found;              /* of --check */
 } report;
@@ -92,6 +94,27 @@ static void print_hash(const tsr_image_info *i)
         printf("%02x", i->model_hash[b]);
 }
 
+static int is_of_codes(const report *r)
+{
+    return r->i.token_level >= 0;
+}
+
+/* Codes of a side of so many pixels. */
+static int codes_of(const report *r, int pixels)
+{
+    return (pixels + r->codes.factor - 1) / r->codes.factor;
+}
+
+static void print_codes(const report *r)
+{
+    printf("codes      ");
+    if (r->codes.factor)
+        printf("%d x %d, each one of %d, ", codes_of(r, r->i.width),
+               codes_of(r, r->i.height), r->codes.codes[r->i.token_level]);
+    printf("level %d\ncoding     %s context, interleave %d\n", r->i.token_level,
+           r->i.token_context ? "with" : "without", r->i.token_interleave);
+}
+
 static void print_text(const report *r, int check)
 {
     static const char *const channels[] = { "", "grey", "grey and alpha",
@@ -103,7 +126,10 @@ static void print_text(const report *r, int check)
     printf("codec      %s", r->i.codec[0] ? r->i.codec : "unknown");
     if (r->i.quality >= 0)
         printf(", quality %.0f", r->i.quality);
-    printf("\nform       %s\n", r->i.compact ? "compact" : "chunks");
+    printf("\n");
+    if (is_of_codes(r))
+        print_codes(r);
+    printf("form       %s\n", r->i.compact ? "compact" : "chunks");
     printf("units      %d of %d\n", r->i.units_found, r->i.units);
     printf("model      %s\nhash       ", r->model ? r->model
                                                   : "not on this machine");
@@ -129,6 +155,17 @@ static void print_json_bytes(const report *r)
     printf("]");
 }
 
+static void print_json_codes(const report *r)
+{
+    printf(", \"level\": %d, \"interleave\": %d, \"context\": %s",
+           r->i.token_level, r->i.token_interleave,
+           r->i.token_context ? "true" : "false");
+    if (r->codes.factor)
+        printf(", \"grid\": [%d, %d], \"codes\": %d",
+               codes_of(r, r->i.height), codes_of(r, r->i.width),
+               r->codes.codes[r->i.token_level]);
+}
+
 static void print_json(const report *r, int check)
 {
     printf("{\"file\": ");
@@ -147,6 +184,8 @@ static void print_json(const report *r, int check)
         printf("null");
     printf(", \"compact\": %s, \"units\": %d, \"units_found\": %d",
            r->i.compact ? "true" : "false", r->i.units, r->i.units_found);
+    if (is_of_codes(r))
+        print_json_codes(r);
     print_json_bytes(r);
     if (check)
         printf(", \"checked\": %s", r->checked ? "true" : "false");
@@ -179,6 +218,19 @@ static int probe(tsr_context *ctx, input *in, const args *a, report *r)
     return rc;
 }
 
+/* What decoding all of a file without checksums says of it. */
+static int check_ended(const input *in, tsr_error error, report *r)
+{
+    r->checked = 1;
+    if (!error || error == TSR_E_CANCELED)
+        return RC_OK;
+    r->i.damaged = say_rc(error) == RC_INPUT;
+    if (!r->i.damaged)
+        return in->fault ? input_failed(in) : say_failure(in->name, error);
+    say_take_detail();
+    return RC_OK;
+}
+
 static int stop_at_once(void *cookie, double done)
 {
     (void)cookie;
@@ -206,14 +258,20 @@ static int check_compact(const args *a, tsr_model *model, input *in, report *r)
     error = tsr_image_decode(ctx, model, &stop, &source, &image);
     tsr_image_free(ctx, &image);
     tsr_context_close(&ctx);
-    r->checked = 1;
-    if (!error || error == TSR_E_CANCELED)
-        return RC_OK;
-    r->i.damaged = say_rc(error) == RC_INPUT;
-    if (!r->i.damaged)
-        return in->fault ? input_failed(in) : say_failure(in->name, error);
-    say_take_detail();
-    return RC_OK;
+    return check_ended(in, error, r);
+}
+
+/* The same of codes, which need no nets. */
+static int check_codes(tsr_context *ctx, tsr_model *model, input *in, report *r)
+{
+    const tsr_source source = input_source(in);
+    tsr_tokens codes;
+    int width, height;
+    const tsr_error error = tsr_tokens_read(ctx, model, &source, &codes, &width,
+                                            &height);
+    if (!error || codes.id)
+        tsr_tokens_free(ctx, &codes);
+    return check_ended(in, error, r);
 }
 
 /* Whether the model is here: silently, for it may well not be. */
@@ -262,8 +320,12 @@ static int one_file(tsr_context *ctx, const args *a, const char *path)
     if (!rc)
         model = find_model(ctx, &r.i);
     r.model = model ? tsr_model_name(model) : NULL;
+    if (model && (!is_of_codes(&r) || !pictures_tokens(ctx, model, &r.codes) ||
+                  !r.codes.codes[r.i.token_level]))
+        r.codes.factor = 0;
     if (!rc && a->check && r.i.compact && model)
-        rc = check_compact(a, model, &in, &r);
+        rc = is_of_codes(&r) ? check_codes(ctx, model, &in, &r)
+                             : check_compact(a, model, &in, &r);
     input_close(&in);
     if (!rc)
         rc = tell(&r, a);

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "tools/commands.h"
 #include "tools/engine.h"
+#include "tools/pictures.h"
 #include "tools/say.h"
 
 enum { MAX_NAMES = 256, MAX_NAME = 64 };
@@ -95,6 +96,23 @@ static uint64_t count_values(const tsr_model *model)
     return sum;
 }
 
+/* Of models of pictures that are codes in a grid. */
+static void print_tokens(tsr_context *ctx, tsr_model *model)
+{
+    tsr_tokens_model t;
+    if (!pictures_tokens(ctx, model, &t))
+        return;
+    printf("factor   %d: a code for each %d x %d pixels\ncodes    ", t.factor,
+           t.factor, t.factor);
+    for (int i = 0; i < t.levels; i++)
+        printf("%s%d", i ? ", " : "", t.codes[i]);
+    printf("%s\ncontext  %s\nfilling  %s\n", t.levels > 1
+           ? ": levels 0, the finest, and coarser ones" : "", t.context
+           ? "neighbouring codes tell a code's class" : "none", t.filling
+           ? "a net puts codes in place of lost ones"
+           : "neighbours stand in for lost codes");
+}
+
 static int info(tsr_context *ctx, const char *name)
 {
     tsr_model *model;
@@ -109,6 +127,7 @@ static int info(tsr_context *ctx, const char *name)
            count_values(model));
     print_hash(tsr_model_hash(model), TSR_MODEL_HASH_BYTES);
     printf("\n");
+    print_tokens(ctx, model);
     tsr_model_unref(&model);
     return RC_OK;
 }

@@ -6,6 +6,7 @@
 extern const command command_encode;
 extern const command command_decode;
 extern const command command_remux;
+extern const command command_transcode;
 extern const command command_info;
 extern const command command_models;
 extern const command command_compare;

@@ -22,7 +22,9 @@ tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c tool
 else
 tessera_SOURCES += tools/kv/profile_none.c
 endif
-tessera_SOURCES += tools/cmd_tokens.c tools/io/wav.h tools/io/wav_read.c \
+tessera_SOURCES += tools/batch.c tools/batch.h tools/cmd_tokens.c \
+	tools/cmd_transcode.c tools/pictures.c tools/pictures.h tools/tokens.h \
+	tools/tokens_picture.c tools/tokens_sound.c tools/io/wav.h tools/io/wav_read.c \
 	tools/io/wav_write.c tools/sound_metrics.c tools/sound_metrics.h \
 	tools/sound/compare.c tools/sound/convert.c tools/sound/convert.h \
 	tools/sound/decode.c tools/sound/encode.c tools/sound/info.c \

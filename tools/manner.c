@@ -106,7 +106,8 @@ static int add_time(line *l, const char *word, const char *value)
 static int is_of_output(const opt *o)
 {
     static const char *const names[] = { "q", "b:a", "books", "entropy",
-                                         "noalpha", "container", "map" };
+                                         "noalpha", "container", "interleave",
+                                         "map" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (args_has_name(o->names, names[i]))
             return 1;
@@ -119,7 +120,8 @@ static int is_global(const char *word)
     const command global = { .tables = { args_output_options,
                                          args_engine_options,
                                          args_common_options } };
-    return strcmp(word, "model") && args_find(&global, word);
+    const opt *o = args_find(&global, word);
+    return o && o->offset != offsetof(args, model);
 }
 
 static int add_option(line *l, const opt *o, const char *word,

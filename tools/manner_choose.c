@@ -3,6 +3,7 @@
  * the output is called. */
 #include <poll.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -164,7 +165,7 @@ static int add_some(words *to, const words *from, const command *which,
         const opt *o = args_find(which, word);
         const opt *any = o ? o : args_find(&command_encode, word);
         const int two = any && any->value;
-        if (o && (own || strcmp(word, "model")))
+        if (o && (own || o->offset != offsetof(args, model)))
             rc = two ? add_two(to, from->word[i], from->word[i + 1])
                      : words_add(to, from->word[i]);
         i += two;

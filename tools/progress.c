@@ -24,12 +24,23 @@ static int same_file(const char *a, const char *b)
                              x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
+static int spares(const char *url, const char *file, const char *what)
+{
+    if (args_is_pipe(url) || !same_file(url, file))
+        return RC_OK;
+    return say_error(RC_USAGE, url, "-progress would overwrite the %s", what);
+}
+
+int progress_spares(const args *a, const char *in)
+{
+    return a->progress ? spares(a->progress, in, "input") : RC_OK;
+}
+
 static int open_url(progress *p, const args *a, const char *out)
 {
     const char *url = a->progress;
-    if (!args_is_pipe(url) && (same_file(url, a->in) || same_file(url, out)))
-        return say_error(RC_USAGE, url, "-progress would overwrite the %s",
-                         same_file(url, out) ? "output" : "input");
+    if (spares(url, out, "output") || progress_spares(a, a->in))
+        return RC_USAGE;
     if (!strcmp(url, "-") || !strcmp(url, "pipe:1")) {
         if (args_is_pipe(out))
             return say_error(RC_USAGE, NULL,
@@ -189,8 +200,8 @@ static int report(void *cookie, double done)
 {
     progress *p = cookie;
     const double t = now();
-    p->done = done;
-    if (done < 1 && t - p->shown < interval)
+    p->done = p->of ? (p->at + done) / p->of : done;
+    if (p->done < 1 && t - p->shown < interval)
         return 0;
     p->shown = t;
     if (p->line)

@@ -21,6 +21,8 @@ typedef struct progress {
     int video;          /**< there are frames: the line is as ffmpeg's */
     double quality;     /**< of the frames; below 0: not known */
     uint64_t frames, doubled, dropped; /**< so far */
+    int at, of;         /**< the file of so many that what is reported is
+                             about; of 0: the only one */
     double done;        /**< the part done, 0..1 */
     double start;       /**< seconds, of the monotonic clock */
     double shown;       /**< when either was last written */
@@ -29,6 +31,9 @@ typedef struct progress {
 /** Starts the clock.  out: the path being written; -progress must not go
  *  where data goes.  Returns an exit status; has said what was wrong. */
 int progress_open(progress *p, const args *a, const char *out);
+
+/** Whether -progress leaves an input alone; says if not. */
+int progress_spares(const args *a, const char *in);
 
 /** For the library's calls; `p` must outlive it. */
 tsr_progress progress_hook(progress *p);

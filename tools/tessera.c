@@ -11,8 +11,9 @@
 #include "tools/say.h"
 
 const command *const commands[] = {
-    &command_encode, &command_decode, &command_remux, &command_info,
-    &command_models, &command_compare, &command_tokens, &command_codebook, &command_kv, NULL
+    &command_encode, &command_decode, &command_remux, &command_transcode,
+    &command_info, &command_models, &command_compare, &command_tokens,
+    &command_codebook, &command_kv, NULL
 };
 
 static const command *find(const char *name)

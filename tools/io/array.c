@@ -237,7 +237,19 @@ int array_floats(const array *a, float **out, size_t *rows, int *dim)
     return RC_OK;
 }
 
-int array_codes(const array *a, int32_t **out, size_t *n)
+/* Type by type: the whole number at p; what is beyond 63 bits is below 0. */
+static int64_t whole_at(const uint8_t *p, tsr_dtype dtype)
+{
+    const size_t bytes = tsr_dtype_bytes(dtype);
+    const int is_signed = dtype == TSR_I8 || dtype == TSR_I16 ||
+                          dtype == TSR_I32;
+    const uint64_t bits = bits_at(p, bytes);
+    const uint64_t sign = (uint64_t)1 << (8 * bytes - 1);
+    return is_signed && bits & sign ? (int64_t)bits - 2 * (int64_t)sign
+                                    : (int64_t)bits;
+}
+
+int array_codes(const array *a, int32_t least, int32_t **out, size_t *n)
 {
     const size_t step = tsr_dtype_bytes(a->dtype);
 
@@ -250,13 +262,12 @@ int array_codes(const array *a, int32_t **out, size_t *n)
         return say_error(RC_MACHINE, a->in.name, "out of memory");
     *n = (size_t)a->count;
     for (uint64_t i = 0; i < a->count; i++) {
-        /* A negative number of any size has its highest bit set. */
-        const uint64_t bits = bits_at(a->data + i * step, step);
-        const int is_signed = a->dtype != TSR_U8 && a->dtype != TSR_U16;
-        if (bits > INT32_MAX || (is_signed && bits >> (8 * step - 1)))
+        const int64_t whole = whole_at(a->data + i * step, a->dtype);
+        if (whole < least || whole > INT32_MAX ||
+            (whole < 0 && a->dtype == TSR_U64))
             return say_error(RC_INPUT, a->in.name, "number %llu is no index",
                              (unsigned long long)i);
-        (*out)[i] = (int32_t)bits;
+        (*out)[i] = (int32_t)whole;
     }
     return RC_OK;
 }
@@ -281,11 +292,13 @@ void array_write_head(output *out, const char *descr, const uint64_t *dims,
     output_write(out, head, sizeof head);
 }
 
-void array_write_codes(output *out, const uint16_t *codes, size_t n)
+void array_write_codes(output *out, int bytes, const int32_t *codes, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const uint8_t bytes[2] = { (uint8_t)codes[i], (uint8_t)(codes[i] >> 8) };
-        if (output_write(out, bytes, sizeof bytes))
+        const uint32_t bits = (uint32_t)codes[i];
+        const uint8_t all[4] = { (uint8_t)bits, (uint8_t)(bits >> 8),
+                                 (uint8_t)(bits >> 16), (uint8_t)(bits >> 24) };
+        if (output_write(out, all, (size_t)bytes))
             return;
     }
 }

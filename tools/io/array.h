@@ -29,8 +29,8 @@ void array_close(array *a);
  *  them.  *out: free() it.  Returns an exit status. */
 int array_floats(const array *a, float **out, size_t *rows, int *dim);
 
-/** Copies whole numbers of 0..2^31 - 1, whatever the dimensions. */
-int array_codes(const array *a, int32_t **out, size_t *n);
+/** Copies whole numbers of least..2^31 - 1, whatever the dimensions. */
+int array_codes(const array *a, int32_t least, int32_t **out, size_t *n);
 
 /** Writes a .npy file of rows x cols (cols 0: of one dimension) numbers of 4
  *  bytes; descr is "<f4" or "<i4".  output_close() says what went wrong. */
@@ -38,8 +38,8 @@ void array_write(output *out, const char *descr, size_t rows, int cols,
                  const void *data);
 
 /** The same in parts: the head of an array of 1 to 3 dimensions, then its
- *  numbers of 2 bytes. */
+ *  whole numbers, of 2 or 4 bytes each. */
 void array_write_head(output *out, const char *descr, const uint64_t *dims,
                       int rank);
-void array_write_codes(output *out, const uint16_t *codes, size_t n);
+void array_write_codes(output *out, int bytes, const int32_t *codes, size_t n);
 #endif
