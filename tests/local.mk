@@ -35,7 +35,8 @@ noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn tests/test_nn_norm
 noinst_HEADERS += tests/nn_pair.h
 check_PROGRAMS += tests/test_nn
-check_PROGRAMS += tests/test_vqgan tests/test_simvq tests/test_tokens
+check_PROGRAMS += tests/test_vqgan tests/test_simvq tests/test_tokens \
+	tests/test_token_bad
 noinst_HEADERS += tests/token_case.h
 noinst_HEADERS += tests/token_vector.h
 check_PROGRAMS += tests/test_golden

@@ -192,6 +192,7 @@ def read_picture(book, data, f):
     """The way and the rows of ids of a file; None where one is lost."""
     width, height, byte, units, crc = (compact if data[:1] == b"\xc7" else container)(data)
     way, h, w = Way(book, byte), -(-height // f), -(-width // f)
+    crc = crc32c(struct.pack("<IIB", width, height, byte), crc)
     rows = [[None] * w for _ in range(h)]
     need(all(u < count(h, w, way.n) for u in units), "unit")
     for unit, part in units.items():

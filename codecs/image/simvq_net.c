@@ -13,8 +13,7 @@ typedef tsri_token_flow flow;
 static flow blocks(build *b, flow x, const char *module)
 {
     char name[TSRI_TOKEN_NAME];
-    const int n = tsri_token_count(b, TSRI_TOKEN_BLOCKS, module,
-                                   ".norm1.weight");
+    const int n = tsri_token_count(b, TSRI_TOKEN_BLOCKS, module, "");
     for (int i = 0; i < n; i++) {
         tsri_token_name(name, "%s.%d", module, i);
         x = tsri_token_residual(b, x, TSRI_TOKEN_PLAIN, name);
@@ -27,7 +26,7 @@ static flow encoder(build *b, flow x)
     char name[TSRI_TOKEN_NAME];
 
     b->resolutions = tsri_token_count(b, TSRI_TOKEN_RESOLUTIONS,
-                                      "encoder.down", ".block.0.norm1.weight");
+                                      "encoder.down", ".block.0");
     x = tsri_token_first(b, x, TSRI_TOKEN_PLAIN, "encoder.conv_in");
     for (int i = 0; i < b->resolutions; i++) {
         x = blocks(b, x, tsri_token_name(name, "encoder.down.%d.block", i));
@@ -47,7 +46,7 @@ static flow decoder(build *b, flow x)
     char name[TSRI_TOKEN_NAME];
 
     b->resolutions = tsri_token_count(b, TSRI_TOKEN_RESOLUTIONS, "decoder.up",
-                                      ".block.0.norm1.weight");
+                                      ".block.0");
     x = tsri_token_conv(b, x, 3, 1, TSRI_BOTH, TSRI_TOKEN_BIASED,
                         "decoder.conv_in");
     x = blocks(b, x, "decoder.mid_block");

@@ -2,6 +2,8 @@
 #include <limits.h>
 #include <string.h>
 #include "codecs/image/token.h"
+#include "lib/bytes.h"
+#include "lib/crc32c.h"
 
 typedef tsri_token_codec token;
 
@@ -166,6 +168,18 @@ static tsr_error count_units(token *t)
                      t->way.interleave);
 }
 
+/* What the units' check values go on from: units that are sound by themselves
+ * do not fit a picture of another size or way. */
+static uint32_t picture_crc(const token *t, uint8_t param, uint32_t crc)
+{
+    uint8_t head[9];
+
+    tsri_put32(head, (uint32_t)t->width);
+    tsri_put32(head + 4, (uint32_t)t->height);
+    head[8] = param;
+    return tsri_crc32c(crc, head, sizeof head);
+}
+
 static tsr_error token_begin(void *self, int width, int height,
                              const uint8_t *params, uint32_t crc, int *units)
 {
@@ -174,7 +188,7 @@ static tsr_error token_begin(void *self, int width, int height,
     TSR_TRY(tsri_token_way_get(t->ctx, t->book, params[0], &t->way));
     if (!is_ready(t, width, height) || t->level != t->way.level)
         TSR_TRY(tsri_token_size(t, width, height, t->way.level));
-    t->crc = crc;
+    t->crc = picture_crc(t, params[0], crc);
     TSR_TRY(count_units(t));
     *units = t->units;
     return TSR_OK;

@@ -43,19 +43,24 @@ bool tsri_token_has(const build *b, const char *name, const char *tail)
 
 int tsri_token_count(build *b, int limit, const char *name, const char *tail)
 {
-    char each[TSRI_TOKEN_NAME];
+    char block[TSRI_TOKEN_NAME];
     int n = 0;
 
     if (idle(b))
         return 0;
-    while (n <= limit &&
-           tsri_token_has(b, tsri_token_name(each, "%s.%d", name, n), tail))
+    while (n <= limit) {
+        tsri_token_name(block, "%s.%d%s", name, n, tail);
+        if (!tsri_token_has(b, block, ".norm1.weight") &&
+            !tsri_token_has(b, block, ".conv1.weight"))
+            break;
         n++;
+    }
     if (n < 1)
-        b->error = tsri_fail(b->ctx, TSR_E_SHAPE, "%s: no tensor '%s%s'",
-                             tsr_model_path(b->model), each, tail);
+        b->error = tsri_fail(b->ctx, TSR_E_SHAPE,
+                             "%s: no tensor '%s.norm1.weight'",
+                             tsr_model_path(b->model), block);
     else if (n > limit)
-        misfit(b, each, tail);
+        misfit(b, block, ".norm1.weight");
     return b->error ? 0 : n;
 }
 

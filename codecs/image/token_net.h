@@ -133,8 +133,8 @@ tsri_token_flow tsri_token_last(tsri_token_build *b, tsri_token_flow x,
 tsri_token_flow tsri_token_done(tsri_token_build *b, tsri_token_flow x,
                                 const char *name);
 
-/** How many of `name`.0`tail`, `name`.1`tail`, ... there are; a fault where
- *  there are none, or more than `limit`. */
+/** How many residual blocks `name`.0`tail`, `name`.1`tail`, ... there are; a
+ *  fault where there are none, or more than `limit`. */
 int tsri_token_count(tsri_token_build *b, int limit, const char *name,
                      const char *tail);
 

@@ -33,19 +33,24 @@ static flow attention(build *b, flow x, const char *module)
     return tsri_token_done(b, tsri_token_add(b, x, v), module);
 }
 
+static bool has_attention(const build *b, const char *module)
+{
+    return tsri_token_has(b, module, ".norm.weight") ||
+           tsri_token_has(b, module, ".q.weight");
+}
+
 /* The blocks of one resolution, each with attention where there is one. */
 static flow blocks(build *b, flow x, const char *module)
 {
     char name[TSRI_TOKEN_NAME];
 
     tsri_token_name(name, "%s.block", module);
-    const int n = tsri_token_count(b, TSRI_TOKEN_BLOCKS, name,
-                                   ".norm1.weight");
+    const int n = tsri_token_count(b, TSRI_TOKEN_BLOCKS, name, "");
     for (int i = 0; i < n; i++) {
         tsri_token_name(name, "%s.block.%d", module, i);
         x = tsri_token_residual(b, x, TSRI_TOKEN_BIASED, name);
         tsri_token_name(name, "%s.attn.%d", module, i);
-        if (tsri_token_has(b, name, ".norm.weight"))
+        if (has_attention(b, name))
             x = attention(b, x, name);
     }
     return x;
@@ -58,7 +63,7 @@ static flow middle(build *b, flow x, const char *module)
     x = tsri_token_residual(b, x, TSRI_TOKEN_BIASED,
                             tsri_token_name(name, "%s.block_1", module));
     tsri_token_name(name, "%s.attn_1", module);
-    if (tsri_token_has(b, name, ".norm.weight"))
+    if (has_attention(b, name))
         x = attention(b, x, name);
     return tsri_token_residual(b, x, TSRI_TOKEN_BIASED,
                                tsri_token_name(name, "%s.block_2", module));
@@ -69,7 +74,7 @@ static flow encoder(build *b, flow x)
     char name[TSRI_TOKEN_NAME], sub[TSRI_TOKEN_NAME];
 
     b->resolutions = tsri_token_count(b, TSRI_TOKEN_RESOLUTIONS,
-                                      "encoder.down", ".block.0.norm1.weight");
+                                      "encoder.down", ".block.0");
     x = tsri_token_first(b, x, TSRI_TOKEN_BIASED, "encoder.conv_in");
     for (int i = 0; i < b->resolutions; i++) {
         x = blocks(b, x, tsri_token_name(name, "encoder.down.%d", i));
@@ -90,7 +95,7 @@ static flow decoder(build *b, flow x)
     char name[TSRI_TOKEN_NAME], sub[TSRI_TOKEN_NAME];
 
     b->resolutions = tsri_token_count(b, TSRI_TOKEN_RESOLUTIONS, "decoder.up",
-                                      ".block.0.norm1.weight");
+                                      ".block.0");
     x = conv(b, x, 1, "post_quant_conv", "");
     x = conv(b, x, 3, "decoder", ".conv_in");
     x = middle(b, x, "decoder.mid");
