@@ -11,7 +11,7 @@ nodist_pkginclude_HEADERS = include/tessera/version.h
 noinst_HEADERS += lib/checkpoint.h lib/checkpoint_impl.h lib/pickle.h \
 	lib/pickle_impl.h lib/zip.h
 noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h lib/modl.h \
-	lib/model_path.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h \
+	lib/model_path.h lib/model_write.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h \
 	lib/x86/seq_avx2.h
 
 lib_LTLIBRARIES += libtessera.la
@@ -19,7 +19,8 @@ lib_LTLIBRARIES += libtessera.la
 # symbols; the installed library is that plus the export rule.
 noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
-	lib/json.c lib/modl.c lib/model.c lib/model_path.c lib/nn/iconv.c lib/pool.c lib/sha256.c \
+	lib/json.c lib/modl.c lib/model.c lib/model_path.c lib/model_write.c lib/nn/iconv.c lib/pool.c \
+	lib/sha256.c \
 	lib/stream.c \
 	lib/weights.c
 libtsrcore_la_SOURCES += lib/checkpoint.c lib/checkpoint_numpy.c \

@@ -17,6 +17,7 @@
 #include "lib/core.h"
 #include "lib/json.h"
 #include "lib/model_path.h"
+#include "lib/model_write.h"
 #include "lib/sha256.h"
 #include "lib/weights.h"
 
@@ -454,6 +455,15 @@ const char *tsr_model_meta(const tsr_model *model, const char *key)
         if (!strcmp(model->metas[i].key, key))
             return model->metas[i].value;
     return NULL;
+}
+
+const char *tsri_model_meta_at(const tsr_model *model, size_t i,
+                               const char **value)
+{
+    if (i >= model->meta_count)
+        return NULL;
+    *value = model->metas[i].value;
+    return model->metas[i].key;
 }
 
 const char *tsr_model_name(const tsr_model *model)

@@ -293,8 +293,7 @@ static tsr_error read_weights(tsri_token_context *c, const reading *f)
     return TSR_OK;
 }
 
-/* Weights by score: 2^-(1/32) a step.  The page has these numbers. */
-static void set_chances(uint16_t *chance)
+void tsri_token_chances(uint16_t chance[TSRI_TOKEN_WEIGHTS + 1])
 {
     static const uint16_t power[32] = {
         4096, 4008, 3922, 3838, 3756, 3676, 3597, 3520, 3444, 3371, 3298,
@@ -344,7 +343,7 @@ static tsr_error read_context(tsri_token_book *book, const reading *f)
                       "wants a coarsest level of 256 clusters at most");
     c->classes = classes;
     c->stride = tsri_ceil_div(classes, TSRI_TOKEN_BLOCK) * TSRI_TOKEN_BLOCK;
-    set_chances(c->chance);
+    tsri_token_chances(c->chance);
     TSR_TRY(read_bias(c, f));
     TSR_TRY(read_weights(c, f));
     for (int j = 0; j < book->levels; j++)

@@ -40,6 +40,10 @@ struct tsri_token_book {
     tsri_token_context context;
 };
 
+/** Weights of parts by their score's distance from the best: 2^-(1/32) a step.
+ *  The page has these numbers. */
+void tsri_token_chances(uint16_t chance[TSRI_TOKEN_WEIGHTS + 1]);
+
 static inline int32_t tsri_token_place(const tsri_token_book *book, int level,
                                        int32_t id)
 {
