@@ -20,7 +20,8 @@ noinst_HEADERS += codecs/image/token_book.h codecs/image/token_book_impl.h \
 libtsrcore_la_SOURCES += codecs/image/token_book.c codecs/image/token_units.c
 # How models get that.
 noinst_HEADERS += codecs/image/token_nest.h
-libtsrcore_la_SOURCES += codecs/image/token_context.c codecs/image/token_tree.c
+libtsrcore_la_SOURCES += codecs/image/token_context.c \
+	codecs/image/token_nest.c codecs/image/token_tree.c
 noinst_HEADERS += codecs/image/token_fill.h codecs/image/token_fill_net.h \
 	codecs/image/token_near.h
 libtsrcore_la_SOURCES += codecs/image/token_fill.c \

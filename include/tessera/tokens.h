@@ -144,6 +144,61 @@ tsr_image_transcode(tsr_context *context, tsr_model *model,
                     const tsr_image_settings *settings,
                     const tsr_source *source, const tsr_sink *sink);
 
+/** Set with tsr_tokens_nest_settings_init(). */
+typedef struct tsr_tokens_nest_settings {
+    size_t size;
+    int levels;     /**< coarser levels to make, 0..TSR_TOKENS_LEVELS - 1;
+                         default 4 */
+    int codes[TSR_TOKENS_LEVELS - 1]; /**< of each of them, falling; default
+                         16384, 4096, 1024, 256.  Those that are not fewer than
+                         the codebook has are left out */
+    uint64_t seed;  /**< of the random choices; default 1 */
+    tsr_progress progress;
+} tsr_tokens_nest_settings;
+
+TSR_API void
+tsr_tokens_nest_settings_init(tsr_tokens_nest_settings *settings);
+
+/** What has been made, and what a token costs on pictures that were held back:
+ *  every fifth of five or more, else (held is 0) on those it was made from. */
+typedef struct tsr_tokens_nest_result {
+    int levels;                 /**< with the finest, the model's own */
+    int codes[TSR_TOKENS_LEVELS];
+    int context;                /**< 1: there is one */
+    uint64_t fitted, held;      /**< tokens made from; tokens held back */
+    double fixed_bits[TSR_TOKENS_LEVELS];     /**< log2 of `codes` */
+    double frequency_bits[TSR_TOKENS_LEVELS]; /**< coded by frequency */
+    double context_bits[TSR_TOKENS_LEVELS];   /**< and by neighbours; 0 without
+                                                   a context */
+} tsr_tokens_nest_result;
+
+/**
+ * Makes a model's codes cheaper to write, and its rate variable: counts how often
+ * pictures use them, clusters its codewords into coarser codebooks nested in each
+ * other, and learns how the coarsest clusters follow from their neighbours' (if
+ * there are at most 256).  Writes the model with that, as safetensors; what it had
+ * of the kind, and a net to fill in lost tokens, which is made for it, are left
+ * out.
+ *
+ * settings  NULL = the defaults
+ * tokens    n >= 1 pictures' tokens of this model at level 0, none lost; borrowed
+ * result    out, or NULL
+ *
+ * The result depends on the arguments alone, not on threads.
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_UNSUPPORTED a model of another codec;
+ * TSR_E_SHAPE a tensor of the model; TSR_E_CANCELED; TSR_E_NOMEM; what the sink
+ * returned.
+ * Cost: k-means of up to 20 rounds a level (tsr_kmeans()), then 12 passes over all
+ * tokens, 2 us each for 256 clusters.
+ * Source: Mao et al., "Extreme image compression using fine-tuned VQGANs", DCC
+ *         2024 (nested codebooks).
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_tokens_nest(tsr_context *context, tsr_model *model,
+                const tsr_tokens_nest_settings *settings,
+                const tsr_tokens *tokens, size_t n, const tsr_sink *sink,
+                tsr_tokens_nest_result *result);
+
 #ifdef __cplusplus
 }
 #endif
