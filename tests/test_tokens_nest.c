@@ -138,7 +138,6 @@ static void check_nest(int simvq, int threads)
     tsr_model *new = open_bytes(ctx, &file);
     check_kept(old, new);
     assert_string_equal(tsr_model_codec(new), simvq ? "simvq" : "vqgan");
-    assert_string_equal(tsr_model_meta(new, "tessera.groups"), "2");
     assert_non_null(tsr_model_meta(new, "tessera.sha256"));
     assert_int_equal(tsr_tokens_describe(ctx, new, &info), TSR_OK);
     assert_true(info.levels == 3 && info.codes[1] == 80 && info.context);

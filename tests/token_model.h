@@ -20,8 +20,8 @@ typedef struct token_sizes {
     ((token_sizes){ .resolutions = 3, .channels = { 4, 4, 8 }, .patch = 2,  \
                     .dim = 4, .codes = 300, .attention = 1, .levels = 5,    \
                     .clusters = { 300, 120, 60, 30, 12 }, .context = 1 })
-#define TOKEN_META "\"tessera.codec\":\"vqgan\",\"tessera.groups\":\"2\""
-#define TOKEN_META_SIMVQ "\"tessera.codec\":\"simvq\",\"tessera.groups\":\"2\""
+#define TOKEN_META "\"tessera.codec\":\"vqgan\""
+#define TOKEN_META_SIMVQ "\"tessera.codec\":\"simvq\""
 
 typedef struct token_maker {
     check_tensors list;
@@ -239,6 +239,7 @@ static inline check_tensors token_model(const token_sizes *s, int simvq,
 
     (simvq ? token_simvq : token_vqgan)(&m, s);
     token_floats(&m, "tessera.codebook", "", 2, book, 1, 0);
+    *token_ints(&m, "tessera.groups", 1) = 2;
     if (s->levels > 1)
         token_levels(&m, s);
     if (s->context)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "codecs/image/token_net.h"
 #include "lib/weights.h"
@@ -308,18 +307,21 @@ flow tsri_token_up_dcr(build *b, flow x, const char *name)
 static tsr_error groups_of(tsr_context *ctx, const tsr_model *model,
                            int *groups)
 {
-    const char *text = tsr_model_meta(model, "tessera.groups");
-    char *end;
+    const uint64_t one[] = { 1 };
+    const tsr_tensor *tensor;
+    int32_t *values;
 
     *groups = GROUPS;
-    if (!text)
+    if (!tsr_model_tensor(model, "tessera.groups"))
         return TSR_OK;
-    const long n = strtol(text, &end, 10);
-    if (end == text || *end || n < 1 || n > TSRI_TOKEN_CHANNELS)
-        return tsri_fail(ctx, TSR_E_SHAPE, "%s: 'tessera.groups' is no number "
-                         "of groups", tsr_model_path(model));
-    *groups = (int)n;
-    return TSR_OK;
+    TSR_TRY(tsri_want(ctx, model, &tensor, 1, one, "tessera.groups"));
+    TSR_TRY(tsri_tensor_ints(ctx, tensor, &values));
+    *groups = values[0];
+    tsri_free(ctx, values);
+    if (*groups >= 1 && *groups <= TSRI_TOKEN_CHANNELS)
+        return TSR_OK;
+    return tsri_fail(ctx, TSR_E_SHAPE, "%s: 'tessera.groups' is no number of "
+                     "groups", tsr_model_path(model));
 }
 
 /* Both parts, looked at without a net. */
