@@ -257,6 +257,14 @@ run tokens -y -o twice photo.png photo.ppm
 verdict "two of a name" "$(test $rc = 1 || echo " status $rc;"
     grep -q "photo.ppm.*twice/photo.npy, as photo.png did" "$work/err" ||
     echo " not said;"; cmp twice/photo.npy photo.npy 2>&1)"
+echo precious > codes/grey.npy
+rm codes/photo.npy
+quiet "-n goes on" tokens -n -o codes photo.png grey.pgm one.png
+verdict "and leaves alone what is there" "$(grep -qx precious codes/grey.npy &&
+    cmp photo.npy codes/photo.npy 2>&1 || echo " not")"
+run tokens -o codes photo.png grey.pgm one.png
+verdict "without -n they are refused" "$(test $rc = 1 || echo " status $rc;"
+    grep -qx precious codes/grey.npy || echo " overwritten")"
 run tokens -y -progress pipe:1 -o codes photo.png grey.pgm one.png
 verdict "-progress of many" "$(
     test "$(grep -c '^progress=end$' "$work/out")" = 1 || echo " not one end;"

@@ -59,6 +59,8 @@ equals "-c:v NAME" b.tess -i photo.png -c:v hyper b.tess \
     // encode -c:v hyper photo.png b.tess
 equals "-model" b.tess -i photo.png -model photo b.tess \
     // encode -model photo photo.png b.tess
+equals "-m is -model" b.tess -m photo -i photo.png b.tess \
+    // encode -m photo photo.png b.tess
 equals "a sound is encoded" s.tess -i tone.wav -b:a 3k s.tess \
     // encode -b:a 3k tone.wav s.tess
 equals "a picture is decoded" a.ppm -i a.tess a.ppm // decode a.tess a.ppm

@@ -100,7 +100,7 @@ int batch_run(batch *b, int (*one)(void *cookie, args *a), void *cookie)
         b->a->in = b->in[b->at];
         b->a->out = b->folder ? NULL : out;
         rc = one(cookie, b->a);
-        b->failed += rc != RC_OK;
+        b->failed += rc > RC_OK;
         worst = rc > worst ? rc : worst;
     }
     if (b->began)
@@ -190,7 +190,11 @@ int batch_output(batch *b, const char *ending, const input *in, output *out)
                        : command_output(b->a, NULL, ending, made);
     if (!rc)
         rc = start_progress(b);
-    return rc ? rc : output_open(out, b->a, in, b->a->out);
+    if (rc)
+        return rc;
+    if (b->folder && b->a->no && exists(b->a->out))
+        return BATCH_SKIP;
+    return output_open(out, b->a, in, b->a->out);
 }
 
 int batch_finish(batch *b, output *out, int rc, int keep)

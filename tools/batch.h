@@ -33,6 +33,9 @@ extern const opt batch_options[];
  */
 int batch_open(batch *b, args *a);
 
+/** What batch_output() returns, and `one` then does: there is nothing to do. */
+enum { BATCH_SKIP = -1 };
+
 /** Runs `one` for each input, with a->in and in single mode a->out set; goes on
  *  after a failure unless b->stop is set.  The worst of their exit statuses. */
 int batch_run(batch *b, int (*one)(void *cookie, args *a), void *cookie);
@@ -40,7 +43,8 @@ int batch_run(batch *b, int (*one)(void *cookie, args *a), void *cookie);
 /**
  * Opens the output of the current file, once for each: as the command line says,
  * else, and in a folder, the input's name with its extension changed to `ending`.
- * Starts the progress.  in: as in output_open().
+ * Starts the progress.  in: as in output_open().  Returns an exit status, or
+ * BATCH_SKIP: it is in the folder already, and -n leaves it alone.
  */
 int batch_output(batch *b, const char *ending, const input *in, output *out);
 

@@ -324,8 +324,10 @@ const command command_tokens = {
         "\n"
         "The model of a stream is found by its hash. Arrays of any type of whole\n"
         "numbers are read; codes that become .tess are those of sound, unless -m names\n"
-        "a model of pictures. Many inputs go into a folder; one that fails does not\n"
-        "stop the others, and the exit status is the highest of all.\n",
+        "a model of pictures.\n"
+        "\n"
+        "Many inputs go into a folder. One that fails does not stop the others, and the\n"
+        "exit status is the highest of all; -n leaves out those that are there.\n",
     .tables = { batch_options, tokens_options, pictures_options,
                 sound_encode_options, sound_write_options, sound_cut_options,
                 args_output_options, args_engine_options, args_common_options },

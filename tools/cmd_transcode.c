@@ -136,8 +136,8 @@ const command command_transcode = {
         "quality than the file's is refused: nothing could be gained. \"tessera info\"\n"
         "shows the level of a file, \"tessera models info\" the codes of each.\n"
         "\n"
-        "Many inputs go into a folder; one that fails does not stop the others, and\n"
-        "the exit status is the highest of all.\n",
+        "Many inputs go into a folder. One that fails does not stop the others, and the\n"
+        "exit status is the highest of all; -n leaves out those that are there.\n",
     .tables = { batch_options, transcode_options, pictures_options,
                 args_output_options, args_engine_options, args_common_options },
     .run = run
