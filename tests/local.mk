@@ -142,6 +142,8 @@ tests/test_media_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
 tests/test_media_info.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_nest_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
+	tests/tiny_tokens$(EXEEXT)
 tests/test_kv_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 endif
 # How fast KV objects are: make tests/kv_speed
@@ -174,8 +176,8 @@ EXTRA_DIST += tests/test_media_info.sh
 check_SCRIPTS += tests/test_docs.sh tests/test_manner.sh tests/test_readme.sh
 EXTRA_DIST += tests/test_docs.sh tests/test_manner.sh tests/test_readme.sh
 check_SCRIPTS += tests/test_cli.sh tests/test_cli_media.sh \
-	tests/test_codebook.sh tests/test_kv_cli.sh
-EXTRA_DIST += tests/test_codebook.sh tests/cli_array.py \
+	tests/test_codebook.sh tests/test_kv_cli.sh tests/test_nest_cli.sh
+EXTRA_DIST += tests/test_codebook.sh tests/test_nest_cli.sh tests/cli_array.py \
 	tests/test_kv_cli.sh tests/cli_kv.py
 EXTRA_DIST += tests/test_cli.sh tests/test_cli_media.sh tests/cli.sh \
 	tests/cli_media.py

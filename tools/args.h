@@ -37,6 +37,7 @@ typedef struct args {
     int predict, match, join, plain;
     int heads, levels, level, sinks, recent, boost, tile, chunk, no_ids;
     int k, seed, iterations, batch, random;
+    const char *sizes;  /**< of codebooks: "4096,1024" */
     double tolerance;
     double bitrate, packet, window;         /**< of sound; 0: not given */
     double start, length, until;            /**< seconds; 0: not given */

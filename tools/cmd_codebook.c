@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tessera/vq.h>
+#include "tools/codebook_nest.h"
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/io/array.h"
@@ -28,6 +29,8 @@ static const opt codebook_options[] = {
       OPT_NUMBER, offsetof(args, tolerance), 0, 1 },
     { "-batch", "N", "mini-batches of N vectors; default 0, all at once",
       OPT_INT, offsetof(args, batch), 0, TSR_VQ_MAX_VECTORS },
+    { "-levels", "N,N,...", "nest: codes of the coarser codebooks; default"
+      " 16384,4096,1024,256", OPT_TEXT, offsetof(args, sizes), 0, 0 },
     { "-random", NULL, "start from random vectors, not k-means++", OPT_FLAG,
       offsetof(args, random), 0, 0 },
     { "-threads", "N", "worker threads; 0, the default, is one per processor",
@@ -257,13 +260,16 @@ static int run(args *a)
 {
     char made[NAME_SIZE];
     const verb *v = find(a);
+    const int nest = a->files && !strcmp(a->file[0], "nest");
     int rc;
 
-    if (!v)
-        return say_error(RC_USAGE, NULL, "codebook %s: use train, shrink, sort"
-                         " or stats", a->files ? a->file[0] : "");
+    if (!v && !nest)
+        return say_error(RC_USAGE, NULL, "codebook %s: use train, shrink, sort,"
+                         " stats or nest", a->files ? a->file[0] : "");
     a->file++;
     a->files--;
+    if (nest)
+        return codebook_nest(a);
     if (!v->ending && (a->out || a->files + (a->in != NULL) > 1))
         return say_error(RC_USAGE, NULL, "stats wants one file of indices");
     rc = command_paths(a, NULL, v->ending ? v->ending : "", made);
@@ -272,21 +278,25 @@ static int run(args *a)
 
 const command command_codebook = {
     .name = "codebook",
-    .summary = "codebooks: train, shrink, sort, statistics",
-    .synopsis = "train|shrink|sort|stats [options] [-i] IN [[-o] OUT]",
-    .verbs = "train shrink sort stats",
-    .takes = "npy safetensors",
+    .summary = "codebooks: train, shrink, sort, statistics, nest",
+    .synopsis = "train|shrink|sort|stats|nest [options] [-i] IN ... [[-o] OUT]",
+    .verbs = "train shrink sort stats nest",
+    .takes = "npy safetensors png ppm pgm pnm jpg jpeg webp tif tiff",
     .usage =
         "  tessera codebook train -k 1024 vectors.npy book.npy\n"
         "  tessera codebook train -k 256 -tensor y data.safetensors book.npy\n"
         "  tessera codebook shrink -k 256 -codes codes.npy book.npy small.npy\n"
         "  tessera codebook sort -codes codes.npy book.npy sorted.npy\n"
-        "  tessera codebook stats -k 1024 codes.npy\n",
+        "  tessera codebook stats -k 1024 codes.npy\n"
+        "  tessera codebook nest -levels 4096,256 my.safetensors photos/*.png\n",
     .notes =
         "Vectors and codewords are the rows of an array, the output is .npy of\n"
         "float32. shrink clusters codewords, weighted by how often -codes uses\n"
         "them; sort puts the most frequent first. The same seed gives the same\n"
-        "codebook on every machine and for any number of threads.\n",
+        "codebook on every machine and for any number of threads.\n"
+        "nest MODEL PICTURE ... writes a model of pictures of codes anew: with how\n"
+        "often its codes are, coarser codebooks nested in each other (-q chooses one),\n"
+        "and what the neighbours of a code say about it. It reports what a code costs.\n",
     .tables = { codebook_options, args_output_options, args_common_options },
     .run = run
 };

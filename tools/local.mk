@@ -22,6 +22,7 @@ tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c tool
 else
 tessera_SOURCES += tools/kv/profile_none.c
 endif
+tessera_SOURCES += tools/codebook_nest.c tools/codebook_nest.h
 tessera_SOURCES += tools/batch.c tools/batch.h tools/cmd_tokens.c \
 	tools/cmd_transcode.c tools/pictures.c tools/pictures.h tools/tokens.h \
 	tools/tokens_picture.c tools/tokens_sound.c tools/io/wav.h tools/io/wav_read.c \
