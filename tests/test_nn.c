@@ -233,7 +233,7 @@ static int up(twin *t, int x)
     return shuffle(t, conv(t, x, 48, 3, 1, TSRI_PAD_ZERO), 4);
 }
 
-enum { GRAPHS = 9 };
+enum { GRAPHS = 10 };
 
 static int graph(twin *t, int kind)
 {
@@ -246,12 +246,13 @@ static int graph(twin *t, int kind)
     case 5: return up(t, 0);
     case 6: return rb_up(t, attention(t, rb_down(t, 0)));
     case 7: return shuffle(t, rb_up(t, rb(t, 0, TSRI_PAD_ZERO)), 2);
+    case 9: return shuffle(t, conv(t, 0, 64, 3, 1, TSRI_PAD_ZERO), 2);
     default: return conv(t, rb_down(t, conv(t, 0, 16, 3, 2, TSRI_PAD_REFLECT)),
                          9, 1, 2, TSRI_PAD_ZERO);
     }
 }
 
-static const int graph_channels[GRAPHS] = { 16, 24, 8, 20, 3, 20, 8, 12, 3 };
+static const int graph_channels[GRAPHS] = { 16, 24, 8, 20, 3, 20, 8, 12, 3, 8 };
 
 static void graph_open(twin *t, tsr_context *ctx, int kind)
 {

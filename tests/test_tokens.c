@@ -2,6 +2,7 @@
 /* Pictures, tokens and streams of the token codecs: every way from one to the
  * other gives the same. */
 #include "tests/token_case.h"
+#include <tessera/video.h>
 
 static const int sizes[][2] = { { 1, 1 }, { 3, 5 }, { 8, 8 }, { 9, 17 },
                                 { 61, 47 }, { 130, 70 } };
@@ -398,6 +399,48 @@ static void test_crop(void **state)
     tsr_context_close(&ctx);
 }
 
+/* A frame of video is the picture of the same settings. */
+static void test_video(void **state)
+{
+    token_sizes s = TOKEN_SIZES;
+    tsr_context *ctx = case_context("c", 1, 0);
+    tsr_model *model = token_open(ctx, &s, 0);
+    const tsr_image_settings set = token_settings(70, 1, 0);
+    tsr_video_settings video;
+    tsr_video_encoder *encoder;
+    tsr_video_decoder *decoder;
+    const uint8_t *extra, *packet;
+    size_t extra_bytes, bytes;
+    (void)state;
+    tsr_video_settings_init(&video);
+    video.info.width = 70;
+    video.info.height = 50;
+    video.info.channels = 3;
+    video.info.bits = 8;
+    assert_int_equal(tsr_video_encoder_open(&encoder, ctx, model, &video), 0);
+    tsr_video_encoder_extradata(encoder, &extra, &extra_bytes);
+    assert_int_equal(tsr_video_decoder_open(&decoder, ctx, model, extra,
+                                            extra_bytes), TSR_OK);
+    for (int i = 0; i < 3; i++) {
+        tsr_image image = token_picture(70, 50, 3, 8), got;
+        memset(image.data, 80 * i, image.stride * 20);
+        mem_file file = token_encode(ctx, model, &set, &image);
+        tsr_image want = token_decode(ctx, model, &file, TSR_OK);
+        assert_int_equal(tsr_video_encoder_encode(encoder, &image, 70, &packet,
+                                                  &bytes), TSR_OK);
+        assert_int_equal(tsr_video_decoder_decode(decoder, packet, bytes, &got),
+                         TSR_OK);
+        token_same(&got, &want);
+        tsr_image_free(ctx, &want);
+        free(file.data);
+        free(image.data);
+    }
+    tsr_video_decoder_close(&decoder);
+    tsr_video_encoder_close(&encoder);
+    tsr_model_unref(&model);
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_tiles_onednn),
         cmocka_unit_test(test_lost_tokens),
         cmocka_unit_test(test_crop),
+        cmocka_unit_test(test_video),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
