@@ -2,14 +2,14 @@
 /* Multiply-adds per second of nets shaped like the image codecs', by the wall
  * clock and by processor time (which other programs disturb less).
  *
- * nn_speed [backend [threads [side [tile budget in MiB]]]] */
+ * nn_speed [backend [threads [side [tile budget in MiB [net's name]]]]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "lib/nn/net.h"
 
-static float weights[640 * 224 * 9];
+static float weights[512 * 512 * 9];
 
 static int conv(tsri_net *net, int x, int in, int out, int kernel, int stride,
                 tsri_pad pad)
@@ -63,6 +63,62 @@ static int body(tsri_net *net)
     return rb(net, rb(net, rb(net, rb(net, 0, 96), 96), 96), 96);
 }
 
+/* VQGAN-LC's decoder, f = 16: 512, 256, 256, 128, 128 channels. */
+static int swish_conv(tsri_net *net, int x, int in, int out)
+{
+    x = tsri_net_norm(net, x, &(tsri_norm){ 32, 1e-6f, weights, weights });
+    return conv(net, tsri_net_act(net, x, TSRI_ACT_SILU), in, out, 3, 1,
+                TSRI_PAD_ZERO);
+}
+
+static int block(tsri_net *net, int x, int in, int out)
+{
+    const int y = swish_conv(net, swish_conv(net, x, in, out), out, out);
+    return tsri_net_add(net, in == out ? x :
+                        conv(net, x, in, out, 1, 1, TSRI_PAD_ZERO), y);
+}
+
+static int attend(tsri_net *net, int x, int c)
+{
+    const int n = tsri_net_norm(net, x, &(tsri_norm){ 32, 1e-6f, weights,
+                                                      weights });
+    const int q = conv(net, n, c, c, 1, 1, TSRI_PAD_ZERO);
+    const int k = conv(net, n, c, c, 1, 1, TSRI_PAD_ZERO);
+    const int v = conv(net, n, c, c, 1, 1, TSRI_PAD_ZERO);
+    return tsri_net_add(net, x, conv(net, tsri_net_attention(net, q, k, v), c,
+                                     c, 1, 1, TSRI_PAD_ZERO));
+}
+
+static int vqgan_dec(tsri_net *net)
+{
+    static const int channels[] = { 512, 256, 256, 128, 128 };
+    int x = conv(net, conv(net, 0, 8, 256, 1, 1, TSRI_PAD_ZERO), 256, 512, 3, 1,
+                 TSRI_PAD_ZERO);
+    int c = 512;
+
+    x = block(net, attend(net, block(net, x, c, c), c), c, c);
+    for (int level = 0; level < 5; level++) {
+        if (level)
+            x = conv(net, tsri_net_upsample(net, x), c, c, 3, 1, TSRI_PAD_ZERO);
+        for (int i = 0; i < 3; i++, c = channels[level]) {
+            x = block(net, x, c, channels[level]);
+            if (!level)
+                x = attend(net, x, c);
+        }
+    }
+    return swish_conv(net, x, c, 3);
+}
+
+static int blocks(tsri_net *net)
+{
+    return block(net, block(net, 0, 128, 128), 128, 128);
+}
+
+static int attention(tsri_net *net)
+{
+    return tsri_net_attention(net, 0, 0, 0);
+}
+
 static tsr_error source(void *cookie, tsri_rect r, tsri_fmap *dst)
 {
     (void)cookie;
@@ -89,6 +145,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static const char *only = "";
+
 static void measure(tsr_context *ctx, const char *name, int channels,
                     int (*build)(tsri_net *), int side, uint64_t budget)
 {
@@ -97,6 +155,8 @@ static void measure(tsr_context *ctx, const char *name, int channels,
     tsri_net *net;
     int h, w;
 
+    if (!strstr(name, only))
+        return;
     if (tsri_net_new(&net, ctx, channels) ||
         tsri_net_finish(net, build(net))) {
         printf("%-10s cannot be built\n", name);
@@ -134,6 +194,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
         weights[i] = (float)((i * 2654435761u >> 16) % 2001) * 2e-5f - 0.02f;
     tsr_context_settings_init(&s);
+    only = argc > 5 ? argv[5] : "";
     s.backend = argc > 1 ? argv[1] : "auto";
     s.threads = argc > 2 ? atoi(argv[2]) : 1;
     if (tsr_context_open(&ctx, &s))
@@ -144,6 +205,9 @@ int main(int argc, char **argv)
     measure(ctx, "hyper dec", 192, hyper_dec, side / 16, budget);
     measure(ctx, "mcquic up", 128, mcquic_up, side / 4, budget);
     measure(ctx, "4 RB 96", 96, body, side / 4, budget);
+    measure(ctx, "vqgan dec", 8, vqgan_dec, side / 64, budget);
+    measure(ctx, "vqgan full", 128, blocks, side / 4, budget);
+    measure(ctx, "attend 512", 512, attention, side / 16, budget);
     tsr_context_close(&ctx);
     return 0;
 }

@@ -66,7 +66,8 @@ enum { TSRI_ATTENTION_EXACT = 16384 };
 /** Starts a net whose node 0 is an input of `channels` planes. */
 tsr_error tsri_net_new(tsri_net **net, tsr_context *ctx, int channels);
 
-/* Each of these appends a node that reads node `x` and returns its number.  A
+/* Each of these appends a node (or two) that reads node `x` and returns the
+ * result's number.  A
  * fault (bad node, bad sizes, no memory) is remembered and returned by
  * tsri_net_finish(), so calls may be chained without looking.  Weights must
  * stay valid until tsri_net_finish(). */
@@ -118,8 +119,9 @@ void tsri_net_out_size(const tsri_net *net, int height, int width, int *out_heig
 /** The part of the input that `out` needs, inside the input plane. */
 tsri_rect tsri_net_in_rect(const tsri_net *net, int height, int width, tsri_rect out);
 
-/** Bytes of activations that running `out` takes at most (packed weights and
- *  the caller's buffers not counted). */
+/** Bytes of activations that tsri_net_run() of `out` takes at most (packed
+ *  weights and the caller's buffers not counted).  A part of the output of a net
+ *  with norms needs whole planes, too. */
 uint64_t tsri_net_memory(const tsri_net *net, int height, int width, tsri_rect out);
 
 /** Multiply-adds for `out`, halo included, without recomputing. */
@@ -137,6 +139,8 @@ typedef tsr_error (*tsri_net_sink)(void *cookie, tsri_rect r,
  * Computes rectangle `out` of the output for an input plane of height x width.
  * Uses the context's threads.
  *
+ * A net with norms computes whole planes for it, see tsri_net_run_tiled().
+ *
  * source  asked once for tsri_net_in_rect(...)
  * dst     out: height and width of `out`, written whole
  *
@@ -147,10 +151,36 @@ tsr_error tsri_net_run(const tsri_net *net, int height, int width, tsri_rect out
                        tsri_net_source source, void *cookie, tsri_fmap *dst);
 
 /**
- * Computes the whole output plane in tiles of at most `budget` bytes of
- * activations (at least one alignment step each), row by row of tiles.
- * Tile sides are multiples of `align` output samples (>= 1) except at the
- * right and bottom.  The result does not depend on `budget`.
+ * Computes the whole output plane in at most `budget` bytes of activations, in
+ * tiles, row by row of tiles, whose sides are multiples of `align` output
+ * samples (>= 1) except at the right and bottom.  The result does not depend on
+ * `budget`, nor on threads, bit for bit.
+ *
+ * A net without barriers is run once per tile; the least that a tile takes is
+ * one alignment step.  So is one with barriers (norms, attention) whose whole
+ * plane fits the budget, as a single tile.  Otherwise there are passes:
+ * - As long as the plane of a later node fits whole, with all that lies between,
+ *   the net is computed up to the last such node, which is kept: a checkpoint.
+ *   Checkpoints are nodes that all later ones are computed from and that need no
+ *   earlier one (the results of residual blocks).  Only the last is kept, in at
+ *   most three quarters of the budget.
+ * - Where none fits, the next barrier's statistics are computed in tiles from
+ *   the last checkpoint; if what they are made of could be a checkpoint and
+ *   fits, it is kept and the former one is dropped.
+ * - The planes of keys, values and results of an attention are always held
+ *   (keys and values of a windowed one only if they fit), the results up to
+ *   the next checkpoint.
+ * - After the last barrier the output is computed in tiles.
+ * If between the last checkpoint and the output there are n barriers, which cut
+ * the net in parts that cost c_0 .. c_n, then time is the sum over k = 0..n of
+ * (c_0 + .. + c_k), some (n + 1) / 2 times as much as whole planes take, plus
+ * the tiles' halos.  Tiles are then at least 8 x 8 samples, or what gives 8192
+ * tiles in a plane (32 x 32 for attention).
+ *
+ * source  asked for parts of the input, for the same ones several times if
+ *         there are several passes
+ *
+ * Returns what tsri_net_run() does and what the sink returned.
  */
 tsr_error tsri_net_run_tiled(const tsri_net *net, int height, int width,
                              uint64_t budget, int align,

@@ -6,8 +6,10 @@
 enum {
     LANE = TSRI_NN_LANE,
     /* Blocks of a step: wide enough for the kernels, small enough for their
-     * two sides to stay in a second-level cache. */
-    BLOCK_COLS = 64, BLOCK_FLOATS = 48 * 1024
+     * two sides to stay in a second-level cache.  Where a norm with its
+     * activation is done again for every row that blocks share, higher ones
+     * are a tenth faster. */
+    BLOCK_COLS = 64, BLOCK_FLOATS = 48 * 1024, NORM_FLOATS = 144 * 1024
 };
 
 /* Sides stay below this, so that int arithmetic on them cannot overflow. */
@@ -150,7 +152,8 @@ tsri_grid tsri_step_grid(const tsri_net *net, const tsri_step *s)
     g.bw = tsri_ceil_div(cols, g.nx);
     columns = (size_t)(g.bw * st + border);
     per_row = in * columns * (size_t)st + out * (size_t)g.bw;
-    g.bh = tsri_clamp((int)(BLOCK_FLOATS / per_row), 1, rows);
+    g.bh = tsri_clamp((int)((s->norm ? NORM_FLOATS : BLOCK_FLOATS) / per_row),
+                      1, rows);
     /* Small planes: still something for every thread, unless it is crumbs. */
     while (g.bh > 4 && (int64_t)parts(rows, g.bh) * g.nx <
                            2 * net->ctx->threads)
