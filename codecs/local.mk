@@ -129,3 +129,7 @@ cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \
 else
 libtsrcore_la_SOURCES += codecs/kv/cuda/kv_nocuda.c
 endif
+# Checkpoints of other programs become model files.
+noinst_HEADERS += codecs/import/import_impl.h
+libtsrcore_la_SOURCES += codecs/import/import.c codecs/import/import_audio.c \
+	codecs/import/import_image.c codecs/import/import_make.c

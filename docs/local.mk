@@ -9,7 +9,7 @@ dist_man_MANS = docs/man/libtessera.3 docs/man/tess.5
 EXTRA_DIST += tools/complete.bash
 command_pages = docs/man/tessera.1 docs/man/tessera-codebook.1 \
 	docs/man/tessera-compare.1 docs/man/tessera-decode.1 \
-	docs/man/tessera-encode.1 docs/man/tessera-info.1 \
+	docs/man/tessera-encode.1 docs/man/tessera-info.1 docs/man/tessera-import.1 \
 	docs/man/tessera-kv.1 docs/man/tessera-models.1 \
 	docs/man/tessera-remux.1 docs/man/tessera-tokens.1 \
 	docs/man/tessera-transcode.1

@@ -6,10 +6,12 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/stream.h include/tessera/tessera.h \
 	include/tessera/tokens.h \
 	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
+	include/tessera/audio.h include/tessera/import.h \
+	include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 # Checkpoints of other programs.
 noinst_HEADERS += lib/checkpoint.h lib/checkpoint_impl.h lib/pickle.h \
-	lib/pickle_impl.h lib/zip.h
+	lib/pickle_impl.h lib/safetensors.h lib/zip.h
 noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h lib/modl.h \
 	lib/model_path.h lib/model_write.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h \
 	lib/x86/seq_avx2.h
@@ -25,7 +27,7 @@ libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
 	lib/weights.c
 libtsrcore_la_SOURCES += lib/checkpoint.c lib/checkpoint_numpy.c \
 	lib/checkpoint_safetensors.c lib/checkpoint_torch.c lib/pickle.c \
-	lib/pickle_make.c lib/pickle_values.c lib/zip.c
+	lib/pickle_make.c lib/pickle_values.c lib/safetensors.c lib/zip.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 libtsrcore_la_LIBADD = $(ZLIB_LIBS)

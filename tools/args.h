@@ -47,6 +47,8 @@ typedef struct args {
     int no_video, no_audio;
     int frames;                             /**< -frames:v; 0: not given */
     const char *size, *frame_rate, *pixel_format;
+    const char *arch, *name, *licence;      /**< of import */
+    int half, dry_run;
     /** What these and -f were before the input was named: it is of that form. */
     struct { const char *format, *size, *frame_rate, *pixel_format; } of_input;
     int help;

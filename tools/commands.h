@@ -13,6 +13,7 @@ extern const command command_compare;
 extern const command command_codebook;
 extern const command command_kv;
 extern const command command_tokens;
+extern const command command_import;
 
 /** All of them, in the order of the help; NULL ends the list. */
 extern const command *const commands[];

@@ -12,7 +12,7 @@
 
 const command *const commands[] = {
     &command_encode, &command_decode, &command_remux, &command_transcode,
-    &command_info, &command_models, &command_compare, &command_tokens,
+    &command_info, &command_models, &command_import, &command_compare, &command_tokens,
     &command_codebook, &command_kv, NULL
 };
 

@@ -7,6 +7,7 @@
 #include <tessera/entropy.h>
 #include <tessera/error.h>
 #include <tessera/image.h>
+#include <tessera/import.h>
 #include <tessera/io.h>
 #include <tessera/kv.h>
 #include <tessera/media.h>
