@@ -5,6 +5,8 @@
 #include "lib/bytes.h"
 #include "lib/crc32c.h"
 
+enum { TILE_STEP = 16 };        /* pixels that sides of tiles are multiples of */
+
 typedef tsri_token_codec token;
 
 /* ---- open and close ---- */
@@ -477,7 +479,7 @@ static tsr_error run_decoder(synthesis *s)
                 sizeof *s->z.data;
     return tsri_net_run_tiled(t->net[TSRI_TOKEN_DECODER], t->grid.height,
                               t->grid.width, t->ctx->max_memory - held,
-                              t->shape.factor,
+                              tsri_min(t->shape.factor, TILE_STEP),
                               s->z.data ? read_filled : read_words, s,
                               write_pixels, s);
 }

@@ -43,11 +43,11 @@ typedef struct tsr_image_settings {
     int lossless_alpha;    /**< 1 (default) keep the alpha plane exactly,
                                 0 drop it */
     tsr_progress progress;
-    int interleave;        /**< 1 (default), 2, 4 or 8: tokens of neighbouring
-                                places lie in different units of the stream
-                                (its square of them), so that a lost unit leaves
+    int interleave;        /**< n = 1 (default), 2, 4 or 8: tokens are dealt out
+                                to n x n times as many units, neighbours to
+                                different ones, so that a lost unit leaves
                                 single holes.  Codecs of one grid of tokens
-                                only; needs the container */
+                                only; over 1 it takes the container */
 } tsr_image_settings;
 
 TSR_API void tsr_image_settings_init(tsr_image_settings *settings);
