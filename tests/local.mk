@@ -29,7 +29,7 @@ check_PROGRAMS += tests/test_former tests/test_token_fill
 EXTRA_DIST += tests/vectors/fill
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_token_book tests/test_token_nest tests/test_token_units \
-	tests/test_tokens_nest
+	tests/test_tokens_golden tests/test_tokens_nest
 noinst_HEADERS += tests/token_tensors.h
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h

@@ -10,6 +10,7 @@ fi
 export PYTHONDONTWRITEBYTECODE=1
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 99
+golden=$(cd "$TSR_SRCDIR/tests/golden/tokens" && pwd) || exit 99
 "$TSR_BUILDDIR/tests/token_tool" "$work" || exit 99
-"$PYTHON" "$TSR_SRCDIR/tests/token_reader.py" check "$work"
+"$PYTHON" "$TSR_SRCDIR/tests/token_reader.py" check "$work" \
+    "$golden"

@@ -4,9 +4,11 @@
 standard library only.
 
     token_reader.py MODEL.safetensors FILE f    prints the ids of a picture, row by row; `-`: lost
-    token_reader.py check FOLDER                compares the files of token_tool with its texts; speaks TAP
+    token_reader.py check FOLDER GOLDEN         compares the files of token_tool with its texts, and those of
+                                                tests/golden/tokens with theirs; speaks TAP
 
 f: pixels a side of a token.  For tests: slow."""
+import hashlib
 import json
 import math
 import struct
@@ -30,15 +32,18 @@ def tensors(path):
     """name: (shape, numbers) of the tensors that are whole numbers; others: (shape, bytes)."""
     data = Path(path).read_bytes()
     size, = struct.unpack_from("<Q", data)
-    head, out = json.loads(data[8:8 + size]), {}
+    head, out, digest = json.loads(data[8:8 + size]), {}, hashlib.sha256()
     letters = {"I8": "b", "U8": "B", "I16": "h", "U16": "H", "I32": "i", "U32": "I"}
-    for name, entry in head.items():
+    for name, entry in sorted(head.items()):
         if name != "__metadata__":
             start, end = entry["data_offsets"]
             raw, kind = data[8 + size + start:8 + size + end], entry["dtype"]
+            digest.update(b"%s\0%s\0%s\0" % (name.encode(), kind.encode(), "x".join(map(str, entry["shape"])).encode()))
+            digest.update(raw)
             if kind in letters:
                 raw = struct.unpack("<%d%s" % (math.prod(entry["shape"]), letters[kind]), raw)
             out[name] = entry["shape"], raw
+    out["hash"] = None, digest.digest()
     return out
 
 
@@ -60,7 +65,7 @@ class Level:
 
 class Book:
     def __init__(self, model):
-        self.k = codes(model)
+        self.k, self.hash = codes(model), model["hash"][1]
         place = list(self._get(model, "tessera.order", range(self.k)))
         weight = self._get(model, "tessera.frequency", [1] * self.k)
         need(len(place) == len(weight) == self.k and sorted(place) == list(range(self.k)), "order")
@@ -167,12 +172,12 @@ def read_unit(book, way, height, width, unit, data, crc):
 # ---- Pictures
 
 def compact(data):
-    """(width, height, parameter, {unit: bytes}, check value)"""
+    """(model, width, height, parameter, {unit: bytes}, check value)"""
     need(data[:2] == b"\xc7\x54" and data[2] >> 2 in (3, 4) and not data[2] & 1, "head")
     width, at = varint(data, 7)
     height, at = varint(data, at)
     need(at < len(data), "cut")
-    return width + 1, height + 1, data[at], {0: data[at + 1:]}, crc32c(data[:at + 1])
+    return data[3:7], width + 1, height + 1, data[at], {0: data[at + 1:]}, crc32c(data[:at + 1])
 
 
 def container(data):
@@ -185,12 +190,14 @@ def container(data):
         if c.type == b"DATA":
             number, at = varint(c.data, 0)
             units.setdefault(number, c.data[at:])
-    return width, height, head[16], units, 0
+    model = next(c.data for c in chunks if c.type == b"MODL")[:32]
+    return model, width, height, head[16], units, 0
 
 
 def read_picture(book, data, f):
     """The way and the rows of ids of a file; None where one is lost."""
-    width, height, byte, units, crc = (compact if data[:1] == b"\xc7" else container)(data)
+    model, width, height, byte, units, crc = (compact if data[:1] == b"\xc7" else container)(data)
+    need(book.hash[:len(model)] == model, "another model")
     way, h, w = Way(book, byte), -(-height // f), -(-width // f)
     crc = crc32c(struct.pack("<IIB", width, height, byte), crc)
     rows = [[None] * w for _ in range(h)]
@@ -219,13 +226,24 @@ def check_case(book, path):
         [int(line) for line in lines if line]
 
 
-def check(folder):
-    paths = sorted(Path(folder).glob("m*.units"))
+def check_golden(book, path):
+    first, *lines = path.with_suffix(".ids").read_text().split("\n")
+    width, height, level = map(int, first.split())
+    way, rows = read_picture(book, path.read_bytes(), 8)
+    ids = [[int(i) for i in line.split()] for line in lines if line]
+    return level == way.level and (len(ids), len(ids[0])) == (-(-height // 8), -(-width // 8)) and \
+        [[-1 if i is None else i for i in row] for row in rows] == ids
+
+
+def check(folder, golden):
     books = {p.name.split(".")[0]: Book(tensors(p)) for p in Path(folder).glob("m*.safetensors")}
-    print("1..%d" % len(paths))
-    for i, path in enumerate(paths):
+    checks = [(check_case, books[p.name.split(".")[0]], p) for p in sorted(Path(folder).glob("m*.units"))]
+    book = Book(tensors(Path(golden) / "model.safetensors"))
+    checks += [(check_golden, book, p) for p in sorted(Path(golden).glob("*.tess"))]
+    print("1..%d" % len(checks))
+    for i, (run, model, path) in enumerate(checks):
         try:
-            good = check_case(books[path.name.split(".")[0]], path)
+            good = run(model, path)
         except Corrupt as fault:
             print("#", fault)
             good = False
@@ -234,7 +252,7 @@ def check(folder):
 
 def main():
     if sys.argv[1] == "check":
-        check(sys.argv[2])
+        check(*sys.argv[2:4])
         return
     _, rows = read_picture(Book(tensors(sys.argv[1])), Path(sys.argv[2]).read_bytes(), int(sys.argv[3]))
     for row in rows:
