@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
 EXTRA_DIST += bench/photos.txt bench/photos.py
 EXTRA_DIST += bench/machine.py bench/curves.py bench/peers.py bench/sheet.py bench/rd-image
+EXTRA_DIST += bench/rd_page.py bench/perceptual.py bench/image-requirements.txt
 EXTRA_DIST += bench/rd-audio bench/audio_metrics.py bench/audio_peers.py bench/audio-requirements.txt
 EXTRA_DIST += bench/speed-audio bench/speed_audio_torch.py bench/random_audio.py
 EXTRA_DIST += bench/sounds.txt bench/sounds.py
-EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.py
+EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.py bench/random_vqgan.py
 EXTRA_DIST += bench/media
 EXTRA_DIST += bench/loss
 EXTRA_DIST += bench/results

@@ -24,8 +24,21 @@ def find_tessera(given):
     """The program: the one given, that of a build tree beside these scripts, or the installed one."""
     for p in (given, HERE.parent / "build" / "tessera", HERE.parent / "tessera", shutil.which("tessera")):
         if p and shutil.which(p):
-            return shutil.which(p)
+            return str(shutil.which(p))
     sys.exit("no program 'tessera' found: build it, or name it with --tessera")
+
+
+def own_python(tool, venv, check, requirements, *how):
+    """Goes on in a virtual environment with the packages of a requirements file, if this interpreter lacks them."""
+    if subprocess.run([sys.executable, "-c", check], stderr=subprocess.DEVNULL).returncode == 0:
+        return
+    python = venv / "bin" / "python"
+    if Path(sys.executable) == python:
+        sys.exit(f"{tool}: {venv} is broken: remove it")
+    if not python.exists():
+        run(sys.executable, "-m", "venv", venv)
+    run(python, "-m", "pip", "install", "--quiet", *how, "-r", HERE / requirements)
+    os.execv(python, [str(python), *sys.argv])
 
 
 def cpu():
@@ -47,21 +60,23 @@ def commit():
 
 
 def model_line(tessera, name):
-    """Name, size and hash of a model, as the program lists it."""
+    """Name, size and hash of a model, as the program lists it; of a model file only its name."""
+    if Path(name).is_file():
+        return Path(name).name
     for line in run(tessera, "models").splitlines()[1:]:
         if line.startswith(name + " "):
             return " ".join(line.split())
     sys.exit(f"the model '{name}' is not installed: see 'tessera models path'")
 
 
-def facts(tessera, command, model="photo"):
+def facts(tessera, command, *models):
     """Lines of the head of a result page."""
     load = " ".join(f"{x:.1f}" for x in os.getloadavg())
     return [f"- Machine: {cpu()}; {system()}; load average at the end {load}",
             f"- Date: {datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}; commit {commit()}",
             f"- Command: `{command}`",
             f"- Program: {run(tessera, '--version').splitlines()[0]}; model (name, codec, MB, hash, licence): "
-            f"{model_line(tessera, model)}"]
+            + "; ".join(model_line(tessera, m) for m in models or ("photo",))]
 
 
 def today():

@@ -14,7 +14,11 @@ TABLE = 1 << 16
 
 
 class Writer:
+    """Collects tensors and writes them with `metadata`."""
+
     def __init__(self):
+        self.metadata = {"tessera.codec": "mcquic", "mcquic.channel": str(C), "mcquic.m": str(M),
+                         "mcquic.k": ",".join(map(str, K))}
         self.random = random.Random(1)
         self.noise = [self.random.gauss(0, 1) for _ in range(TABLE)]
         self.tables, self.head, self.parts, self.size = {}, {}, [], 0
@@ -84,8 +88,7 @@ class Writer:
             self.block(letter, f"{name}.{i}")
 
     def save(self, path):
-        self.head["__metadata__"] = {"tessera.codec": "mcquic", "mcquic.channel": str(C), "mcquic.m": str(M),
-                                     "mcquic.k": ",".join(map(str, K))}
+        self.head["__metadata__"] = self.metadata
         head = json.dumps(self.head).encode()
         head += b" " * (-len(head) % 8)
         with open(path, "wb") as f:

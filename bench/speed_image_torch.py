@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Time the transforms of a model file in PyTorch on the CPU: speed_image_torch.py MODEL WIDTH HEIGHT THREADS
+"""Time the transforms of a model file in PyTorch on the CPU: speed_image_torch.py MODEL PICTURE.ppm THREADS [SMALL]
 
-Prints JSON: {"encode": {"wall", "cpu"}, "decode": ..., "mode", "mb"}.  Picture and latent are random; nothing is
-entropy coded.  Each form (eager, channels-last, traced) is tried after a warm-up on a small picture, the best is kept.
+Prints JSON: {"encode": {"wall", "cpu"}, "decode": ..., "mode", "mb"}.  Nothing is entropy coded; encoding with a token
+model includes the search for the nearest codes.  Decoding starts from random latents or codes.  Each form (eager,
+channels-last, traced) is tried after a warm-up on the picture's corner of SMALL (256) pixels a side, the best is kept.
 """
 import json
+import math
 import resource
 import struct
 import sys
@@ -16,6 +18,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 TYPES = {"F32": np.float32, "F16": np.float16}
+GROUPS = 32     # of GroupNorm
+SEARCH = 64     # tokens searched at a time
 
 
 def read_tensors(path):
@@ -193,16 +197,169 @@ def mcquic(t):
     return encoder, McQuicDecoder(t, len(encoder.stages)), 16 << len(encoder.stages)
 
 
+class Norm(nn.Module):
+    """GroupNorm, and swish unless told otherwise."""
+
+    def __init__(self, t, name, swish=True):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(t[name + ".weight"]), nn.Parameter(t[name + ".bias"])
+        self.swish = swish
+
+    def forward(self, x):
+        x = F.group_norm(x, GROUPS, self.weight, self.bias, 1e-6)
+        return F.silu(x) if self.swish else x
+
+
+def conv_of(t, name, stride=1):
+    """A convolution with zero padding, with or without bias."""
+    w = t[name + ".weight"]
+    conv = nn.Conv2d(w.shape[1], w.shape[0], w.shape[-1], stride, w.shape[-1] // 2, bias=name + ".bias" in t)
+    conv.weight.data = w.clone()
+    if conv.bias is not None:
+        conv.bias.data = t[name + ".bias"].clone()
+    return conv
+
+
+class TokenResidual(nn.Module):
+    def __init__(self, t, name):
+        super().__init__()
+        self.body = nn.Sequential(Norm(t, name + ".norm1"), conv_of(t, name + ".conv1"),
+                                  Norm(t, name + ".norm2"), conv_of(t, name + ".conv2"))
+        short = name + ".nin_shortcut"
+        self.short = conv_of(t, short) if short + ".weight" in t else nn.Identity()
+
+    def forward(self, x):
+        return self.short(x) + self.body(x)
+
+
+class TokenAttention(nn.Module):
+    """One head over all positions."""
+
+    def __init__(self, t, name):
+        super().__init__()
+        self.norm = Norm(t, name + ".norm", False)
+        self.q, self.k, self.v, self.out = (conv_of(t, f"{name}.{p}") for p in ("q", "k", "v", "proj_out"))
+
+    def forward(self, x):
+        h = self.norm(x)
+        q, k, v = (p(h).flatten(2).transpose(1, 2).unsqueeze(1) for p in (self.q, self.k, self.v))
+        y = F.scaled_dot_product_attention(q, k, v)
+        return x + self.out(y.squeeze(1).transpose(1, 2).reshape(x.shape))
+
+
+class PadEnd(nn.Module):
+    def forward(self, x):
+        return F.pad(x, (0, 1, 0, 1))
+
+
+class ShuffleBlocks(nn.Module):
+    """Depth to space by 2 with the places of a block as the outer index of channels."""
+
+    def forward(self, x):
+        n, c, h, w = x.shape
+        return x.reshape(n, 2, 2, c // 4, h, w).permute(0, 3, 4, 1, 5, 2).reshape(n, c // 4, 2 * h, 2 * w)
+
+
+def token_change(t, name):
+    """What changes the size at the end of a level, if anything does."""
+    if name + ".downsample.conv.weight" in t:
+        down = conv_of(t, name + ".downsample.conv", 2)
+        down.padding = (0, 0)
+        return [PadEnd(), down]
+    if name + ".downsample.weight" in t:
+        return [conv_of(t, name + ".downsample", 2)]
+    if name + ".upsample.conv.weight" in t:
+        return [nn.Upsample(scale_factor=2), conv_of(t, name + ".upsample.conv")]
+    if name + ".upsample.conv1.weight" in t:
+        return [conv_of(t, name + ".upsample.conv1"), ShuffleBlocks()]
+    return []
+
+
+def token_level(t, name):
+    parts = []
+    for i in range(100):
+        if f"{name}.block.{i}.norm1.weight" not in t:
+            break
+        parts.append(TokenResidual(t, f"{name}.block.{i}"))
+        if f"{name}.attn.{i}.norm.weight" in t:
+            parts.append(TokenAttention(t, f"{name}.attn.{i}"))
+    return parts + token_change(t, name)
+
+
+def token_middle(t, name):
+    if name + ".mid_block.0.norm1.weight" in t:
+        return [TokenResidual(t, f"{name}.mid_block.{i}") for i in (0, 1)]
+    return [TokenResidual(t, name + ".mid.block_1"), TokenAttention(t, name + ".mid.attn_1"),
+            TokenResidual(t, name + ".mid.block_2")]
+
+
+class TokenDecoder(nn.Module):
+    def __init__(self, book, net):
+        super().__init__()
+        self.book, self.net = nn.Parameter(book), net
+
+    def forward(self, codes):
+        z = F.embedding(codes[0, 0], self.book).permute(2, 0, 1)[None]
+        return self.net(z.contiguous(memory_format=torch.channels_last))
+
+
+def token_book(t):
+    """The codewords [K][d], projected once."""
+    for book, by in (("tessera.codebook", ""), ("tok_embeddings.weight", "codebook_projection"),
+                     ("quantize.embedding.weight", "quantize.embedding_proj")):
+        if book in t:
+            return F.linear(t[book], t[by + ".weight"], t[by + ".bias"]) if by + ".weight" in t else t[book]
+    raise KeyError("no codebook")
+
+
+def token_search(book):
+    """From a latent to its nearest codes [1][1][h][w]: some tokens at a time, as the matrix of scores is large."""
+    square, turned = (book * book).sum(1), book.t().contiguous()
+
+    def search(z):
+        rows = z[0].flatten(1).t().contiguous()
+        best = [torch.addmm(square, part, turned, alpha=-2).argmin(1) for part in rows.split(SEARCH)]
+        return torch.cat(best).reshape(1, 1, *z.shape[2:])
+    return search
+
+
+def tokens(t):
+    """Encoder, decoder, pixels a token has a side, search."""
+    levels = sum(f"encoder.down.{i}.block.0.norm1.weight" in t for i in range(16))
+    patch = math.isqrt(t["encoder.conv_in.weight"].shape[1] // 3)
+    encoder = [nn.PixelUnshuffle(patch)] if patch > 1 else []
+    encoder.append(conv_of(t, "encoder.conv_in"))
+    for i in range(levels):
+        encoder += token_level(t, f"encoder.down.{i}")
+    encoder += token_middle(t, "encoder")
+    encoder += [Norm(t, "encoder.norm_out"), conv_of(t, "encoder.conv_out")]
+    decoder = [conv_of(t, "decoder.conv_in")] + token_middle(t, "decoder")
+    if "quant_conv.weight" in t:
+        encoder.append(conv_of(t, "quant_conv"))
+        decoder.insert(0, conv_of(t, "post_quant_conv"))
+    for i in reversed(range(levels)):
+        decoder += token_level(t, f"decoder.up.{i}")
+    decoder += [Norm(t, "decoder.norm_out"), conv_of(t, "decoder.conv_out")]
+    decoder += [nn.PixelShuffle(patch)] if patch > 1 else []
+    book = token_book(t)
+    return (nn.Sequential(*encoder), TokenDecoder(book, nn.Sequential(*decoder)), patch << (levels - 1),
+            token_search(book))
+
+
+def in_layout(x, layout):
+    return x.contiguous(memory_format=layout) if x.is_floating_point() else x
+
+
 def best_form(net, xs):
     """The fastest of three forms on the inputs xs: (seconds, label, callable, layout)."""
     last = net.eval().to(memory_format=torch.channels_last)
     traced = torch.jit.freeze(torch.jit.trace(
-        last, tuple(x.contiguous(memory_format=torch.channels_last) for x in xs), check_trace=False))
+        last, tuple(in_layout(x, torch.channels_last) for x in xs), check_trace=False))
     forms = [("eager", last, torch.contiguous_format), ("channels_last", last, torch.channels_last),
              ("traced, channels_last", traced, torch.channels_last)]
     out = []
     for label, f, layout in forms:
-        ys = [x.contiguous(memory_format=layout) for x in xs]
+        ys = [in_layout(x, layout) for x in xs]
         for _ in range(2):
             start = time.process_time()
             f(*ys)
@@ -211,12 +368,14 @@ def best_form(net, xs):
     return min(out, key=lambda o: o[0])
 
 
-def clock(net, small, xs):
-    """Seconds of the form that was best on the small inputs; and that form."""
+def clock(net, small, xs, then=None):
+    """Seconds of the form that was best on the small inputs, with what is to be done with its result; and that form."""
     _, label, f, layout = best_form(net, small)
-    xs = [x.contiguous(memory_format=layout) for x in xs]
+    xs = [in_layout(x, layout) for x in xs]
     wall, cpu = time.perf_counter(), time.process_time()
-    f(*xs)
+    y = f(*xs)
+    if then:
+        then(y)
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}, label
 
 
@@ -224,19 +383,56 @@ def as_list(y):
     return list(y) if isinstance(y, tuple) else [y]
 
 
+def read_picture(path, step):
+    """A PPM as [1][3][h][w] in -1..1, continued to multiples of step."""
+    with open(path, "rb") as f:
+        data = f.read()
+    w, h, at = header(data)
+    x = torch.from_numpy(np.frombuffer(data, np.uint8, 3 * w * h, at).reshape(h, w, 3).copy())
+    x = x.permute(2, 0, 1)[None].float() / 127.5 - 1
+    return F.pad(x, (0, -w % step, 0, -h % step), "reflect").contiguous()
+
+
+def header(data):
+    """Width, height and where the samples of a PPM begin."""
+    fields, at = [], 0
+    while len(fields) < 4:
+        end = at
+        while not data[end:end + 1].isspace():
+            end += 1
+        fields.append(data[at:end])
+        at = end + 1
+    return int(fields[1]), int(fields[2]), at
+
+
+def like(y, fy, fx):
+    """Random latent or codes in the shape of y, but larger."""
+    shape = [1, y.shape[1], round(y.shape[2] * fy), round(y.shape[3] * fx)]
+    return torch.randn(shape) if y.is_floating_point() else torch.randint(int(y.max()) + 1, shape)
+
+
+def transforms(meta, t):
+    """Encoder, decoder, step, and what searches codes or None."""
+    codec = meta["tessera.codec"]
+    if codec in ("vqgan", "simvq"):
+        return tokens(t)
+    return *(mcquic if codec == "mcquic" else hyper)(t), None
+
+
 @torch.inference_mode()
 def main():
-    path, (width, height, threads) = sys.argv[1], map(int, sys.argv[2:5])
+    path, picture, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    side = int(sys.argv[4]) if len(sys.argv) > 4 else 256
     torch.set_num_threads(threads)
     meta, tensors = read_tensors(path)
-    encoder, decoder, step = (mcquic if meta["tessera.codec"] == "mcquic" else hyper)(tensors)
-    w, h = -(-width // step) * step, -(-height // step) * step
-    x = torch.rand(1, 3, h, w) * 2 - 1
-    small = x[..., :step * (256 // step), :step * (256 // step)].contiguous()
-    encode, a = clock(encoder, [small], [x])
+    encoder, decoder, step, search = transforms(meta, tensors)
+    x = read_picture(picture, step)
+    small = x[..., :step * (side // step), :step * (side // step)].contiguous()
+    encode, a = clock(encoder, [small], [x], search)
     latent = as_list(encoder(small))
-    full = [torch.randn(1, y.shape[1], y.shape[2] * h // small.shape[2], y.shape[3] * w // small.shape[3])
-            for y in latent]
+    if search:
+        latent = [search(latent[0])]
+    full = [like(y, x.shape[2] / small.shape[2], x.shape[3] / small.shape[3]) for y in latent]
     decode, b = clock(decoder, latent, full)
     print(json.dumps({"encode": encode, "decode": decode, "mode": a if a == b else a + "; " + b,
                       "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
