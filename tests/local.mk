@@ -211,12 +211,14 @@ EXTRA_DIST += tests/test_adaptive_python.sh tests/adaptive_reader.py
 
 # Pictures of tokens, read by Python.
 if TSR_CMOCKA
-EXTRA_PROGRAMS += tests/token_tool
-CLEANFILES += tests/token_tool$(EXEEXT)
+EXTRA_PROGRAMS += tests/token_tool tests/token_pictures
+CLEANFILES += tests/token_tool$(EXEEXT) tests/token_pictures$(EXEEXT)
 tests/test_token_python.log: tests/token_tool$(EXEEXT)
-check_SCRIPTS += tests/test_token_python.sh
+tests/test_tokens_python.log: tests/token_pictures$(EXEEXT)
+check_SCRIPTS += tests/test_token_python.sh tests/test_tokens_python.sh
 endif
-EXTRA_DIST += tests/test_token_python.sh tests/token_reader.py
+EXTRA_DIST += tests/test_token_python.sh tests/test_tokens_python.sh \
+	tests/token_reader.py
 
 # docs/entropy.md's tables, arrays and matrices, read by Python.
 EXTRA_PROGRAMS += tests/entropy_tool
