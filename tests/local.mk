@@ -145,6 +145,7 @@ tests/test_codebook.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 tests/test_nest_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_tokens$(EXEEXT)
 tests/test_kv_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+tests/test_import_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 endif
 # How fast KV objects are: make tests/kv_speed
 EXTRA_PROGRAMS += tests/kv_speed
@@ -165,6 +166,8 @@ endif
 EXTRA_PROGRAMS += tests/vq_speed
 CLEANFILES += tests/vq_speed$(EXEEXT)
 tests_vq_speed_LDADD = libtsrcore.la
+check_SCRIPTS += tests/test_import_cli.sh
+EXTRA_DIST += tests/test_import_cli.sh
 check_SCRIPTS += tests/test_audio_cli.sh
 EXTRA_DIST += tests/test_audio_cli.sh tests/cli_sound.py
 check_SCRIPTS += tests/test_media_cli.sh

@@ -143,28 +143,54 @@ static void project(const float *rows, const float *matrix, const float *addend,
         }
 }
 
+/* Some rows at a time, since the codebook may be most of the file. */
+static tsr_error project_rows(tsr_import *im, const tsri_import_output *out,
+                              const float *matrix, const float *addend,
+                              float *to)
+{
+    enum { ROWS = 4096 };
+    const size_t d = (size_t)out->tensor.dims[1];
+    tsr_tensor all, part;
+    tsr_error error;
+
+    TSR_TRY(read_input(im, out->from[0], &all));
+    const size_t k = (size_t)all.dims[0], row = all.bytes / k;
+    part = all;
+    for (size_t i = 0; i < k; i += ROWS) {
+        const size_t n = k - i < ROWS ? k - i : ROWS;
+        float *rows;
+        part.data = (const uint8_t *)all.data + i * row;
+        part.bytes = n * row;
+        TSR_TRY(tsri_tensor_floats(im->ctx, &part, &rows));
+        error = finite32((const uint8_t *)rows, tsri_tensor_count(&part))
+                    ? TSR_OK : not_finite(im, all.name);
+        if (!error)
+            project(rows, matrix, addend, n, d, (size_t)all.dims[1],
+                    to + i * d);
+        tsri_free(im->ctx, rows);
+        if (error)
+            return error;
+    }
+    return TSR_OK;
+}
+
 static tsr_error make_projected(tsr_import *im, const tsri_import_output *out,
                                 float **values)
 {
     const tsr_tensor *t = &out->tensor;
-    const size_t e =
-        (size_t)tsri_import_tensor(im, out->from[0])->dims[1];
-    float *part[3] = { NULL };
-    tsr_error error = TSR_OK;
+    float *matrix = NULL, *addend = NULL;
 
-    *values = NULL;
-    for (int i = 0; !error && i < 3; i++)
-        error = input_floats(im, out->from[i], &part[i]);
-    if (!error) {
-        *values = tsri_alloc(im->ctx, (size_t)(t->dims[0] * t->dims[1]),
-                             sizeof **values);
-        error = *values ? TSR_OK : tsri_nomem(im->ctx);
-    }
+    *values = tsri_alloc(im->ctx, (size_t)(t->dims[0] * t->dims[1]),
+                         sizeof **values);
+    tsr_error error = *values ? TSR_OK : tsri_nomem(im->ctx);
     if (!error)
-        project(part[0], part[1], part[2], (size_t)t->dims[0],
-                (size_t)t->dims[1], e, *values);
-    for (int i = 0; i < 3; i++)
-        tsri_free(im->ctx, part[i]);
+        error = input_floats(im, out->from[1], &matrix);
+    if (!error)
+        error = input_floats(im, out->from[2], &addend);
+    if (!error)
+        error = project_rows(im, out, matrix, addend, *values);
+    tsri_free(im->ctx, matrix);
+    tsri_free(im->ctx, addend);
     return error;
 }
 

@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-2-Clause
+# tessera import: a model that the program can use, the table of -dry-run, and
+# that nothing is written, or run, where a checkpoint is refused.
+. "${TSR_SRCDIR:-.}/tests/cli.sh"
+files=$TSR_SRCDIR/tests/vectors/checkpoint
+cd "$work" || exit 99
+mkdir here && cd here || exit 99
+
+quiet "a checkpoint" import -licence Apache-2.0 "$files/tiny.mcquic" \
+    -o tiny.safetensors
+run models info ./tiny.safetensors
+verdict "is a model" "$(test $rc = 0 || echo " status $rc;"
+    for text in 'name     tiny' 'codec    mcquic' 'licence  Apache-2.0'; do
+        grep -qxF "$text" "$work/out" || echo " no '$text';"
+    done)"
+quiet "it encodes" encode -model ./tiny.safetensors \
+    "$TSR_SRCDIR/docs/sample.png" in.tess
+quiet "it decodes" decode -model ./tiny.safetensors in.tess out.png
+
+run import -dry-run "$files/tiny.mcquic"
+verdict "-dry-run shows every tensor, and writes nothing" "$(
+    test $rc = 0 || echo " status $rc;"
+    grep -q '^model/_encoder.0.weight  *F32  4x3x3x3  *-> _encoder.0.weight$' \
+        "$work/out" || echo " no line of what is kept;"
+    grep -q '_freqEMA.0 .*=> tessera.cdf.0 (frozen as integers)$' \
+        "$work/out" || echo " no line of what is used;"
+    grep -q '_temperature .*left out (of training)$' "$work/out" ||
+        echo " no line of what is left out;"
+    test "$(wc -l < "$work/out")" = 720 || echo " not 718 tensors;")"
+cp "$files/tiny.mcquic" broken.mcquic
+chmod u+w broken.mcquic
+printf 'damage' | dd of=broken.mcquic bs=1 seek=400000 conv=notrunc 2> "$work/none"
+snapshot > "$work/before"
+run import broken.mcquic -o bad.safetensors
+verdict "a damaged storage is refused" "$(test $rc = 2 || echo " status $rc;"
+    one_line broken.mcquic "CRC of 'tiny/data/")"
+for case in "evil_os_system.pt:2:os.system" "evil_eval_legacy.pt:2:eval" \
+    "truncated_half.pt:2:cut" "not_a_checkpoint.pt:2:neither" \
+    "dtypes.pt:1:its first tensor" "HiFi-Codec-tiny:1:-rate" \
+    "vqgan-lc-tiny-statedict.pth:3:encoder.conv_in.weight" "none.pth:1:No such"; do
+    name=${case%%:*} rest=${case#*:}
+    run import "$files/$name" -o bad.safetensors
+    verdict "$name is refused" "$(test $rc = "${rest%%:*}" ||
+        echo " status $rc;"; one_line "$name" "${rest#*:}")"
+done
+run import "$files/tiny.mcquic"
+verdict "no output" "$(test $rc = 1 || echo " status $rc;"
+    grep -q -e -dry-run "$work/err" || echo " no advice")"
+run import "$files/tiny.mcquic" -o tiny.safetensors
+verdict "an existing file is not overwritten" "$(test $rc = 1 ||
+    echo " status $rc")"
+snapshot > "$work/after"
+verdict "nothing was written, nothing was run" "$(
+    diff "$work/before" "$work/after" > "$work/none" || echo " files changed")"
+finish
