@@ -2,6 +2,7 @@
 /* Writes zip archives for tests, good ones and broken ones. */
 #ifndef TSR_TESTS_ZIP_GEN_H
 #define TSR_TESTS_ZIP_GEN_H
+#include <stdbool.h>
 #include <zlib.h>
 #include "tests/check.h"
 #include "lib/bytes.h"
