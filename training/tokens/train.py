@@ -23,6 +23,7 @@ from multiprocessing import Pool
 START = time.time()
 import numpy as np               # noqa: E402
 import torch                     # noqa: E402
+import torch.nn.functional as F  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
@@ -56,6 +57,7 @@ def arguments():
     p.add_argument("--judge-lr", type=float, default=3e-4)
     p.add_argument("--warm", type=int, default=300)
     p.add_argument("--pixel", type=float, default=1.0, help="share of the pixel loss in the gradient at the picture")
+    p.add_argument("--grid", type=float, default=50.0, help="weight in the pixel loss of what repeats from patch to patch")
     p.add_argument("--felt", type=float, default=1.0, help="share of the perceptual loss")
     p.add_argument("--adversary", type=float, default=0.5, help="share of the heads on features")
     p.add_argument("--adversary-pixel", type=float, default=0.2, help="share of the judge of pixels")
@@ -204,6 +206,7 @@ class Trainer:
             self.progress = a.progress
         if a.compile and self.cuda:
             torch._dynamo.config.recompile_limit = 64
+            torch._functorch.config.donated_buffer = False      # some backward passes run twice
             # the norms only: compiling whole blocks took 75 s a run and was hardly faster
             self.fast.norm_swish = torch.compile(M.norm_swish, dynamic=False)
             self.fast.group_norm = torch.compile(M.group_norm, dynamic=False)
@@ -325,8 +328,12 @@ class Trainer:
     def judge_picture(self, x, y, full):
         """Losses of the picture y against x and their gradient at y; trains the judges on the way."""
         a, values = self.a, {}
-        small = torch.nn.functional.avg_pool2d(y - x, 4)
-        values["pixel"] = (y - x).abs().mean() + (y - x).square().mean() + 2 * small.abs().mean() + 4 * small.square().mean()
+        d = y - x
+        small = F.avg_pool2d(d, 4)
+        # what is the same at one place of many 4x4 patches is a grid, never texture
+        grid = F.avg_pool2d(F.pixel_unshuffle(d, M.PATCH), 8)
+        values["pixel"] = (d.abs().mean() + d.square().mean() + 2 * small.abs().mean() + 4 * small.square().mean()
+                           + a.grid * grid.square().mean())
         g = a.pixel * self.balance.unit("pixel", torch.autograd.grad(values["pixel"], y)[0])
         at = (torch.rand(2, device=self.device) * JITTER).long()
         xw, yw = self.window(x, at), self.window(y, at)
