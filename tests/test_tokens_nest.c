@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Models with nested codebooks, made from the tokens of pictures. */
+#include "tests/poor.h"
 #include "tests/token_case.h"
 
 enum { PICTURES = 6, GRID = 16 };
@@ -331,12 +332,43 @@ static void test_refused(void **state)
     tsr_context_close(&ctx);
 }
 
+/* Every allocation fails once. */
+static void test_no_memory(void **state)
+{
+    token_sizes bare = bare_sizes();
+    tsr_context *ctx = poor_context("c", 1);
+    tsr_model *model = token_open(ctx, &bare, 0);
+    tsr_tokens_nest_settings s = nest_settings();
+    int32_t id[12] = { 0, 299, 7, 7, 8, 9, 7, 7, 8, 120, 7, 8 };
+    const tsr_tokens t = { 3, 4, 0, 300, 8, id };
+    const int held = poor_held;
+    tsr_error error = TSR_E_NOMEM;
+    int left = 0;
+    (void)state;
+
+    s.codes[1] = 5;
+    s.codes[2] = 2;
+    for (; error; left++) {
+        mem_file file = { .data = NULL };
+        const tsr_sink sink = token_sink(&file);
+        poor_left = left;
+        error = tsr_tokens_nest(ctx, model, &s, &t, 1, &sink, NULL);
+        poor_left = POOR_MANY;
+        assert_true(!error || error == TSR_E_NOMEM);
+        assert_int_equal(poor_held, held);
+        free(file.data);
+    }
+    assert_in_range(left, 60, 1000);
+    tsr_model_unref(&model);
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vqgan), cmocka_unit_test(test_simvq),
         cmocka_unit_test(test_other_parts), cmocka_unit_test(test_price),
-        cmocka_unit_test(test_refused)
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_no_memory)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
