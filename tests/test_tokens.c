@@ -301,8 +301,10 @@ static void check_tiles(const char *backend)
 
     for (int i = 0; i < 3; i++) {
         tsr_context *ctx = case_context(backend, i == 1 ? 2 : 1, memory[i]);
-        if (!ctx)
+        if (!ctx) {
+            free(image.data);
             skip();
+        }
         tsr_model *model = token_open(ctx, &s, 0);
         mem_file file = token_encode(ctx, model, &best, &image);
         tsr_image out = token_decode(ctx, model, &file, TSR_OK);
