@@ -37,7 +37,7 @@ check_PROGRAMS += tests/test_nn tests/test_nn_norm
 noinst_HEADERS += tests/nn_pair.h
 check_PROGRAMS += tests/test_nn
 check_PROGRAMS += tests/test_vqgan tests/test_simvq tests/test_tokens \
-	tests/test_token_bad
+	tests/test_token_bad tests/test_token_broken
 noinst_HEADERS += tests/token_case.h
 noinst_HEADERS += tests/token_vector.h
 check_PROGRAMS += tests/test_golden
