@@ -106,6 +106,32 @@ static void test_mean(void **state)
     tsr_context_close(&ctx);
 }
 
+/* The variant for this processor gives the same bits. */
+static void test_variant(void **state)
+{
+    static const float odd[] = { NAN, INFINITY, -INFINITY, 3e38f, -3e38f, 1e-42f,
+                                 -0.0f, 90, -90 };
+    const tsri_row_normer fast = tsri_row_norm_pick(tsr_cpu_flags());
+    check_rng rng = { 7 };
+    (void)state;
+    for (int i = 0; i < 3000; i++) {
+        float c[24], src[8 * 20], want[8 * 20], got[8 * 20];
+        const int n = (int)check_below(&rng, 20);
+        for (int k = 0; k < 24; k++)
+            c[k] = 3 * check_float(&rng);
+        for (int k = 0; k < 8 * 20; k++)
+            src[k] = i % 2 ? 30 * check_float(&rng) :
+                     odd[check_below(&rng, 9)];
+        memset(want, 1, sizeof want);
+        memset(got, 1, sizeof got);
+        tsri_row_norm((tsri_pre)(i % 3), want, src, n, c);
+        fast((tsri_pre)(i % 3), got, src, n, c);
+        for (int k = 0; k < 8 * 20; k++)
+            assert_true(!memcmp(&want[k], &got[k], sizeof *got) ||
+                        (isnan(want[k]) && isnan(got[k])));
+    }
+}
+
 /* ---- attention ---- */
 
 static int attend(pair *t, int x, int kind, int c)
@@ -239,7 +265,7 @@ static void test_vqgan(void **state)
     for (int b = 0; b < backend_count(); b++) {
         check_vqgan(backends[b], 0, 1, 1);
         check_vqgan(backends[b], 0, 13, 22);
-        check_vqgan(backends[b], 0, 72, 101);
+        check_vqgan(backends[b], 0, 56, 73);
         check_vqgan(backends[b], 1, 1, 1);
         check_vqgan(backends[b], 1, 3, 5);
         check_vqgan(backends[b], 1, 17, 23);
@@ -444,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_mean),
+        cmocka_unit_test(test_variant),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_vqgan),
         cmocka_unit_test(test_memory),

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 noinst_HEADERS += lib/nn/backend.h lib/nn/exp.h lib/nn/former.h \
-	lib/nn/net.h lib/nn/net_internal.h \
+	lib/nn/net.h lib/nn/net_internal.h lib/nn/norm_row.h \
 	lib/nn/seq.h lib/nn/seq_internal.h lib/nn/seq_kernels.h
 libtsrcore_la_SOURCES += lib/nn/former.c lib/nn/net_build.c lib/nn/net_plan.c \
 	lib/nn/net_rows.c lib/nn/net_norm.c lib/nn/net_attention.c \
-	lib/nn/net_run.c lib/nn/net_tile.c lib/nn/plain.c lib/nn/seq_conv.c lib/nn/seq_curve.c \
-	lib/nn/seq_kernels.c lib/nn/seq_lstm.c
+	lib/nn/net_run.c lib/nn/net_tile.c lib/nn/plain.c lib/nn/seq_conv.c \
+	lib/nn/seq_curve.c lib/nn/seq_kernels.c lib/nn/seq_lstm.c
 libtsrcore_la_SOURCES += lib/nn/seq_build.c lib/nn/seq_length.c \
 	lib/nn/seq_run.c lib/nn/seq_state.c lib/nn/seq_step.c lib/nn/seq_track.c
+
+if TSR_X86
+libtsravx2_la_SOURCES += lib/x86/norm_avx2.c
+else
+libtsrcore_la_SOURCES += lib/x86/norm_none.c
+endif
 
 if TSR_ONEDNN
 libtsrcore_la_SOURCES += lib/nn/onednn/onednn.c

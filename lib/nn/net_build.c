@@ -83,6 +83,7 @@ tsr_error tsri_net_new(tsri_net **out, tsr_context *ctx, int channels)
         return tsri_nomem(ctx);
     net->ctx = ctx;
     net->backend = ctx->nn;
+    net->row_norm = tsri_row_norm_pick(ctx->cpu);
     net->output = -1;
     net->exact = TSRI_ATTENTION_EXACT;
     append(net, &(tsri_node){ .kind = TSRI_INPUT, .channels = channels }, 1, 1);

@@ -35,6 +35,9 @@ typedef enum tsri_pre {
     TSRI_PRE_COPY, TSRI_PRE_SILU, TSRI_PRE_RELU, TSRI_PRE_SQUARE
 } tsri_pre;
 
+typedef void (*tsri_row_normer)(tsri_pre pre, float *dst, const float *src,
+                                int n, const float *coefficients);
+
 typedef enum tsri_post {
     TSRI_POST_STORE, TSRI_POST_ADD, TSRI_POST_GATE, TSRI_POST_GDN,
     TSRI_POST_IGDN, TSRI_POST_SHUFFLE
@@ -98,6 +101,7 @@ struct tsri_net {
     tsr_context *ctx;
     const tsri_nn_backend *backend;
     tsri_nn_state *state;
+    tsri_row_normer row_norm;
     tsr_error error;        /* first fault while building */
     tsri_node *node;
     int nodes, capacity;
@@ -186,6 +190,8 @@ void tsri_row_pre(tsri_pre pre, float *dst, const float *src, int n);
 /** The same after a norm: coefficients mean[8], scale[8], shift[8]. */
 void tsri_row_norm(tsri_pre pre, float *dst, const float *src, int n,
                    const float *coefficients);
+/** That, or one that gives the same bits sooner. */
+tsri_row_normer tsri_row_norm_pick(unsigned cpu);
 /** dst = what `post` makes of row and the rows of its arguments; dst may be
  *  any of them. */
 void tsri_row_post(tsri_post post, float *dst, const float *row,

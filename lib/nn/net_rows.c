@@ -3,8 +3,7 @@
  * so that every compiler vectorises them at -O2. */
 #include <math.h>
 #include <string.h>
-#include "lib/nn/exp.h"
-#include "lib/nn/net_internal.h"
+#include "lib/nn/norm_row.h"
 
 enum { LANE = TSRI_NN_LANE };
 
@@ -85,11 +84,6 @@ void tsri_row_put(const tsri_view *v, int b, int y, int x, int n,
             p[(size_t)l * v->lane + (size_t)i] = row[i * LANE + l];
 }
 
-static inline float sigmoid(float x)
-{
-    return 1.0f / (1.0f + tsri_exp(-x));
-}
-
 /* dst may be src, so the compiler is told only that iterations do not depend
  * on each other: that much holds. */
 #define EACH_LANE(n, expression)                        \
@@ -105,7 +99,7 @@ void tsri_row_pre(tsri_pre pre, float *dst, const float *src, int n)
         memmove(dst, src, (size_t)n * LANE * sizeof *dst);
         break;
     case TSRI_PRE_SILU:
-        EACH_LANE(n, dst[k] = src[k] * sigmoid(src[k]);)
+        EACH_LANE(n, dst[k] = src[k] * tsri_sigmoid(src[k]);)
         break;
     case TSRI_PRE_RELU:
         EACH_LANE(n, dst[k] = src[k] < 0 ? 0 : src[k];)
@@ -116,27 +110,10 @@ void tsri_row_pre(tsri_pre pre, float *dst, const float *src, int n)
     }
 }
 
-/* k is the lane here. */
-#define EACH_NORMED(n, expression)                             \
-    for (int i = 0; i < (n); i++, src += LANE, dst += LANE)    \
-        _Pragma("GCC ivdep")                                   \
-        for (int k = 0; k < LANE; k++) {                       \
-            const float v = (src[k] - c[k]) * c[LANE + k] + c[2 * LANE + k]; \
-            dst[k] = (expression);                             \
-        }
-
 void tsri_row_norm(tsri_pre pre, float *dst, const float *src, int n,
                    const float *coefficients)
 {
-    float c[3 * LANE];      /* dst is none of these */
-
-    memcpy(c, coefficients, sizeof c);
-    if (pre == TSRI_PRE_SILU)
-        EACH_NORMED(n, v * sigmoid(v))
-    else if (pre == TSRI_PRE_RELU)
-        EACH_NORMED(n, v < 0 ? 0 : v)
-    else
-        EACH_NORMED(n, v)
+    tsri_norm_row(pre, dst, src, n, coefficients);
 }
 
 void tsri_row_post(tsri_post post, float *dst, const float *row,
@@ -151,7 +128,7 @@ void tsri_row_post(tsri_post post, float *dst, const float *row,
         EACH_LANE(n, dst[k] = a0[k] + row[k];)
         break;
     case TSRI_POST_GATE:
-        EACH_LANE(n, dst[k] = a0[k] + a1[k] * sigmoid(row[k]);)
+        EACH_LANE(n, dst[k] = a0[k] + a1[k] * tsri_sigmoid(row[k]);)
         break;
     case TSRI_POST_GDN:
         EACH_LANE(n, dst[k] = a0[k] / sqrtf(row[k]);)

@@ -64,8 +64,8 @@ static void apply_pre(const tsri_job *j, int b, float *dst, const float *src,
 {
     const tsri_step *s = j->step;
     if (s->norm)
-        tsri_row_norm(s->pre, dst, src, n,
-                      tsri_norm_of(&j->net->node[s->norm], b));
+        j->net->row_norm(s->pre, dst, src, n,
+                         tsri_norm_of(&j->net->node[s->norm], b));
     else
         tsri_row_pre(s->pre, dst, src, n);
 }
