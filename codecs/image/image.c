@@ -161,11 +161,12 @@ static float luma(const float *r, const float *g, const float *b)
     return 0.299f * *r + 0.587f * *g + 0.114f * *b;
 }
 
-void tsri_image_store(const tsr_image *image, tsri_rect r, const tsri_fmap *rgb,
-                      bool truncates)
+tsr_error tsri_canvas_put(void *cookie, tsri_rect r, const tsri_fmap *rgb)
 {
+    const tsri_canvas *canvas = cookie;
+    const tsr_image *image = canvas->image;
     const unsigned top = image->bits == 8 ? 255 : 65535;
-    const bool floor8 = truncates && image->bits == 8;
+    const bool floor8 = canvas->truncates && image->bits == 8;
 
     for (int y = r.y0; y < r.y1; y++)
         for (int x = r.x0; x < r.x1; x++) {
@@ -179,4 +180,5 @@ void tsri_image_store(const tsr_image *image, tsri_rect r, const tsri_fmap *rgb,
                 store(image, y, x, c,
                       quantise(p[(size_t)c * rgb->plane], top, floor8));
         }
+    return TSR_OK;
 }

@@ -41,9 +41,13 @@ tsr_error tsri_geometry_check(tsr_context *ctx, int width, int height,
 /** The same, and TSR_E_ARG for one without pixels. */
 tsr_error tsri_image_check(tsr_context *ctx, const tsr_image *image);
 
-/** Stores decoded samples of rectangle r, the colour channels only. */
-void tsri_image_store(const tsr_image *image, tsri_rect r, const tsri_fmap *rgb,
-                      bool truncates);
+/** Where decoded samples go; its function stores those of rectangle r, the
+ *  colour channels only. */
+typedef struct tsri_canvas {
+    const tsr_image *image;
+    bool truncates;             /* as the codec's table has it */
+} tsri_canvas;
+tsr_error tsri_canvas_put(void *canvas, tsri_rect r, const tsri_fmap *rgb);
 
 /* Encoding: image_encode.c. */
 

@@ -85,27 +85,14 @@ tsr_error tsri_parts_alpha(tsri_image_parts *p, const tsr_image *image,
     return keep_on(p, tsri_alpha_decode(p->ctx, image, data, size));
 }
 
-/* Where decoded samples go. */
-typedef struct store {
-    const tsr_image *image;
-    bool truncates;
-} store;
-
-static tsr_error put(void *cookie, tsri_rect r, const tsri_fmap *rgb)
-{
-    const store *s = cookie;
-    tsri_image_store(s->image, r, rgb, s->truncates);
-    return TSR_OK;
-}
-
 tsr_error tsri_parts_pixels(tsri_image_parts *p, const tsr_image *image,
                             const tsr_progress *progress)
 {
-    store s = { image, p->codec->truncates };
+    tsri_canvas canvas = { image, p->codec->truncates };
 
     if (p->found < p->units)
         tsri_parts_note(p, TSR_E_CORRUPT);
-    TSR_TRY(p->codec->pixels(p->self, put, &s, progress));
+    TSR_TRY(p->codec->pixels(p->self, tsri_canvas_put, &canvas, progress));
     if (p->damage)
         tsri_log(p->ctx, TSR_LOG_WARNING, "%s: %d of %d units decoded",
                  tsr_error_string(p->damage), p->found, p->units);

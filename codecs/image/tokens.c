@@ -163,18 +163,6 @@ tsr_error tsr_tokens_from_image(tsr_context *ctx, tsr_model *model,
     return error;
 }
 
-typedef struct store {
-    const tsr_image *image;
-    bool truncates;
-} store;
-
-static tsr_error put(void *cookie, tsri_rect r, const tsri_fmap *rgb)
-{
-    const store *s = cookie;
-    tsri_image_store(s->image, r, rgb, s->truncates);
-    return TSR_OK;
-}
-
 /* Allocates the picture that was asked for. */
 static tsr_error make_image(const tsri_token_codec *t, tsr_image *image)
 {
@@ -196,7 +184,7 @@ static tsr_error to_image(const opened *o, const tsr_tokens *tokens,
                           const tsr_progress *progress, tsr_image *image)
 {
     tsri_token_codec *t = o->t;
-    store s = { image, o->codec->truncates };
+    tsri_canvas canvas = { image, o->codec->truncates };
 
     TSR_TRY(check(t, tokens, -1));
     TSR_TRY(tsri_token_grid_size(t, tokens->height, tokens->width,
@@ -205,7 +193,7 @@ static tsr_error to_image(const opened *o, const tsr_tokens *tokens,
     TSR_TRY(make_image(t, image));
     t->width = image->width;
     t->height = image->height;
-    return o->codec->pixels(t, put, &s, progress);
+    return o->codec->pixels(t, tsri_canvas_put, &canvas, progress);
 }
 
 tsr_error tsr_tokens_to_image(tsr_context *ctx, tsr_model *model,
