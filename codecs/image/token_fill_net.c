@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "codecs/image/token_fill_net.h"
+#include "lib/nn/exp.h"
 #include "lib/nn/former.h"
 #include "lib/pool.h"
 #include "lib/weights.h"
@@ -318,13 +319,25 @@ static void embed(const task *t, const window *w)
                    width * sizeof *net->mask);
 }
 
-/* The first of the largest; 0 if there is a NaN before all others. */
-static int largest(const float *x, int n)
+/* The mean of the words, by the probabilities that logits stand for; false: there
+ * is no such thing, the weights went too far. */
+static bool expectation(const float *logit, int choices, const float *words,
+                        int dim, float *mean)
 {
-    int best = 0;
-    for (int i = 1; i < n; i++)
-        best = x[i] > x[best] ? i : best;
-    return best;
+    float top = logit[0], sum = 0;
+
+    for (int k = 1; k < choices; k++)
+        top = logit[k] > top ? logit[k] : top;
+    memset(mean, 0, (size_t)dim * sizeof *mean);
+    for (int k = 0; k < choices; k++, words += dim) {
+        const float part = tsri_exp(logit[k] - top);
+        sum += part;
+        for (int c = 0; c < dim; c++)
+            mean[c] += part * words[c];
+    }
+    for (int c = 0; c < dim; c++)
+        mean[c] /= sum;
+    return isfinite(sum);
 }
 
 /* Decides `n` holes, whose states are in w->hole. */
@@ -338,12 +351,13 @@ static void decide(const task *t, const window *w, const size_t *place_of, int n
                          tsri_conv1d_panels(&net->head), NULL, w->logit,
                          (size_t)choices);
     for (int i = 0; i < n; i++) {
-        const int best = largest(w->logit + (size_t)i * (size_t)choices, choices);
-        const float *word = t->words + (size_t)best * (size_t)net->dim;
         const size_t y = place_of[i] / (size_t)t->grid->width;
         const size_t x = place_of[i] % (size_t)t->grid->width;
-        for (int c = 0; c < net->dim; c++)
-            t->z->data[(size_t)c * t->z->plane + y * t->z->row + x] = word[c];
+        if (expectation(w->logit + (size_t)i * (size_t)choices, choices, t->words,
+                        net->dim, w->temp))
+            for (int c = 0; c < net->dim; c++)
+                t->z->data[(size_t)c * t->z->plane + y * t->z->row + x] =
+                    w->temp[c];
     }
 }
 

@@ -30,7 +30,8 @@ void tsri_fill_net_close(tsri_fill_net **net, tsr_context *ctx);
 
 /**
  * Replaces, in z, the vectors of all lost tokens that have a known one in their
- * window; the others keep what they have.
+ * window by the mean of the vectors that may stand there, by the net's
+ * probabilities; the others keep what they have.
  *
  * Returns TSR_OK; TSR_E_NOMEM.  Uses the context's threads; the result does not
  * depend on them.

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <math.h>
 #include <string.h>
 #include "codecs/image/token_near.h"
 #include "lib/pool.h"
 
 enum {
     REACH = 3,                  /* tokens: no further do neighbours count */
-    AROUND = (2 * REACH + 1) * (2 * REACH + 1) - 1,
     ENOUGH = 3,                 /* known neighbours end the search */
     LEVELS = 32                 /* of a plane whose sides are ints */
 };
@@ -28,16 +26,32 @@ static void put(tsri_fmap *z, int y, int x, const float *vector)
         to[(size_t)c * z->plane] = vector[c];
 }
 
-/* ---- near holes: the vector median ---- */
+/* Moves `from` towards `to`; of equals nothing is rounded away. */
+static void blend(float *from, const float *to, float part, int dim)
+{
+    for (int c = 0; c < dim; c++)
+        from[c] += part * (to[c] - from[c]);
+}
+
+/* ---- near holes: the mean of the neighbours ---- */
 
 typedef struct near {
-    const float *vector[AROUND];
-    float weight[AROUND];
+    float *mean;                /* [dim] */
+    float weight;
     int n;
 } near;
 
+static void add(near *sum, const float *vector, float weight, int dim)
+{
+    sum->weight += weight;
+    if (sum->n++)
+        blend(sum->mean, vector, weight / sum->weight, dim);
+    else
+        memcpy(sum->mean, vector, (size_t)dim * sizeof *vector);
+}
+
 /* Adds the known tokens at distance `ring` (of the larger coordinate). */
-static void add_ring(const tsri_near_grid *g, int y, int x, int ring, near *list)
+static void add_ring(const tsri_near_grid *g, int y, int x, int ring, near *sum)
 {
     for (int dy = -ring; dy <= ring; dy++) {
         const int step = dy == -ring || dy == ring ? 1 : 2 * ring;
@@ -47,67 +61,42 @@ static void add_ring(const tsri_near_grid *g, int y, int x, int ring, near *list
             if (x + dx < 0 || x + dx >= g->width)
                 continue;
             const size_t at = place(g, y + dy, x + dx);
-            if (g->lost[at])
-                continue;
-            list->vector[list->n] = word(g, at);
-            list->weight[list->n++] = 1 / (float)(dy * dy + dx * dx);
+            if (!g->lost[at])
+                add(sum, word(g, at), 1 / (float)(dy * dy + dx * dx), g->dim);
         }
     }
 }
 
-static bool find_near(const tsri_near_grid *g, int y, int x, near *list)
+/* The mean around a hole; false: too few are known. */
+static bool find_near(const tsri_near_grid *g, int y, int x, float *mean)
 {
-    list->n = 0;
-    for (int ring = 1; ring <= REACH && list->n < ENOUGH; ring++)
-        add_ring(g, y, x, ring, list);
-    return list->n >= ENOUGH;
-}
-
-static float distance(const float *a, const float *b, int dim)
-{
-    float sum = 0;
-    for (int c = 0; c < dim; c++)
-        sum += (a[c] - b[c]) * (a[c] - b[c]);
-    return sqrtf(sum);
-}
-
-/* The first of the best. */
-static const float *median(const near *list, int dim)
-{
-    float cost[AROUND] = { 0 };
-    int best = 0;
-
-    for (int i = 0; i < list->n; i++)
-        for (int j = 0; j < i; j++) {
-            const float d = distance(list->vector[i], list->vector[j], dim);
-            cost[i] += d * list->weight[j];
-            cost[j] += d * list->weight[i];
-        }
-    for (int i = 1; i < list->n; i++)
-        best = cost[i] < cost[best] ? i : best;
-    return list->vector[best];
+    near sum = { .mean = mean };
+    for (int ring = 1; ring <= REACH && sum.n < ENOUGH; ring++)
+        add_ring(g, y, x, ring, &sum);
+    return sum.n >= ENOUGH;
 }
 
 typedef struct task {
     const tsri_near_grid *grid;
     tsri_fmap *z;
-    bool *far;                  /* [height]: the row has holes left */
+    float *mean;                /* [threads][dim] */
+    bool *far;                  /* [height * width] */
 } task;
 
 static tsr_error near_row(void *cookie, int y, int worker)
 {
     const task *t = cookie;
-    near list;
+    float *mean = t->mean + (size_t)worker * (size_t)t->grid->dim;
 
-    (void)worker;
-    t->far[y] = false;
     for (int x = 0; x < t->grid->width; x++) {
-        if (!t->grid->lost[place(t->grid, y, x)])
+        const size_t at = place(t->grid, y, x);
+        t->far[at] = false;
+        if (!t->grid->lost[at])
             continue;
-        if (find_near(t->grid, y, x, &list))
-            put(t->z, y, x, median(&list, t->grid->dim));
+        if (find_near(t->grid, y, x, mean))
+            put(t->z, y, x, mean);
         else
-            t->far[y] = true;
+            t->far[at] = true;
     }
     return TSR_OK;
 }
@@ -165,13 +154,6 @@ static float cell(const pyramid *p, int level, int y, int x, const float **vecto
     return 1;
 }
 
-/* Moves `from` towards `to`; of equals nothing is rounded away. */
-static void blend(float *from, const float *to, float part, int dim)
-{
-    for (int c = 0; c < dim; c++)
-        from[c] += part * (to[c] - from[c]);
-}
-
 /* Means of what is known in each 2 x 2. */
 static void pull(pyramid *p, int to)
 {
@@ -194,7 +176,7 @@ static void pull(pyramid *p, int to)
                 else
                     memcpy(vector, from, (size_t)dim * sizeof *vector);
             }
-            *weight = fminf(*weight, 1);
+            *weight = *weight > 1 ? 1 : *weight;
         }
 }
 
@@ -233,18 +215,6 @@ static void push(pyramid *p, int level, float *temp)
         }
 }
 
-static void far_row(const task *t, const pyramid *p, int y, float *temp)
-{
-    near list;
-
-    for (int x = 0; x < t->grid->width; x++)
-        if (t->grid->lost[place(t->grid, y, x)] &&
-            !find_near(t->grid, y, x, &list)) {
-            above(p, 0, y, x, temp);
-            put(t->z, y, x, temp);
-        }
-}
-
 static tsr_error fill_far(tsr_context *ctx, const task *t)
 {
     const tsri_near_grid *g = t->grid;
@@ -261,8 +231,11 @@ static tsr_error fill_far(tsr_context *ctx, const task *t)
         for (int l = top - 1; l > 0; l--)
             push(&p, l, temp);
         for (int y = 0; y < g->height; y++)
-            if (t->far[y])
-                far_row(t, &p, y, temp);
+            for (int x = 0; x < g->width; x++)
+                if (t->far[place(g, y, x)]) {
+                    above(&p, 0, y, x, temp);
+                    put(t->z, y, x, temp);
+                }
         tsri_free(ctx, p.memory);
     }
     tsri_free(ctx, temp);
@@ -272,16 +245,21 @@ static tsr_error fill_far(tsr_context *ctx, const task *t)
 tsr_error tsri_near_fill(tsr_context *ctx, const tsri_near_grid *grid,
                          tsri_fmap *z)
 {
-    task t = { grid, z, tsri_alloc(ctx, (size_t)grid->height, sizeof(bool)) };
+    const size_t count = (size_t)grid->height * (size_t)grid->width;
+    const size_t threads = (size_t)tsri_pool_threads(ctx->pool);
+    task t = { grid, z, NULL, NULL };
     bool far = false;
 
-    if (!t.far)
-        return tsri_nomem(ctx);
-    tsr_error error = tsri_pool_for(ctx->pool, grid->height, near_row, &t);
-    for (int y = 0; y < grid->height; y++)
-        far = far || t.far[y];
+    t.mean = tsri_alloc(ctx, threads * (size_t)grid->dim, sizeof *t.mean);
+    t.far = tsri_alloc(ctx, count, sizeof *t.far);
+    tsr_error error = t.mean && t.far ? TSR_OK : tsri_nomem(ctx);
+    if (!error)
+        error = tsri_pool_for(ctx->pool, grid->height, near_row, &t);
+    for (size_t i = 0; !error && !far && i < count; i++)
+        far = t.far[i];
     if (!error && far)
         error = fill_far(ctx, &t);
     tsri_free(ctx, t.far);
+    tsri_free(ctx, t.mean);
     return error;
 }

@@ -20,17 +20,18 @@ typedef struct tsri_near_grid {
  * Writes the vectors of the lost tokens to z, dim planes of height x width;
  * leaves the others alone.
  *
- * A hole with enough known tokens around it (the square grows from 3 x 3 to
- * 7 x 7) gets their vector median: the one of their vectors whose weighted
- * distances to the others have the smallest sum, weights 1 / distance^2 on the
- * grid, so a real code vector.  Holes further away get a smooth surface through
- * the known vectors, from coarser to finer means.
+ * A hole with at least three known tokens around it (the square grows from 3 x 3
+ * to 7 x 7) gets the mean of their vectors, weighted with 1 / distance^2 on the
+ * grid.  Holes further away get a smooth surface through the known vectors, from
+ * coarser to finer means.  A field of one code comes back exactly.
  *
  * Returns TSR_OK; TSR_E_NOMEM.  Uses the context's threads; the result does not
- * depend on them.  Cost: at most 48^2 * dim / 2 a hole and O(dim) a token;
- * memory: a third of z, only if there are holes far from everything.
- * Sources: Astola et al., "Vector median filters", Proc. IEEE 78(4), 1990;
- *          Gortler et al., "The Lumigraph", SIGGRAPH 1996 (pull-push).
+ * depend on them.  Cost: at most 48 dim multiply-adds a hole and O(dim) a token;
+ * memory: dim numbers a thread, and a third of z only if there are holes far
+ * from everything.
+ * Sources: Shepard, "A two-dimensional interpolation function for irregularly-
+ *          spaced data", ACM 1968; Gortler et al., "The Lumigraph", SIGGRAPH 1996
+ *          (pull-push).
  */
 tsr_error tsri_near_fill(tsr_context *ctx, const tsri_near_grid *grid,
                          tsri_fmap *z);
