@@ -491,6 +491,7 @@ class Trainer:
                 t0 = now
             if now >= next_eval:
                 state.evaluate(self)
+                state.save(self)
                 next_eval = time.time() - START + a.eval_every
         self.progress = p0 + (a.share - p0) * min(1.0, (now - began) / max(1e-3, a.deadline - began))
         self.seconds = seconds0 + now - began
@@ -527,9 +528,11 @@ def main():
         torch.set_num_threads(2)
     os.makedirs(a.out, exist_ok=True)
     t = Trainer(a, device)
-    t.run()
+    try:
+        t.run()
+    finally:
+        state.save(t)           # also of a run that broke off
     state.evaluate(t)
-    state.save(t)
     state.sheet(t, f"{a.out}/sheet.png")
     with open(f"{a.out}/done.json", "w") as f:
         json.dump(dict(seconds=t.seconds, steps=t.steps, progress=t.progress, device=torch.cuda.get_device_name() if cuda else "cpu",
