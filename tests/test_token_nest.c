@@ -302,6 +302,35 @@ static void test_price(void **state)
     tsr_context_close(&ctx);
 }
 
+/* Neighbours that all say the same, where most of what comes is open all the
+ * same: it must not be counted four times, and no step may be too long for it. */
+static void test_agreeing_neighbours(void **state)
+{
+    static const int sizes[] = { 60, 10 };
+    tsr_context *ctx = check_context("c", 1);
+    scene *s = new_scene(8);
+    tsri_nest n = open_nest(ctx, s);
+    double weight[TSRI_TOKEN_LEVELS], context[TSRI_TOKEN_LEVELS];
+    check_rng rng = { 4 };
+    (void)state;
+
+    for (int g = 0; g < GRIDS; g++)
+        for (int i = 0; i < SIDE * SIDE; i++) {
+            const int part = i / SIDE / 20 ? 5 : 1;
+            const int heap = check_below(&rng, 2)
+                                 ? 0 : part + (int)check_below(&rng, 4);
+            s->id[g][i] = heap + 10 * (int)check_below(&rng, CODES / 10);
+        }
+    make(&n, s, sizes, 2);
+    assert_int_equal(tsri_nest_price(&n, &s->grid[GRIDS - 1], 1, weight, context),
+                     TSR_OK);
+    /* 1 + 3 / 2 bits; in a known part 1 + 2 / 2 */
+    assert_true(context[2] < 2.2);
+    tsri_nest_close(&n);
+    free(s);
+    tsr_context_close(&ctx);
+}
+
 /* Where neighbours say nothing the context costs next to nothing. */
 static void test_no_context(void **state)
 {
@@ -403,6 +432,7 @@ int main(void)
         cmocka_unit_test(test_same_words),
         cmocka_unit_test(test_same_result),
         cmocka_unit_test(test_price),
+        cmocka_unit_test(test_agreeing_neighbours),
         cmocka_unit_test(test_no_context),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_no_memory),

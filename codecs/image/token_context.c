@@ -14,7 +14,10 @@ enum { PASSES = 12, AROUND = TSRI_TOKEN_NEIGHBOURS, OFTEN = 4096 };
 /* In natural units; a score of the format is 32 times a binary logarithm. */
 static const double SCORES = 32 / 0.69314718055994531;
 static const double MOST = 127 / (32 / 0.69314718055994531);
-static const double SHRINK = 4, START = 0.35, PRIOR = 2, STEP = 0.5;
+static const double SHRINK = 4, START = 0.35, PRIOR = 2;
+/* Five numbers make a score, so the loss is up to five times as curved as along
+ * each alone: steps of 2/5 and more go ever farther astray. */
+static const double STEP = 0.3;
 
 /* A token's class, and those of its neighbours. */
 typedef struct sample {

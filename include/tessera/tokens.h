@@ -189,7 +189,7 @@ typedef struct tsr_tokens_nest_result {
  * TSR_E_SHAPE a tensor of the model; TSR_E_CANCELED; TSR_E_NOMEM; what the sink
  * returned.
  * Cost: k-means of up to 20 rounds a level (tsr_kmeans()), then 12 passes over all
- * tokens, 2 us each for 256 clusters.
+ * tokens, 4 us each for 256 clusters.
  * Source: Mao et al., "Extreme image compression using fine-tuned VQGANs", DCC
  *         2024 (nested codebooks).
  */
