@@ -11,7 +11,7 @@ noinst_HEADERS += codecs/image/video.h
 libtsrcore_la_SOURCES += codecs/image/video_decode.c \
 	codecs/image/video_encode.c codecs/image/video_head.c
 noinst_HEADERS += codecs/image/mcquic.h
-libtsrcore_la_SOURCES += codecs/image/mcquic.c codecs/image/mcquic_net.c \
+libtsrcore_la_SOURCES += codecs/image/mcq.c codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
 # Pictures of tokens: what a model says about its codes, and their coding.
 # Lost tokens.

@@ -6,7 +6,7 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/stream.h include/tessera/tessera.h \
 	include/tessera/tokens.h \
 	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
-	include/tessera/audio.h include/tessera/import.h \
+	include/tessera/audio.h include/tessera/import.h include/tessera/mcq.h \
 	include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 # Checkpoints of other programs.

@@ -7,7 +7,7 @@ noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h 
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 # Checkpoints of other programs.
-check_PROGRAMS += tests/test_checkpoint tests/test_import tests/test_import_nomem
+check_PROGRAMS += tests/test_checkpoint tests/test_import tests/test_import_nomem tests/test_mcq
 noinst_HEADERS += tests/zip_gen.h
 EXTRA_DIST += tests/vectors/checkpoint
 check_PROGRAMS += tests/test_coarse tests/test_coded tests/test_scalar

@@ -17,6 +17,16 @@ verdict "is a model" "$(test $rc = 0 || echo " status $rc;"
 quiet "it encodes" encode -model ./tiny.safetensors \
     "$TSR_SRCDIR/docs/sample.png" in.tess
 quiet "it decodes" decode -model ./tiny.safetensors in.tess out.png
+quiet "its picture becomes a .mcq file" remux -model ./tiny.safetensors in.tess \
+    x.mcq
+quiet "which comes back" remux -model ./tiny.safetensors x.mcq back.tess
+verdict "byte for byte" "$(cmp in.tess back.tess 2>&1)"
+run remux x.mcq bad.tess
+verdict ".mcq without -model" "$(test $rc = 1 || echo " status $rc;"
+    one_line x.mcq -model)"
+run remux -model ./tiny.safetensors "$TSR_SRCDIR/docs/sample.png" bad.mcq
+verdict "what is no .tess is no .mcq" "$(test $rc = 2 || echo " status $rc;"
+    test ! -e bad.mcq || echo " a file")"
 
 run import -dry-run "$files/tiny.mcquic"
 verdict "-dry-run shows every tensor, and writes nothing" "$(

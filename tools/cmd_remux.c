@@ -210,6 +210,8 @@ static int run(args *a)
 
     if (!rc)
         rc = name_output(a, made);
+    if (!rc && mcq_is_meant(a))
+        return mcq_remux(a);
     if (!rc)
         rc = check(a);
     if (!rc)
@@ -242,6 +244,8 @@ static const opt remux_options[] = {
     { "-t", "TIME", "so long", OPT_TIME, offsetof(args, length), 1e-6, 1e7 },
     { "-to", "TIME", "up to there", OPT_TIME, offsetof(args, until), 1e-6,
       1e7 },
+    { "-model", "NAME", "of a .mcq file: it was made with this one", OPT_TEXT,
+      offsetof(args, model), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -249,12 +253,13 @@ const command command_remux = {
     .name = "remux",
     .summary = "coded video and sound into another container, as they are",
     .synopsis = "[options] [-i] IN [[-o] OUT]",
-    .takes = "tess mov nut",
+    .takes = "tess mov nut mcq",
     .usage =
         "  tessera remux clip.tess clip.mov\n"
         "  tessera remux clip.nut -f tess                writes clip.tess\n"
         "  tessera remux -ss 1:30 -t 20 clip.tess part.tess\n"
         "  tessera remux -map 0:a clip.mov sound.tess\n"
+        "  tessera remux -model mcquic-qp2 photo.mcq photo.tess\n"
         "  tessera remux clip.tess -f nut - | ffmpeg -i - -map 0 -c copy x.mov\n",
     .notes =
         "Nothing is decoded: packets stay as they are, byte for byte, and .tess to\n"
@@ -268,7 +273,10 @@ const command command_remux = {
         "second may differ a little.\n"
         "\n"
         "A file that ends too early or is damaged is copied as far as it can be read,\n"
-        "and the exit status is 2. Ctrl-C finishes the file.\n",
+        "and the exit status is 2. Ctrl-C finishes the file.\n"
+        "\n"
+        "Pictures of codec mcquic become .mcq files, those of McQuic's own program, and\n"
+        "come back. Such a file holds no checksum, and of its model only the sizes.\n",
     .tables = { remux_options, args_output_options, args_common_options },
     .run = run
 };

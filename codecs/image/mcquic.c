@@ -154,6 +154,12 @@ static tsr_error mcquic_begin(void *cookie, int width, int height,
     const int step = 16 << self->shape.levels;
 
     (void)params;
+    if (self->given && width == self->width && height == self->height) {
+        *units = self->units_x * self->units_y;
+        self->crc = crc;
+        return TSR_OK;
+    }
+    self->given = false;
     if (width < 1 || height < 1)
         return tsri_fail(self->ctx, TSR_E_ARG, "a picture of %d x %d", width,
                          height);
@@ -395,6 +401,9 @@ static tsr_error mcquic_encode(void *cookie, const tsr_image *image,
                                const tsr_progress *progress)
 {
     tsri_mcquic *self = cookie;
+
+    if (self->given)
+        return tsri_mcquic_units_emit(self, emit, emit_cookie);
     int *ys = tsri_image_padding(self->ctx, self->height, self->padded_height,
                                  self->top);
     int *xs = tsri_image_padding(self->ctx, self->width, self->padded_width,

@@ -128,6 +128,8 @@ typedef struct tsri_mcquic {
     int padded_width, padded_height, left, top;
     int units_x, units_y;
     uint32_t crc;               /* of what stands before the units */
+    bool given;                 /* the picture's codes are there: they are kept
+                                   when it begins, and only written */
 } tsri_mcquic;
 
 /** Loads the integer tables of a level: tensor "tessera.cdf.L" or, without it,

@@ -10,6 +10,7 @@
 #include <tessera/import.h>
 #include <tessera/io.h>
 #include <tessera/kv.h>
+#include <tessera/mcq.h>
 #include <tessera/media.h>
 #include <tessera/model.h>
 #include <tessera/stream.h>
