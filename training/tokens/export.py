@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Weights of a run to `mosaic.safetensors`: fp16, the latent's normalisation folded into quant_conv, the codebook in tree order.
+"""Weights of a run to `mosaic.safetensors`: fp16, the latent's whitening folded into quant_conv, the codebook in tree order.
 
 export.py run/weights.pt --tables run/tables.npz --done run/done.json ... --packages corpus/packages.txt --out models/mosaic.safetensors
 """
@@ -24,9 +24,9 @@ def tensors_of(weights):
     s = torch.load(weights, map_location="cpu", weights_only=True)
     book, w = s["book"], {k: v.float() for k, v in s["ema"].items()}
     assert book["frozen"], "the run has not reached its last phase"
-    mean, dev = book["norm"]
-    w["quant_conv.weight"] = w["quant_conv.weight"] / dev[:, None, None, None]
-    w["quant_conv.bias"] = (w["quant_conv.bias"] - mean) / dev
+    mean, root = book["norm"][0], book["norm"][1:]
+    w["quant_conv.weight"] = torch.einsum("ij,jkyx->ikyx", root, w["quant_conv.weight"])
+    w["quant_conv.bias"] = root @ (w["quant_conv.bias"] - mean)
     out = {k: v.contiguous().half().numpy() for k, v in w.items()}
     out["tessera.codebook"] = book["table"].half().numpy()
     for j, (start, words) in enumerate(book["levels"]):

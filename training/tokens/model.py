@@ -153,6 +153,36 @@ class Net(nn.Module):
         return self.decoder(self.post_quant_conv(z), fast)
 
 
+RIDGE = 1e-4
+
+
+def covariance(z):
+    """z [n,DIM] -> (mean, covariance with a small ridge), in float64: whitening makes small differences large."""
+    z = z.double()
+    mean = z.mean(0)
+    d = z - mean
+    cov = d.t() @ d / len(z)
+    return mean, cov + RIDGE * cov.trace() / DIM * torch.eye(DIM, device=z.device, dtype=z.dtype)
+
+
+def inverse_root(cov, rounds=22):
+    """cov^-1/2 by coupled Newton-Schulz rounds: products only, so it can be captured and differentiated."""
+    eye = torch.eye(len(cov), device=cov.device, dtype=cov.dtype)
+    n = cov.trace()
+    y, z = cov / n, eye
+    for _ in range(rounds):
+        t = 1.5 * eye - 0.5 * z @ y
+        y, z = y @ t, t @ z
+    return z * n.rsqrt()
+
+
+def whiten(z, mean, root):
+    """Latents [N,DIM,h,w] with the unit matrix for covariance.  Normalised one by one, channels become copies of each other:
+    the quantiser then gives all its codes to few dimensions."""
+    d = z.double() - mean.double()[:, None, None]
+    return torch.einsum("ij,njhw->nihw", root.double(), d).float()
+
+
 def cost(net, side=256):
     """(parameters, multiply-adds a pixel) of encoder and decoder, convolutions only."""
     out = {}

@@ -51,8 +51,9 @@ def refit(t):
 
 @torch.no_grad()
 def statistics(t, net, batches=8):
-    z = gather(t, net.encode, batches)
-    return z.mean(0), z.std(0)
+    """Mean and whitening matrix of the net's latents, one above the other."""
+    mean, cov = M.covariance(gather(t, net.encode, batches))
+    return torch.cat([mean[None], M.inverse_root(cov)]).float()
 
 
 @torch.no_grad()
@@ -66,10 +67,9 @@ def freeze(t):
     for name, v in t.gen.named(t.gen.rate).items():
         if name.startswith(("encoder.", "quant_conv.")):
             v.zero_()
-    t.norm[0], t.norm[1] = statistics(t, net, 32 if t.cuda else 1)
-    mean, dev = t.norm[0][:, None, None], t.norm[1][:, None, None]
+    t.norm.copy_(statistics(t, net, 32 if t.cuda else 1))
     per = t.a.batch * (t.a.crop // M.FACTOR) ** 2
-    z = gather(t, lambda x: (net.encode(x) - mean) / dev, max(1, t.a.lloyd // per))
+    z = gather(t, lambda x: M.whiten(net.encode(x), t.norm[0], t.norm[1:]), max(1, t.a.lloyd // per))
     words, at, n = codebook.lloyd(z, t.words(), 12 if t.cuda else 1)
     words = words.half().float()
     n = torch.bincount(codebook.nearest(z, words), minlength=M.CODES)
@@ -96,7 +96,7 @@ def fill_level_table(t):
 def through(t, x, net, norm):
     """Pictures [N,3,H,W] through the averaged net: latents, codes, and a picture a level."""
     n = len(x)
-    z = (net.encode(x) - norm[0][:, None, None]) / norm[1][:, None, None]
+    z = M.whiten(net.encode(x), norm[0], norm[1:])
     h, w = z.shape[2:]
     at = codebook.nearest(z.permute(0, 2, 3, 1).reshape(-1, M.DIM), t.table if t.frozen else t.words())
     tables = t.level_table if t.frozen else t.words()[None]

@@ -186,7 +186,7 @@ class Trainer:
         self.table = torch.randn(M.CODES, M.DIM, device=device)             # frozen between refits
         self.linear = torch.zeros(3, M.DIM, M.DIM + 1, device=device)       # the learnt map and its moments
         self.linear[0, :, :M.DIM] = torch.eye(M.DIM, device=device)
-        self.norm = torch.zeros(2, M.DIM, device=device)                    # mean and deviation once frozen
+        self.norm = torch.zeros(M.DIM + 1, M.DIM, device=device)            # the latents' mean and whitening once frozen
         self.levels = None
         self.level_table = torch.zeros(len(M.LEVELS), M.CODES, M.DIM, device=device)
         self.used = torch.zeros(M.CODES, device=device)
@@ -250,12 +250,12 @@ class Trainer:
         return torch.addmm(self.linear[0, :, M.DIM], self.table, self.linear[0, :, :M.DIM].t())
 
     def latents(self, x):
-        """Normalised latents [N,8,h,w] in float32 of the net in training, and their level before."""
+        """Whitened latents [N,8,h,w] in float32 of the net in training, and their level before."""
         z = self.net.encode(x.to(self.dtype), M.Fast() if self.frozen else self.fast).float()
         if self.frozen:
-            return (z - self.norm[0, :, None, None]) / self.norm[1, :, None, None], z
-        var, mean = torch.var_mean(z, (0, 2, 3), correction=0, keepdim=True)
-        return (z - mean) * torch.rsqrt(var + 1e-6), z
+            return M.whiten(z, self.norm[0], self.norm[1:]), z
+        mean, cov = M.covariance(z.permute(0, 2, 3, 1).reshape(-1, M.DIM))
+        return M.whiten(z, mean, M.inverse_root(cov)), z
 
     def quantise(self, z):
         """z [N,8,h,w], no gradient -> code vectors, codes."""
