@@ -28,19 +28,20 @@ class Writer:
         self.parts.append(data)
         self.size += len(data)
 
-    def normal(self, name, shape, std):
-        """F16 noise: pieces of one table from random places, so that millions of weights take no time."""
-        if std not in self.tables:
-            self.tables[std] = struct.pack(f"<{TABLE}e", *(x * std for x in self.noise))
+    def normal(self, name, shape, std, kind="F16"):
+        """Noise: pieces of one table from random places, so that millions of weights take no time."""
+        letter, size = {"F16": ("e", 2), "F32": ("f", 4)}[kind]
+        if (std, kind) not in self.tables:
+            self.tables[std, kind] = struct.pack(f"<{TABLE}{letter}", *(x * std for x in self.noise))
         left, pieces = 1, []
         for n in shape:
             left *= n
         while left:
             n = min(left, 4096)
-            at = 2 * self.random.randrange(TABLE - n + 1)
-            pieces.append(self.tables[std][at:at + 2 * n])
+            at = size * self.random.randrange(TABLE - n + 1)
+            pieces.append(self.tables[std, kind][at:at + size * n])
             left -= n
-        self.raw(name, "F16", shape, b"".join(pieces))
+        self.raw(name, kind, shape, b"".join(pieces))
 
     def floats(self, name, shape, values):
         self.raw(name, "F32", shape, struct.pack(f"<{len(values)}f", *values))

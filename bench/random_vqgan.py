@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Write a token model of a published size with random weights: random_vqgan.py vqgan|simvq|small OUT.safetensors [CODES]
+"""Write a token model of a published size with random weights: random_vqgan.py KIND OUT.safetensors [CODES]
 
-vqgan: VQGAN-LC f16, 100000 codes of 768 dimensions projected to 8.  simvq: the image tokenizer of SimVQ, f8, 262144
-codes of 128 dimensions.  small: a narrow vqgan of the shape of the model mosaic, for trials.  Good for timing only.
-Tensor names are those of docs/codecs/vqgan.md.
+KIND vqgan: VQGAN-LC f16, 100000 codes of 8 dimensions.  simvq: the image tokenizer of SimVQ, f8, 262144 codes of 128
+dimensions.  small: a narrow vqgan of the shape of the model mosaic, for trials.  Codebooks are as 'tessera import'
+writes them: projected (VQGAN-LC's from 768 dimensions).  Good for timing only.  Tensor names are those of
+docs/codecs/vqgan.md.
 """
 import sys
 
@@ -110,17 +111,13 @@ def make(kind, codes):
     if kind == "vqgan":
         widths = (128, 128, 256, 256, 512)
         vqgan(w, widths, widths, 1, 256, ((2,) * 5, (3,) * 5), True)
-        w.normal("tok_embeddings.weight", [codes or 100000, 768], 0.036)
-        w.normal("codebook_projection.weight", [8, 768], 0.6)
-        w.normal("codebook_projection.bias", [8], 0.01)
+        w.normal("tessera.codebook", [codes or 100000, 8], 0.6, "F32")
     elif kind == "small":
         vqgan(w, (64, 128, 192), (128, 192, 224), 4, 32, ((2, 2, 1), (3, 2, 1)), False)
-        w.normal("tessera.codebook", [codes or 65536, 8], 0.6)
+        w.normal("tessera.codebook", [codes or 65536, 8], 0.6, "F32")
     else:
         simvq(w, (128, 256, 256, 512), 128)
-        w.normal("quantize.embedding.weight", [codes or 262144, 128], 0.088)
-        w.normal("quantize.embedding_proj.weight", [128, 128], 0.6)
-        w.normal("quantize.embedding_proj.bias", [128], 0.01)
+        w.normal("tessera.codebook", [codes or 262144, 128], 0.6, "F32")
     w.metadata = {"tessera.codec": "simvq" if kind == "simvq" else "vqgan"}
     return w
 
