@@ -69,9 +69,10 @@ def peers():
 
 def ours(tessera, name, model, settings):
     """name: that in tables; model: a name or a file."""
-    return Codec(name, settings, f"{tessera} encode -y -nostats -threads 1 -model {model} -q {{s}} -i {{in}} -o {{out}}",
-                 f"{tessera} decode -y -nostats -threads 1 -model {model} -i {{in}} -o {{out}}", "tess", "ppm", "tessera",
-                 tessera + " --version", (0, 100, "{}"))
+    how = f"-y -nostats -threads 1 -model {model}"
+    return Codec(name, settings, f"{tessera} encode {how} -q {{s}} -i {{in}} -o {{out}}",
+                 f"{tessera} decode {how} -i {{in}} -o {{out}}", "tess", "ppm", "tessera", tessera + " --version",
+                 (0, 100, "{}"))
 
 
 class Meter:

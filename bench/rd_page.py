@@ -121,8 +121,8 @@ def bd_table(rows, names, base, metrics):
 def measures_text():
     """What the head says of the measures."""
     parts = perceptual.__doc__.strip().split("\n\n")
-    return ["Sizes are whole files. MS-SSIM is that of `tessera compare`: the mean of R, G and B, in dB -10 log10(1 - x);",
-            "means are means of dB. In brackets: the number of photos that a figure is the mean of.", "", parts[1], "",
+    return ["Sizes are whole files. MS-SSIM is that of `tessera compare`: the mean of R, G and B, in dB",
+            "-10 log10(1 - x); means are means of dB. In brackets: the number of photos that a figure is the mean of.", "", parts[1], "",
             parts[2]]
 
 
