@@ -44,7 +44,7 @@ else
 libtsrcore_la_SOURCES += codecs/audio/x86/codes_lm_none.c
 endif
 noinst_HEADERS += codecs/audio/ecdc.h
-libtsrcore_la_SOURCES += codecs/audio/ecdc.c
+libtsrcore_la_SOURCES += codecs/audio/ecdc.c codecs/audio/ecdc_file.c
 # Sound: what is around its codecs.
 noinst_HEADERS += codecs/audio_registry.list codecs/audio/audio.h
 libtsrcore_la_SOURCES += codecs/audio_registry.c codecs/audio/audio.c \

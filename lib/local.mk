@@ -6,14 +6,14 @@ pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
 	include/tessera/stream.h include/tessera/tessera.h \
 	include/tessera/tokens.h \
 	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
-	include/tessera/audio.h include/tessera/import.h include/tessera/mcq.h \
+	include/tessera/audio.h include/tessera/ecdc.h include/tessera/import.h include/tessera/mcq.h \
 	include/tessera/kv.h include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 # Checkpoints of other programs.
 noinst_HEADERS += lib/checkpoint.h lib/checkpoint_impl.h lib/pickle.h \
 	lib/pickle_impl.h lib/safetensors.h lib/zip.h
 noinst_HEADERS += lib/bytes.h lib/core.h lib/crc32c.h lib/json.h lib/modl.h \
-	lib/model_path.h lib/model_write.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/weights.h \
+	lib/model_path.h lib/model_write.h lib/nn/iconv.h lib/pool.h lib/sha256.h lib/source.h lib/weights.h \
 	lib/x86/seq_avx2.h
 
 lib_LTLIBRARIES += libtessera.la
@@ -23,7 +23,7 @@ noinst_LTLIBRARIES += libtsrcore.la
 libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
 	lib/json.c lib/modl.c lib/model.c lib/model_path.c lib/model_write.c lib/nn/iconv.c lib/pool.c \
 	lib/sha256.c \
-	lib/stream.c \
+	lib/source.c lib/stream.c \
 	lib/weights.c
 libtsrcore_la_SOURCES += lib/checkpoint.c lib/checkpoint_numpy.c \
 	lib/checkpoint_safetensors.c lib/checkpoint_torch.c lib/pickle.c \

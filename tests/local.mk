@@ -88,7 +88,7 @@ check_PROGRAMS += tests/test_kv_match tests/test_kv_profile \
 check_PROGRAMS += tests/test_kv_floats tests/test_kv_move tests/test_kv_quantise \
 	tests/test_kv_rope
 noinst_HEADERS += tests/codes_gen.h
-check_PROGRAMS += tests/test_audio_codes tests/test_codes_lm tests/test_ecdc
+check_PROGRAMS += tests/test_audio_codes tests/test_codes_lm tests/test_ecdc tests/test_ecdc_file
 EXTRA_DIST += tests/vectors/codes_lm tests/vectors/encodec_arith \
 	tests/vectors/encodec_24k_f4_d32 \
 	tests/vectors/encodec_48k_f4_d16 tests/vectors/sound

@@ -24,6 +24,10 @@ verdict "byte for byte" "$(cmp in.tess back.tess 2>&1)"
 run remux x.mcq bad.tess
 verdict ".mcq without -model" "$(test $rc = 1 || echo " status $rc;"
     one_line x.mcq -model)"
+cp "$TSR_SRCDIR/tests/vectors/encodec_24k_f4_d32/L320_raw.ecdc" x.ecdc
+run remux -model ./tiny.safetensors x.ecdc bad.tess
+verdict ".ecdc with a model of pictures" "$(test $rc = 3 || echo " status $rc;"
+    one_line x.ecdc "codec encodec"; test ! -e bad.tess || echo " a file")"
 run remux -model ./tiny.safetensors "$TSR_SRCDIR/docs/sample.png" bad.mcq
 verdict "what is no .tess is no .mcq" "$(test $rc = 2 || echo " status $rc;"
     test ! -e bad.mcq || echo " a file")"

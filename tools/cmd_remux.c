@@ -210,8 +210,8 @@ static int run(args *a)
 
     if (!rc)
         rc = name_output(a, made);
-    if (!rc && mcq_is_meant(a))
-        return mcq_remux(a);
+    if (!rc && foreign_is_meant(a))
+        return foreign_remux(a);
     if (!rc)
         rc = check(a);
     if (!rc)
@@ -244,8 +244,8 @@ static const opt remux_options[] = {
     { "-t", "TIME", "so long", OPT_TIME, offsetof(args, length), 1e-6, 1e7 },
     { "-to", "TIME", "up to there", OPT_TIME, offsetof(args, until), 1e-6,
       1e7 },
-    { "-model", "NAME", "of a .mcq file: it was made with this one", OPT_TEXT,
-      offsetof(args, model), 0, 0 },
+    { "-model", "NAME", "of a .mcq or .ecdc file: it was made with this one",
+      OPT_TEXT, offsetof(args, model), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -253,7 +253,7 @@ const command command_remux = {
     .name = "remux",
     .summary = "coded video and sound into another container, as they are",
     .synopsis = "[options] [-i] IN [[-o] OUT]",
-    .takes = "tess mov nut mcq",
+    .takes = "tess mov nut mcq ecdc",
     .usage =
         "  tessera remux clip.tess clip.mov\n"
         "  tessera remux clip.nut -f tess                writes clip.tess\n"
@@ -276,7 +276,9 @@ const command command_remux = {
         "and the exit status is 2. Ctrl-C finishes the file.\n"
         "\n"
         "Pictures of codec mcquic become .mcq files, those of McQuic's own program, and\n"
-        "come back. Such a file holds no checksum, and of its model only the sizes.\n",
+        "come back. Such a file holds no checksum, and of its model only the sizes.\n"
+        "Sound of codec encodec becomes .ecdc files, those of EnCodec's own program, and\n"
+        "comes back; .ecdc files of its language model (--lm) are refused.\n",
     .tables = { remux_options, args_output_options, args_common_options },
     .run = run
 };

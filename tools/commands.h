@@ -37,8 +37,9 @@ int command_output(args *a, const char *from, const char *to,
 int command_paths(args *a, const char *from, const char *to,
                   char made[NAME_SIZE]);
 
-/** The part of remux that is McQuic's files: whether the input's or the output's
- *  name ends in .mcq; the work.  Returns an exit status. */
-int mcq_is_meant(const args *a);
-int mcq_remux(const args *a);
+/** The part of remux that is files of codecs' own programs: whether the input's
+ *  or the output's name ends in .mcq or .ecdc; the work.  Returns an exit
+ *  status. */
+int foreign_is_meant(const args *a);
+int foreign_remux(const args *a);
 #endif

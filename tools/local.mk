@@ -2,7 +2,7 @@
 bin_PROGRAMS += tessera
 tessera_SOURCES = tools/args.c tools/args.h tools/chunks.c tools/chunks.h tools/cmd_codebook.c tools/cmd_compare.c \
 	tools/cmd_decode.c tools/cmd_encode.c tools/cmd_info.c \
-	tools/cmd_import.c tools/mcq.c \
+	tools/cmd_import.c tools/foreign.c \
 	tools/cmd_models.c tools/commands.h tools/engine.c tools/engine.h \
 	tools/input.c tools/input.h tools/json.c tools/json.h tools/metrics.c \
 	tools/metrics.h tools/output.c tools/output.h tools/paths.c \

@@ -156,6 +156,17 @@ struct tsr_audio_encoder {
     tsr_error failed;
 };
 
+/** Codes of one segment, or of the whole sound where there are no segments,
+ *  that were coded elsewhere: codes[frames][books], below codewords, of the one
+ *  group.  samples: they stand for.  side: bytes of the segment; read only with
+ *  segments.  TSR_E_NOMEM. */
+tsr_error tsri_audio_encoder_give(tsr_audio_encoder *e, const uint16_t *codes,
+                                  int frames, uint64_t samples,
+                                  const uint8_t *side);
+/** The sound has ended: writes all of it as a .tess stream (audio_file.c). */
+tsr_error tsri_audio_write(tsr_context *ctx, tsr_audio_encoder *e,
+                           const tsr_sink *sink);
+
 /* ---- decoder: audio_decode.c, audio_play.c ---- */
 
 /** A packet that waits to become sound. */

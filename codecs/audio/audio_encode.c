@@ -320,6 +320,25 @@ tsr_error tsr_audio_encoder_push_codes(tsr_audio_encoder *e,
     return e->failed;
 }
 
+tsr_error tsri_audio_encoder_give(tsr_audio_encoder *e, const uint16_t *codes,
+                                  int frames, uint64_t samples,
+                                  const uint8_t *side)
+{
+    tsri_audio_segment segment = { .frames = frames };
+    tsri_audio_pending *p = e->group;
+    const uint64_t before = e->pushed;
+
+    TSR_TRY(append_codes(e, codes, (size_t)frames));
+    e->pushed = before + samples;
+    if (!e->head.segment_frames)
+        return TSR_OK;
+    TSR_TRY(tsri_grow(e->m.ctx, &p->segment, &p->segment_room, p->end_segment, 1,
+                      sizeof segment));
+    memcpy(segment.side, side, (size_t)e->head.side);
+    p->segment[p->end_segment++] = segment;
+    return TSR_OK;
+}
+
 tsr_error tsr_audio_encoder_finish(tsr_audio_encoder *e)
 {
     const size_t hop = (size_t)e->head.hop;

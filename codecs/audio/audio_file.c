@@ -48,6 +48,22 @@ static tsr_error write_packets(tsr_stream_writer *writer,
     return error == TSR_E_EOF ? TSR_OK : error;
 }
 
+tsr_error tsri_audio_write(tsr_context *ctx, tsr_audio_encoder *encoder,
+                           const tsr_sink *sink)
+{
+    tsr_stream_writer *writer;
+
+    TSR_TRY(tsr_audio_encoder_finish(encoder));
+    TSR_TRY(tsr_stream_writer_open(&writer, ctx, sink, TSR_KIND_AUDIO));
+    tsr_error error = write_head(writer, encoder);
+    if (!error)
+        error = write_packets(writer, encoder);
+    if (!error)
+        error = tsr_stream_writer_finish(writer);
+    tsr_stream_writer_close(&writer);
+    return error;
+}
+
 static tsr_error encode_all(tsr_audio_encoder *encoder, tsr_stream_writer *writer,
                             const tsr_audio_source *source,
                             const tsr_progress *progress, float *piece)

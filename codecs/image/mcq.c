@@ -8,8 +8,9 @@
 #include "codecs/image/image.h"
 #include "codecs/image/mcquic.h"
 #include "entropy/rans64.h"
+#include "lib/source.h"
 
-enum { FILE_MAX = 64 << 20, DEPTH_MAX = 16, STEP = 1 << 16, NAME_BYTES = 256 };
+enum { FILE_MAX = 64 << 20, DEPTH_MAX = 16, NAME_BYTES = 256 };
 static const char own_version[] = "0.1.40";
 
 typedef struct mcq_head {
@@ -182,24 +183,6 @@ static bool take_map(cursor *c, mcq_head *h, int depth)
 
 /* ---- .mcq to .tess ---- */
 
-static tsr_error read_all(tsr_context *ctx, const tsr_source *source,
-                          uint8_t **data, size_t *size)
-{
-    size_t room = 0, got;
-
-    *data = NULL;
-    *size = 0;
-    do {
-        if (*size + STEP > FILE_MAX)
-            return tsri_fail(ctx, TSR_E_LIMIT, "a .mcq file over %d bytes",
-                             FILE_MAX);
-        TSR_TRY(tsri_grow(ctx, data, &room, *size, STEP, 1));
-        TSR_TRY(source->read(source->cookie, *data + *size, STEP, &got));
-        *size += got;
-    } while (got);
-    return TSR_OK;
-}
-
 static tsr_error parse(tsr_context *ctx, const uint8_t *data, size_t size,
                        mcq_head *h)
 {
@@ -333,7 +316,7 @@ tsr_error tsr_mcq_read(tsr_context *ctx, tsr_model *model,
     if (strcmp(tsr_model_codec(model), tsri_image_codec_mcquic.id))
         return tsri_fail(ctx, TSR_E_MODEL, "%s is not a model of codec mcquic",
                          tsr_model_name(model));
-    tsr_error error = read_all(ctx, source, &data, &size);
+    tsr_error error = tsri_read_all(ctx, source, FILE_MAX, &data, &size);
     if (!error)
         error = parse(ctx, data, size, &h);
     if (!error)

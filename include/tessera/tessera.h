@@ -4,6 +4,7 @@
 #define TSR_TESSERA_H
 #include <tessera/audio.h>
 #include <tessera/context.h>
+#include <tessera/ecdc.h>
 #include <tessera/entropy.h>
 #include <tessera/error.h>
 #include <tessera/image.h>
