@@ -25,6 +25,16 @@ def paste(page, picture, box, x, y):
         return im.size
 
 
+def lines(name, setting, size, got, target):
+    """What stands below a picture; in red where the codec cannot go so low."""
+    what = f"{size} bytes, {8 * size / (got['width'] * got['height']):.3f} bpp"
+    low = target and size > NEAR * target
+    return [(f"{name.replace('Tessera ', '')} {setting}", "black"),
+            (what + (f": not less; {size / target:.1f} x" if low else ""), "#b00000" if low else "black"),
+            (f"PSNR {got['psnr']:.1f}, MS-SSIM {got['ms_ssim_db']:.1f} dB", "black"),
+            (f"SSIMULACRA2 {got['ssimulacra2']:.0f}, features {got['features']:.2f}", "black")]
+
+
 def one(page, meter, codec, photo, target, box, x, y):
     """A cell of the sheet; returns the bytes of the file."""
     with tempfile.TemporaryDirectory() as folder:
@@ -32,13 +42,7 @@ def one(page, meter, codec, photo, target, box, x, y):
                                    (100, *codec.code(100, photo, Path(folder))))
         got, size = meter.compare(photo, picture), coded.stat().st_size
         paste(page, picture, box, x, y)
-    bpp = 8 * size / (got["width"] * got["height"])
-    low = target and size > NEAR * target
-    label(page, x, y + SIDE, [
-        (f"{codec.name.replace('Tessera ', '')} {setting}: {size} bytes, {bpp:.3f} bpp", "black"),
-        (f"cannot go so low: {size / target:.1f} times the bytes" if low else "", "#b00000"),
-        (f"PSNR {got['psnr']:.1f}, MS-SSIM {got['ms_ssim_db']:.1f} dB", "black"),
-        (f"SSIMULACRA2 {got['ssimulacra2']:.0f}, features {got['features']:.2f}", "black")])
+    label(page, x, y + SIDE, lines(codec.name, setting, size, got, target))
     print(photo.stem, codec.name, setting, size, {k: got[k] for k in ("psnr", "ms_ssim_db", "ssimulacra2", "features")})
     return size
 
