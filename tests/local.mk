@@ -8,7 +8,7 @@ if TSR_CMOCKA
 check_PROGRAMS += tests/test_core tests/test_crc32c tests/test_model
 # Checkpoints of other programs.
 check_PROGRAMS += tests/test_checkpoint tests/test_import tests/test_import_nomem tests/test_mcq
-noinst_HEADERS += tests/import_case.h tests/zip_gen.h
+noinst_HEADERS += tests/import_case.h tests/import_tensors.h tests/zip_gen.h
 EXTRA_DIST += tests/vectors/checkpoint
 check_PROGRAMS += tests/test_coarse tests/test_coded tests/test_scalar
 check_PROGRAMS += tests/test_vq tests/test_kmeans tests/test_rvq tests/test_codes

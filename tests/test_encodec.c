@@ -2,6 +2,7 @@
 /* EnCodec: the published implementation's vectors, and what streams promise. */
 #include <limits.h>
 #include "tests/audio_model.h"
+#include "tests/import_tensors.h"
 #include "tests/vector.h"
 #include "codecs/audio/encodec.h"
 #include "codecs/audio/flow.h"
@@ -21,15 +22,16 @@ typedef struct vector {
     int form[8];
     int lengths[4];
     int compared;           /* arrays, of one variant */
+    const char *arch;       /* of import; NULL: it tells */
 } vector;
 
 static const vector vectors[] = {
     { "ac_encodec_f4_d32_16k", { 16000, 1, 320, 0, 0, 0, 0, 0 },
-      { 6401, 320 }, 8 },
+      { 6401, 320 }, 8, "academicodec" },
     { "encodec_24k_f4_d32", { 24000, 1, 320, 1, 0, 0, 0, 0 },
-      { 6417, 320, 7, 3 }, 36 },
+      { 6417, 320, 7, 3 }, 36, NULL },
     { "encodec_48k_f4_d16", { 48000, 2, 320, 0, 1, 0, 4800, 4752 },
-      { 10000, 4752 }, 38 },
+      { 10000, 4752 }, 38, NULL },
 };
 
 typedef struct bench {
@@ -40,17 +42,31 @@ typedef struct bench {
     const tsri_audio_shape *shape;
 } bench;
 
-static void bench_open(bench *b, const vector *v, unsigned cpu)
+/* As the codec reads it: with its form, or imported, which finds that. */
+static tsr_model *vector_model(tsr_context *ctx, const vector *v, bool imported)
+{
+    check_tensors list = vector_weights(ctx, v->name, NULL);
+    tsr_model *model;
+
+    if (imported) {
+        model = import_tensors(ctx, &list, v->arch, 0, file);
+    } else {
+        audio_form(&list, v->form);
+        qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
+        model = audio_model(ctx, &list, SIZE_MAX, "encodec", file);
+    }
+    check_tensors_free(&list);
+    return model;
+}
+
+static void bench_open(bench *b, const vector *v, unsigned cpu,
+                       bool imported)
 {
     *b = (bench){ .v = v };
     b->b = (vector_bench){ .name = v->name,
                            .ctx = audio_context(message, cpu, 1) };
     b->b.meta = vector_text(v->name, "meta.json");
-    check_tensors list = vector_weights(b->b.ctx, v->name, NULL);
-    audio_form(&list, v->form);
-    qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
-    b->b.model = audio_model(b->b.ctx, &list, SIZE_MAX, "encodec", file);
-    check_tensors_free(&list);
+    b->b.model = vector_model(b->b.ctx, v, imported);
     assert_int_equal(tsri_audio_form_read(b->b.ctx, b->b.model, &b->form), TSR_OK);
     assert_int_equal(codec->open(&b->self, b->b.ctx, b->b.model), TSR_OK);
     b->shape = codec->shape(b->self);
@@ -232,11 +248,11 @@ static void check_segmented(bench *b, int length, const float *x)
     free(stored.codes);
 }
 
-static void check_vector(const vector *v, unsigned cpu)
+static void check_vector(const vector *v, unsigned cpu, bool imported)
 {
     bench b;
 
-    bench_open(&b, v, cpu);
+    bench_open(&b, v, cpu, imported);
     assert_int_equal(b.shape->rate, v->form[0]);
     assert_int_equal(b.shape->channels, v->form[1]);
     assert_int_equal(b.shape->hop, 320);
@@ -259,7 +275,16 @@ static void test_vectors(void **state)
     (void)state;
     for (int i = 0; i < VARIANTS; i++)
         for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++)
-            check_vector(&vectors[k], variants[i]);
+            check_vector(&vectors[k], variants[i], false);
+}
+
+/* The third one's segments are shorter than those of the published model, and
+ * nothing in the tensors says so. */
+static void test_imported(void **state)
+{
+    (void)state;
+    check_vector(&vectors[0], UINT_MAX, true);
+    check_vector(&vectors[1], UINT_MAX, true);
 }
 
 /* ---- streams ---- */
@@ -410,7 +435,7 @@ static void test_published_latency(void **state)
     void *enc;
     uint64_t start, running;
     (void)state;
-    bench_open(&b, &vectors[1], UINT_MAX);
+    bench_open(&b, &vectors[1], UINT_MAX, false);
     assert_int_equal(b.shape->default_books, 4);
     assert_int_equal(b.shape->decoder_delay, 0);
     for (int zero = 0; zero < 2; zero++) {
@@ -656,6 +681,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_imported),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_books),
         cmocka_unit_test(test_no_sound),

@@ -3,6 +3,7 @@
  * promise. */
 #include <limits.h>
 #include "tests/audio_model.h"
+#include "tests/import_tensors.h"
 #include "tests/vector.h"
 #include "codecs/audio/flow.h"
 #include "codecs/audio/hificodec.h"
@@ -41,23 +42,36 @@ typedef struct bench {
     tsri_hificodec_sizes sizes;
 } bench;
 
-static void bench_open(bench *h, const vector *v, unsigned cpu)
+/* As the codec reads it: with its form, or imported, which finds that. */
+static tsr_model *vector_model(tsr_context *ctx, const vector *v, bool imported)
 {
     const uint64_t stages[] = { 4 }, two[] = { 2, 2 };
+    check_tensors list = vector_weights(ctx, v->name, NULL);
+    tsr_model *model;
 
+    if (imported) {
+        model = import_tensors(ctx, &list, NULL, v->form[0], file);
+    } else {
+        audio_form(&list, v->form);
+        audio_ints(&list, "tessera.hificodec.rates", 1, stages, v->rates);
+        if (v->dilations[0][0])
+            audio_ints(&list, "tessera.hificodec.dilations", 2, two,
+                       v->dilations[0]);
+        qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
+        model = audio_model(ctx, &list, SIZE_MAX, "hificodec", file);
+    }
+    check_tensors_free(&list);
+    return model;
+}
+
+static void bench_open(bench *h, const vector *v, unsigned cpu,
+                       bool imported)
+{
     *h = (bench){ .v = v };
     h->b = (vector_bench){ .name = v->name,
                            .ctx = audio_context(message, cpu, 1) };
     h->b.meta = vector_text(v->name, "meta.json");
-    check_tensors list = vector_weights(h->b.ctx, v->name, NULL);
-    audio_form(&list, v->form);
-    audio_ints(&list, "tessera.hificodec.rates", 1, stages, v->rates);
-    if (v->dilations[0][0])
-        audio_ints(&list, "tessera.hificodec.dilations", 2, two,
-                   v->dilations[0]);
-    qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
-    h->b.model = audio_model(h->b.ctx, &list, SIZE_MAX, "hificodec", file);
-    check_tensors_free(&list);
+    h->b.model = vector_model(h->b.ctx, v, imported);
     assert_int_equal(codec->open(&h->self, h->b.ctx, h->b.model), TSR_OK);
     h->shape = codec->shape(h->self);
     assert_int_equal(tsri_hificodec_sizes_read(h->b.ctx, h->b.model, v->form[2],
@@ -152,25 +166,36 @@ static void check_length(bench *h, int length)
     free(input.data);
 }
 
+static void check_vector(const vector *v, unsigned cpu, bool imported)
+{
+    bench h;
+
+    bench_open(&h, v, cpu, imported);
+    assert_int_equal(h.shape->rate, v->form[0]);
+    assert_int_equal(h.shape->channels, 1);
+    assert_int_equal(h.shape->hop, v->form[2]);
+    assert_int_equal(h.shape->books, BOOKS);
+    assert_int_equal(h.shape->default_books, BOOKS);
+    assert_int_equal(h.shape->codewords, v->codewords);
+    assert_true(h.shape->whole);
+    for (int n = 0; n < 2; n++)
+        check_length(&h, v->lengths[n]);
+    assert_int_equal(h.b.compared, v->compared);
+    bench_close(&h);
+}
+
 static void test_vectors(void **state)
 {
     (void)state;
     for (int i = 0; i < VARIANTS; i++)
-        for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++) {
-            bench h;
-            bench_open(&h, &vectors[k], variants[i]);
-            assert_int_equal(h.shape->rate, h.v->form[0]);
-            assert_int_equal(h.shape->channels, 1);
-            assert_int_equal(h.shape->hop, h.v->form[2]);
-            assert_int_equal(h.shape->books, BOOKS);
-            assert_int_equal(h.shape->default_books, BOOKS);
-            assert_int_equal(h.shape->codewords, h.v->codewords);
-            assert_true(h.shape->whole);
-            for (int n = 0; n < 2; n++)
-                check_length(&h, h.v->lengths[n]);
-            assert_int_equal(h.b.compared, h.v->compared);
-            bench_close(&h);
-        }
+        for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++)
+            check_vector(&vectors[k], variants[i], false);
+}
+
+static void test_imported(void **state)
+{
+    (void)state;
+    check_vector(&vectors[0], UINT_MAX, true);
 }
 
 /* The published sizes look this far: 22712 samples are 71 frames, and a decoder
@@ -181,7 +206,7 @@ static void test_reach(void **state)
     tsri_seq *seq;
     uint64_t reach;
     (void)state;
-    bench_open(&h, &vectors[0], UINT_MAX);
+    bench_open(&h, &vectors[0], UINT_MAX, false);
     assert_int_equal(tsri_hificodec_encoder(&seq, h.b.ctx, h.b.model, &h.sizes,
                                             NULL, &reach), TSR_OK);
     assert_int_equal(reach, 22712);
@@ -507,6 +532,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),
+        cmocka_unit_test(test_imported),
         cmocka_unit_test(test_reach),
         cmocka_unit_test(test_pieces),
         cmocka_unit_test(test_windows),

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <math.h>
 #include <unistd.h>
+#include "tests/import_tensors.h"
 #include "tests/vector.h"
 #include "codecs/image/mcquic.h"
 #include "lib/core.h"
@@ -127,7 +128,8 @@ static const char *generate(tsr_context *ctx, const char *vector)
     return path;
 }
 
-static bool bench_open(bench *b, const char *vector, const char *backend)
+static bool bench_open(bench *b, const char *vector, const char *backend,
+                       bool imported)
 {
     tsr_context_settings s;
     *b = (bench){ .name = vector };
@@ -145,7 +147,11 @@ static bool bench_open(bench *b, const char *vector, const char *backend)
     const char *path = stored ? check_path(vector_file(vector,
                                                        "weights.safetensors"))
                               : generate(b->ctx, vector);
-    assert_int_equal(tsr_model_open(&b->model, b->ctx, path), TSR_OK);
+    if (imported)
+        b->model = import_path(b->ctx, path, NULL, 0,
+                               "./test_mcquic_i.safetensors");
+    else
+        assert_int_equal(tsr_model_open(&b->model, b->ctx, path), TSR_OK);
     if (!stored)
         assert_int_equal(remove(path), 0); /* it stays mapped */
     assert_int_equal(tsri_image_codec_mcquic.open((void **)&b->self, b->ctx,
@@ -383,7 +389,7 @@ static void check_decode(bench *b)
 static void check_vector(const char *vector, const char *backend, int arrays)
 {
     bench b;
-    if (!bench_open(&b, vector, backend))
+    if (!bench_open(&b, vector, backend, false))
         skip();
     check_tables(&b);
     check_encode(&b);
@@ -403,6 +409,21 @@ static void check_vector(const char *vector, const char *backend, int arrays)
     check_decode(&b);
     assert_int_equal(b.compared, arrays);
     bench_close(&b);
+}
+
+/* Tables, codes and picture with the model that import makes. */
+static void test_imported(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        bench b;
+        assert_true(bench_open(&b, vectors[i], backends[0], true));
+        assert_string_equal(tsr_model_codec(b.model), "mcquic");
+        check_tables(&b);
+        check_encode(&b);
+        check_decode(&b);
+        bench_close(&b);
+    }
 }
 
 static void test_c12_plain(void **state)
@@ -451,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_c32_plain),
         cmocka_unit_test(test_c12_onednn),
         cmocka_unit_test(test_c32_onednn),
+        cmocka_unit_test(test_imported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,11 +38,19 @@ static void test_onednn(void **state)
                        choose_averaged, 13);
 }
 
+/* The averaged encoder is chosen there, too. */
+static void test_imported(void **state)
+{
+    (void)state;
+    token_check_imported(&tsri_image_codec_simvq, "simvq_ch32_48x64");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_onednn),
+        cmocka_unit_test(test_imported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

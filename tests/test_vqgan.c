@@ -30,6 +30,13 @@ static void test_f8_onednn(void **state)
                        "onednn", NULL, 19);
 }
 
+static void test_imported(void **state)
+{
+    (void)state;
+    token_check_imported(&tsri_image_codec_vqgan, "vqganlc_f16_ch32_64x96");
+    token_check_imported(&tsri_image_codec_vqgan, "vqganlc_f8_ch32_40x56");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -37,6 +44,7 @@ int main(void)
         cmocka_unit_test(test_f8_plain),
         cmocka_unit_test(test_f16_onednn),
         cmocka_unit_test(test_f8_onednn),
+        cmocka_unit_test(test_imported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

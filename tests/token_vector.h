@@ -4,6 +4,7 @@
 #ifndef TSR_TESTS_TOKEN_VECTOR_H
 #define TSR_TESTS_TOKEN_VECTOR_H
 #include <dirent.h>
+#include "tests/import_tensors.h"
 #include "tests/vector.h"
 #include "codecs/image/token.h"
 
@@ -18,14 +19,38 @@ typedef struct token_bench {
     int compared;               /**< arrays */
 } token_bench;
 
+/** The model of a vector as its codec reads it: made by `finish`, if that is not
+ *  NULL, or by import. */
+static inline tsr_model *token_bench_model(tsr_context *ctx, const char *vector,
+                                           bool imported,
+                                           void (*finish)(check_tensors *))
+{
+    check_tensors list = vector_weights(ctx, vector, NULL);
+    char path[128];
+    tsr_model *model;
+
+    snprintf(path, sizeof path, "./test_%s.safetensors", vector);
+    if (finish)
+        finish(&list);
+    if (imported) {
+        model = import_tensors(ctx, &list, NULL, 0, path);
+    } else {
+        check_tensors_write(&list, SIZE_MAX, NULL, path);
+        assert_int_equal(tsr_model_open(&model, ctx, path), TSR_OK);
+        assert_int_equal(remove(path), 0); /* it stays mapped */
+    }
+    check_tensors_free(&list);
+    return model;
+}
+
 /** False: this build does not have the backend. */
 static inline bool token_bench_open(token_bench *b,
                                     const tsri_image_codec *codec,
                                     const char *vector, const char *backend,
+                                    bool imported,
                                     void (*finish)(check_tensors *))
 {
     tsr_context_settings s;
-    char path[128];
     void *self;
 
     *b = (token_bench){ .name = vector, .codec = codec };
@@ -37,14 +62,7 @@ static inline bool token_bench_open(token_bench *b,
         return false;
     assert_int_equal(error, TSR_OK);
     b->meta = vector_text(vector, "meta.json");
-    snprintf(path, sizeof path, "./test_%s.safetensors", vector);
-    check_tensors list = vector_weights(b->ctx, vector, NULL);
-    if (finish)
-        finish(&list);
-    check_tensors_write(&list, SIZE_MAX, NULL, path);
-    check_tensors_free(&list);
-    assert_int_equal(tsr_model_open(&b->model, b->ctx, path), TSR_OK);
-    assert_int_equal(remove(path), 0); /* it stays mapped */
+    b->model = token_bench_model(b->ctx, vector, imported, finish);
     assert_int_equal(codec->open(&self, b->ctx, b->model), TSR_OK);
     b->t = tsri_token_of(codec, self);
     return true;
@@ -314,7 +332,7 @@ static inline void token_check_vector(const tsri_image_codec *codec,
 {
     token_bench b;
 
-    if (!token_bench_open(&b, codec, vector, backend, finish))
+    if (!token_bench_open(&b, codec, vector, backend, false, finish))
         skip();
     token_compare(&b, b.t->words, (size_t)b.t->codes * (size_t)b.t->shape.dim,
                   "projected_codebook");
@@ -336,6 +354,20 @@ static inline void token_check_vector(const tsri_image_codec *codec,
     free(in.data);
     free(latent.data);
     free(quant.data);
+    token_bench_close(&b);
+}
+
+/** Codes and picture, with the model that import makes of the published tensors,
+ *  those of training among them. */
+static inline void token_check_imported(const tsri_image_codec *codec,
+                                        const char *vector)
+{
+    token_bench b;
+
+    assert_true(token_bench_open(&b, codec, vector, "c", true, NULL));
+    assert_string_equal(tsr_model_codec(b.model), codec->id);
+    token_check_encode(&b);
+    token_check_decode(&b);
     token_bench_close(&b);
 }
 #endif

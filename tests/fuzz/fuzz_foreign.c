@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Files of McQuic's and EnCodec's own programs of anybody's making: what is read
+ * can be written, and is then read as the same. */
+#include "tests/fuzz/fuzz.h"
+#include <unistd.h>
+#include <tessera/ecdc.h>
+#include <tessera/import.h>
+#include <tessera/mcq.h>
+
+/* A file in memory. */
+typedef struct bytes {
+    uint8_t *data;
+    size_t size, at;
+} bytes;
+
+static tsr_error put(void *cookie, const void *data, size_t size)
+{
+    bytes *b = cookie;
+
+    b->data = realloc(b->data, b->size + size + 1);
+    FUZZ_CHECK(b->data);
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+    return TSR_OK;
+}
+
+static tsr_error get(void *cookie, void *data, size_t size, size_t *got)
+{
+    bytes *b = cookie;
+
+    *got = b->size - b->at < size ? b->size - b->at : size;
+    if (*got)
+        memcpy(data, b->data + b->at, *got);
+    b->at += *got;
+    return TSR_OK;
+}
+
+/* The checkpoint of a small model, imported; opened once. */
+static tsr_model *model_of(bool sound)
+{
+    static tsr_model *models[2];
+    const char *root = getenv("TSR_SRCDIR");
+    char from[4096], to[64];
+    const char *const files[] = { from };
+    tsr_import *import;
+    bytes out = { NULL };
+    const tsr_sink sink = { &out, put };
+
+    if (models[sound])
+        return models[sound];
+    snprintf(from, sizeof from, "%s/tests/vectors/checkpoint/%s",
+             root ? root : ".", sound ? "encodec_tiny.th" : "tiny.mcquic");
+    FUZZ_CHECK(!tsr_import_open(&import, fuzz_context(false), files, 1, NULL));
+    FUZZ_CHECK(!tsr_import_write(import, NULL, &sink));
+    tsr_import_close(&import);
+    snprintf(to, sizeof to, "./fuzz_foreign_%ld.safetensors", (long)getpid());
+    FILE *f = fopen(to, "wb");
+    FUZZ_CHECK(f && fwrite(out.data, 1, out.size, f) == out.size && !fclose(f));
+    FUZZ_CHECK(!tsr_model_open(&models[sound], fuzz_context(false), to));
+    remove(to);
+    free(out.data);
+    return models[sound];
+}
+
+static tsr_error read_foreign(bool sound, bytes *in, bytes *out)
+{
+    const tsr_source source = { in, get };
+    const tsr_sink sink = { out, put };
+
+    return (sound ? tsr_ecdc_read : tsr_mcq_read)(
+        fuzz_context(false), model_of(sound), &source, &sink);
+}
+
+static void there_and_back(bool sound, bytes *tess)
+{
+    bytes own = { NULL }, again = { NULL };
+    const tsr_source source = { tess, get };
+    const tsr_sink sink = { &own, put };
+
+    FUZZ_CHECK(!(sound ? tsr_ecdc_write : tsr_mcq_write)(
+        fuzz_context(false), model_of(sound), &source, &sink));
+    FUZZ_CHECK(!read_foreign(sound, &own, &again));
+    FUZZ_CHECK(again.size == tess->size &&
+               !memcmp(again.data, tess->data, again.size));
+    free(own.data);
+    free(again.data);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    fuzz_input in = { data, size };
+    const bool sound = fuzz_u8(&in) & 1;
+    bytes file = { fuzz_copy(&in), in.size, 0 }, tess = { NULL };
+    const tsr_error error = read_foreign(sound, &file, &tess);
+
+    FUZZ_CHECK(error != TSR_E_INTERNAL && error != TSR_E_NOMEM);
+    FUZZ_CHECK(!error || !tess.size);
+    if (!error)
+        there_and_back(sound, &tess);
+    free(file.data);
+    free(tess.data);
+    return 0;
+}
