@@ -4,8 +4,10 @@
 #include <limits.h>
 #include <math.h>
 #include <unistd.h>
+#include <tessera/mcq.h>
 #include "tests/import_tensors.h"
 #include "tests/vector.h"
+#include "codecs/image/image.h"
 #include "codecs/image/mcquic.h"
 #include "lib/core.h"
 
@@ -411,7 +413,33 @@ static void check_vector(const char *vector, const char *backend, int arrays)
     bench_close(&b);
 }
 
-/* Tables, codes and picture with the model that import makes. */
+/* The published program's own file of that picture: the same codes. */
+static void check_mcq(bench *b)
+{
+    size_t size;
+    uint8_t *data = check_file(vector_file(b->name, "stream.mcq"), &size);
+    mem_file in = { .data = data, .size = size }, out = { 0 };
+    const tsr_source source = { &in, mem_read }, tess = { &out, mem_read };
+    const tsr_sink sink = { &out, mem_write };
+    tsri_image_read r;
+
+    assert_int_equal(tsr_mcq_read(b->ctx, b->model, &source, &sink), TSR_OK);
+    assert_int_equal(tsri_image_read_open(&r, b->ctx, b->model, &tess), TSR_OK);
+    assert_int_equal(r.parts.damage, TSR_OK);
+    for (int l = 0; l < 3; l++) {
+        const tsri_mcquic *self = r.parts.self;
+        const tsri_codes *c = &self->level[l].codes;
+        check_npy codes = array(b, "codes%d.npy", l);
+        assert_int_equal(codes.count, c->plane * (size_t)c->groups);
+        assert_memory_equal(c->data, check_npy_as(&codes, "i4"), codes.count * 4);
+        free(codes.data);
+    }
+    tsri_image_read_close(&r);
+    free(out.data);
+    free(data);
+}
+
+/* Tables, codes, picture and file with the model that import makes. */
 static void test_imported(void **state)
 {
     (void)state;
@@ -422,6 +450,7 @@ static void test_imported(void **state)
         check_tables(&b);
         check_encode(&b);
         check_decode(&b);
+        check_mcq(&b);
         bench_close(&b);
     }
 }
