@@ -297,9 +297,9 @@ codes save none.npy "<i4" 0x3 1
 codes save float.npy "<f4" 2x3 1
 codes save wide.npy "<i4" 1x40 1
 head -c 140 photo.npy > cut.npy
-refuses "a code that there is not" 2 big.npy "code 300 at .1..1.*are 300.*-q" \
+refuses "a code that there is not" 2 big.npy "code 300 at .1..1.*-q.* 300 codes" \
     tokens -m mosaic big.npy x.png
-refuses "at a coarser level" 2 photo.npy "there are 12" \
+refuses "at a coarser level" 2 photo.npy "level of 12 codes" \
     tokens -m mosaic -q 0 photo.npy x.png
 refuses "a number below -1" 2 minus.npy "number 4" tokens -m mosaic minus.npy x.png
 refuses "three dimensions" 2 cube.npy "height..width" \

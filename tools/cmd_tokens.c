@@ -257,6 +257,8 @@ static int from_any(tokens_job *j)
         return from_sound_stream(j);
     if (input_is_tess(in, TSR_KIND_IMAGE) || !memcmp(in->head, "\xc7T", 2))
         return from_picture_stream(j);
+    if (!memcmp(in->head, "\x89TSR", 4) && in->head_size < 16)
+        return say_error(RC_INPUT, in->name, "the file header is cut");
     if (!memcmp(in->head, "\x89TSR", 4))
         return say_error(RC_INPUT, in->name, "is a .tess file of several streams"
                          "; 'tessera remux -map 0:a' takes out its sound");

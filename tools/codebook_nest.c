@@ -205,6 +205,10 @@ static int open_model(nest_job *j)
     if (!rc && !pictures_tokens(j->ctx, j->model, &info))
         rc = say_error(RC_MODEL, tsr_model_path(j->model), "is no model of"
                        " pictures of codes (vqgan, simvq)");
+    if (!rc && j->set.levels &&
+        j->set.codes[j->set.levels - 1] >= info.codes[0])
+        rc = say_error(RC_USAGE, NULL, "the model has %d codes: -levels must"
+                       " ask for fewer", info.codes[0]);
     return rc;
 }
 

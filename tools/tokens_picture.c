@@ -99,8 +99,8 @@ static int check_codes(const codes *c, const input *in)
     const size_t n = (size_t)c->t.width * (size_t)c->t.height;
     for (size_t i = 0; i < n; i++)
         if (c->t.id[i] >= c->t.codes)
-            return say_error(RC_INPUT, in->name, "code %d at [%zu][%zu]: there"
-                             " are %d; -q says whose codes they are",
+            return say_error(RC_INPUT, in->name, "code %d at [%zu][%zu]: -q means"
+                             " a level of %d codes; give the -q that made them",
                              (int)c->t.id[i], i / (size_t)c->t.width,
                              i % (size_t)c->t.width, c->t.codes);
     return RC_OK;

@@ -339,13 +339,25 @@ static tsr_error coarsen(token *t, int level)
     return TSR_OK;
 }
 
+/* No more cosets than a small grid has tokens for. */
+static int fit_interleave(const token *t, int width, int height, int interleave)
+{
+    const int f = t->shape.factor;
+    const int side = tsri_ceil_div(tsri_max(width, height), f);
+
+    while (interleave > side)
+        interleave /= 2;
+    return interleave;
+}
+
 static tsr_error token_choose(void *self, int width, int height, double quality,
                               int interleave, uint8_t *params)
 {
     token *t = self;
     const int levels = tsri_token_book_levels(t->book);
 
-    t->way = (tsri_token_way){ tsri_token_level(levels, quality), interleave,
+    t->way = (tsri_token_way){ tsri_token_level(levels, quality),
+                               fit_interleave(t, width, height, interleave),
                                false };
     if (is_ready(t, width, height)) {
         TSR_TRY(coarsen(t, t->way.level));

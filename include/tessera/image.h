@@ -47,7 +47,8 @@ typedef struct tsr_image_settings {
                                 to n x n times as many units, neighbours to
                                 different ones, so that a lost unit leaves
                                 single holes.  Codecs of one grid of tokens
-                                only; over 1 it takes the container */
+                                only; over 1 it takes the container.  Small
+                                grids get less than asked for */
 } tsr_image_settings;
 
 TSR_API void tsr_image_settings_init(tsr_image_settings *settings);
