@@ -104,6 +104,33 @@ static void test_settings(void **state)
 
 /* ---- damage ---- */
 
+/* A picture's stream, and who can decode it. */
+typedef struct scene {
+    tsr_context *ctx;
+    tsr_model *model;
+    mem_file file;
+} scene;
+
+static scene scene_open(int width, int height, int interleave, int container)
+{
+    token_sizes s = TOKEN_SIZES;
+    scene c = { .ctx = case_context("c", 1, 0) };
+    tsr_image image = token_picture(width, height, 3, 8);
+    const tsr_image_settings set = token_settings(100, interleave, container);
+
+    c.model = token_open(c.ctx, &s, 0);
+    c.file = token_encode(c.ctx, c.model, &set, &image);
+    free(image.data);
+    return c;
+}
+
+static void scene_close(scene *c)
+{
+    free(c->file.data);
+    tsr_model_unref(&c->model);
+    tsr_context_close(&c->ctx);
+}
+
 /* What a damaged stream gives is no crash, and never TSR_OK. */
 static void refuse_stream(tsr_context *ctx, tsr_model *model, mem_file *file,
                           const char *what, size_t at)
@@ -125,39 +152,42 @@ static void refuse_stream(tsr_context *ctx, tsr_model *model, mem_file *file,
     assert_int_equal(out.size, 0);
 }
 
+static void same_pixels(const tsr_image *a, const tsr_image *b)
+{
+    assert_true(a->width == b->width && a->height == b->height &&
+                a->channels == b->channels && a->bits == 8);
+    for (int y = 0; y < a->height; y++)
+        assert_memory_equal((uint8_t *)a->data + (size_t)y * a->stride,
+                            (uint8_t *)b->data + (size_t)y * b->stride,
+                            (size_t)a->width * (size_t)a->channels);
+}
+
 static void damage_all(int container)
 {
-    token_sizes s = TOKEN_SIZES;
-    tsr_context *ctx = case_context("c", 1, 0);
-    tsr_model *model = token_open(ctx, &s, 0);
-    tsr_image image = token_picture(50, 41, 3, 8);
-    const tsr_image_settings set = token_settings(100, 1, container);
-    mem_file file = token_encode(ctx, model, &set, &image);
+    scene s = scene_open(50, 41, 1, container);
+    tsr_image good = token_decode(s.ctx, s.model, &s.file, TSR_OK);
 
-    for (size_t i = 0; i < file.size; i++) {
-        file.data[i] ^= (uint8_t)(1 << i % 8);
+    for (size_t i = 0; i < s.file.size; i++) {
+        s.file.data[i] ^= (uint8_t)(1 << i % 8);
         /* The index is of no use to who reads it all: damage in it may go
          * without a word, as long as the picture is whole. */
         if (!container)
-            refuse_stream(ctx, model, &file, "a bit", i);
+            refuse_stream(s.ctx, s.model, &s.file, "a bit", i);
         else {
-            const tsr_source source = token_source(&file);
+            const tsr_source source = token_source(&s.file);
             tsr_image out;
-            const tsr_error e = tsr_image_decode(ctx, model, NULL, &source,
-                                                 &out);
-            (void)e;
-            tsr_image_free(ctx, &out);
+            if (!tsr_image_decode(s.ctx, s.model, NULL, &source, &out))
+                same_pixels(&out, &good);
+            tsr_image_free(s.ctx, &out);
         }
-        file.data[i] ^= (uint8_t)(1 << i % 8);
+        s.file.data[i] ^= (uint8_t)(1 << i % 8);
     }
-    for (size_t n = 0; n < file.size - 1 && !container; n++) {
-        mem_file part = { file.data, n, file.room, 0, 0, 0, 0 };
-        refuse_stream(ctx, model, &part, "an end", n);
+    for (size_t n = 0; n < s.file.size - 1 && !container; n++) {
+        mem_file part = { s.file.data, n, s.file.room, 0, 0, 0, 0 };
+        refuse_stream(s.ctx, s.model, &part, "an end", n);
     }
-    free(file.data);
-    free(image.data);
-    tsr_model_unref(&model);
-    tsr_context_close(&ctx);
+    tsr_image_free(s.ctx, &good);
+    scene_close(&s);
 }
 
 static void test_damage_compact(void **state)
@@ -232,88 +262,64 @@ static void test_wrong_head(void **state)
         { 0, 60 }, { 3, 2 }, { 16, 5 }, { 16, 7 }, { 16, 1 }, { 16, 4 },
         { 16, 0x20 }, { 16, 0x40 }, { 16, 0x80 }, { 16, 0x08 }, { 16, 0x18 },
     };
-    token_sizes s = TOKEN_SIZES;
-    tsr_context *ctx = case_context("c", 1, 0);
-    tsr_model *model = token_open(ctx, &s, 0);
-    tsr_image image = token_picture(50, 41, 3, 8);
-    const tsr_image_settings set = token_settings(100, 1, 1);
-    mem_file file = token_encode(ctx, model, &set, &image);
+    scene s = scene_open(50, 41, 1, 1);
     const change none = { -1, 0, -1, -1 };
     (void)state;
-    mem_file same = changed(ctx, &file, &none);
-    tsr_image out = token_decode(ctx, model, &same, TSR_OK);
-    tsr_image_free(ctx, &out);
+    mem_file same = changed(s.ctx, &s.file, &none);
+    tsr_image out = token_decode(s.ctx, s.model, &same, TSR_OK);
+    tsr_image_free(s.ctx, &out);
     free(same.data);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const change c = { wrong[i][0], wrong[i][1], -1, -1 };
-        mem_file bad = changed(ctx, &file, &c);
-        refuse_stream(ctx, model, &bad, "HEAD", (size_t)wrong[i][0]);
+        mem_file bad = changed(s.ctx, &s.file, &c);
+        refuse_stream(s.ctx, s.model, &bad, "HEAD", (size_t)wrong[i][0]);
         free(bad.data);
     }
-    free(file.data);
-    free(image.data);
-    tsr_model_unref(&model);
-    tsr_context_close(&ctx);
+    scene_close(&s);
 }
 
 /* One unit of 16 is gone, or spoilt: the picture comes with the damage, and
  * just its tokens are lost. */
 static void test_lost_unit(void **state)
 {
-    token_sizes s = TOKEN_SIZES;
-    tsr_context *ctx = case_context("c", 1, 0);
-    tsr_model *model = token_open(ctx, &s, 0);
-    tsr_image image = token_picture(80, 65, 3, 8);
-    const tsr_image_settings set = token_settings(100, 4, 1);
-    mem_file file = token_encode(ctx, model, &set, &image);
+    scene s = scene_open(80, 65, 4, 1);
     tsr_tokens whole, holes;
     (void)state;
-    tsr_source source = token_source(&file);
-    assert_int_equal(tsr_tokens_read(ctx, model, &source, &whole, NULL, NULL),
-                     TSR_OK);
+    tsr_source source = token_source(&s.file);
+    assert_int_equal(tsr_tokens_read(s.ctx, s.model, &source, &whole, NULL,
+                                     NULL), TSR_OK);
     for (int spoil = 0; spoil < 2; spoil++) {
         const change c = { -1, 0, spoil ? -1 : 6, spoil ? 6 : -1 };
-        mem_file bad = changed(ctx, &file, &c);
-        tsr_image out = token_decode(ctx, model, &bad, TSR_E_CORRUPT);
+        mem_file bad = changed(s.ctx, &s.file, &c);
+        tsr_image out = token_decode(s.ctx, s.model, &bad, TSR_E_CORRUPT);
         assert_non_null(out.data);
-        tsr_image_free(ctx, &out);
+        tsr_image_free(s.ctx, &out);
         source = token_source(&bad);
-        assert_int_equal(tsr_tokens_read(ctx, model, &source, &holes, NULL,
+        assert_int_equal(tsr_tokens_read(s.ctx, s.model, &source, &holes, NULL,
                                          NULL), TSR_E_CORRUPT);
         for (int i = 0; i < whole.height * whole.width; i++) {
             const int y = i / whole.width, x = i % whole.width;
             const bool lost = y % 4 == 1 && x % 4 == 2;
             assert_int_equal(holes.id[i], lost ? -1 : whole.id[i]);
         }
-        tsr_tokens_free(ctx, &holes);
+        tsr_tokens_free(s.ctx, &holes);
         free(bad.data);
     }
-    tsr_tokens_free(ctx, &whole);
-    free(file.data);
-    free(image.data);
-    tsr_model_unref(&model);
-    tsr_context_close(&ctx);
+    tsr_tokens_free(s.ctx, &whole);
+    scene_close(&s);
 }
 
 /* Nothing is left: that is no picture. */
 static void test_nothing_left(void **state)
 {
-    token_sizes s = TOKEN_SIZES;
-    tsr_context *ctx = case_context("c", 1, 0);
-    tsr_model *model = token_open(ctx, &s, 0);
-    tsr_image image = token_picture(50, 41, 3, 8);
-    const tsr_image_settings set = token_settings(100, 1, 1);
-    mem_file file = token_encode(ctx, model, &set, &image);
+    scene s = scene_open(50, 41, 1, 1);
     const change c = { -1, 0, 0, -1 };
-    mem_file bad = changed(ctx, &file, &c);
+    mem_file bad = changed(s.ctx, &s.file, &c);
     (void)state;
-    tsr_image out = token_decode(ctx, model, &bad, TSR_E_CORRUPT);
+    tsr_image out = token_decode(s.ctx, s.model, &bad, TSR_E_CORRUPT);
     assert_null(out.data);
     free(bad.data);
-    free(file.data);
-    free(image.data);
-    tsr_model_unref(&model);
-    tsr_context_close(&ctx);
+    scene_close(&s);
 }
 
 /* ---- memory ---- */
