@@ -131,11 +131,10 @@ static bool read_extra64(const uint8_t *p, size_t size, tsri_zip_member *m)
 static tsr_error read_local(const tsri_zip *zip, tsri_zip_member *m)
 {
     const size_t length = strlen(m->name);
-    const uint8_t *p = zip->file + m->at;
+    const uint64_t room = m->at < zip->directory ? zip->directory - m->at : 0;
+    const uint8_t *p = zip->file + (room ? m->at : 0);
 
-    if (m->at > zip->directory ||
-        zip->directory - m->at < LOCAL_BYTES + length ||
-        tsri_get32(p) != LOCAL_MAGIC || tsri_get16(p + 26) != length ||
+    if (room < LOCAL_BYTES + length || tsri_get32(p) != LOCAL_MAGIC || tsri_get16(p + 26) != length ||
         memcmp(p + LOCAL_BYTES, m->name, length))
         return corrupt(zip, "a member is not where the directory says");
     m->data = m->at + LOCAL_BYTES + length + tsri_get16(p + 28);

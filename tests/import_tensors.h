@@ -8,23 +8,19 @@
 #include "tests/memory.h"
 #include "tests/tensors.h"
 
-/** from: the checkpoint.  arch: NULL: told by the tensors.  rate: 0: that of the
- *  architecture.  path: for a file that is gone again afterwards; may be `from`. */
-static inline tsr_model *import_path(tsr_context *ctx, const char *from,
-                                     const char *arch, int rate, const char *path)
+/** from: the checkpoint.  path: for a file that is gone again afterwards; may be
+ *  `from`. */
+static inline tsr_model *import_with(tsr_context *ctx, const char *from,
+                                     const tsr_import_settings *settings,
+                                     const char *path)
 {
     const char *const files[] = { from };
     mem_file out = { 0 };
     const tsr_sink sink = { &out, mem_write };
-    tsr_import_settings settings;
     tsr_import *import;
     tsr_model *model;
 
-    tsr_import_settings_init(&settings);
-    settings.rate = rate;
-    if (arch)
-        settings.arch = arch;
-    assert_int_equal(tsr_import_open(&import, ctx, files, 1, &settings), TSR_OK);
+    assert_int_equal(tsr_import_open(&import, ctx, files, 1, settings), TSR_OK);
     assert_int_equal(tsr_import_write(import, NULL, &sink), TSR_OK);
     tsr_import_close(&import);
     FILE *f = fopen(path, "wb");
@@ -35,6 +31,19 @@ static inline tsr_model *import_path(tsr_context *ctx, const char *from,
     assert_int_equal(tsr_model_open(&model, ctx, path), TSR_OK);
     assert_int_equal(remove(path), 0); /* it stays mapped */
     return model;
+}
+
+/** arch: NULL: told by the tensors.  rate: 0: that of the architecture. */
+static inline tsr_model *import_path(tsr_context *ctx, const char *from,
+                                     const char *arch, int rate, const char *path)
+{
+    tsr_import_settings settings;
+
+    tsr_import_settings_init(&settings);
+    settings.rate = rate;
+    if (arch)
+        settings.arch = arch;
+    return import_with(ctx, from, &settings, path);
 }
 
 static inline tsr_model *import_tensors(tsr_context *ctx, check_tensors *list,

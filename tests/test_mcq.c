@@ -2,10 +2,9 @@
 /* McQuic's files: a published-like one has the stored codes, comes back byte for
  * byte, and in any order of keys; broken ones are refused. */
 #include <tessera/image.h>
-#include <tessera/import.h>
 #include <tessera/mcq.h>
 #include "tests/check.h"
-#include "tests/memory.h"
+#include "tests/import_tensors.h"
 #include "tests/npy.h"
 #include "codecs/image/image.h"
 #include "codecs/image/mcquic.h"
@@ -17,30 +16,13 @@ static tsr_model *model, *other;
 static uint8_t stream[4096];
 static size_t stream_size;
 
-/* A checkpoint as a model, which keeps its file mapped. */
 static tsr_model *import_model(const char *name)
 {
-    static const char path[] = "./test_mcq.safetensors";
-    const char *const files[] = { check_path(name) };
     tsr_import_settings s;
-    tsr_import *import;
-    tsr_model *made;
-    mem_file out = { 0 };
-    const tsr_sink sink = { &out, mem_write };
 
     tsr_import_settings_init(&s);
     s.name = "qp_2_msssim";
-    assert_int_equal(tsr_import_open(&import, ctx, files, 1, &s), TSR_OK);
-    assert_int_equal(tsr_import_write(import, NULL, &sink), TSR_OK);
-    tsr_import_close(&import);
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(out.data, 1, out.size, f), out.size);
-    assert_int_equal(fclose(f), 0);
-    free(out.data);
-    assert_int_equal(tsr_model_open(&made, ctx, path), TSR_OK);
-    remove(path);
-    return made;
+    return import_with(ctx, check_path(name), &s, "./test_mcq.safetensors");
 }
 
 static int setup(void **state)

@@ -364,34 +364,13 @@ static tsr_error read_tokens(void *cookie, tsri_rect r, tsri_fmap *dst)
     return TSR_OK;
 }
 
-typedef struct pixel_sink {
-    const hyper *h;
-    tsri_image_put put;
-    void *cookie;
-    const tsr_progress *progress;
-} pixel_sink;
-
-static tsr_error write_pixels(void *cookie, tsri_rect r, const tsri_fmap *src)
-{
-    const pixel_sink *s = cookie;
-    tsri_fmap part = *src;
-
-    r.y1 = tsri_min(r.y1, s->h->height);
-    r.x1 = tsri_min(r.x1, s->h->width);
-    part.height = r.y1 - r.y0;
-    part.width = r.x1 - r.x0;
-    if (part.height > 0 && part.width > 0)
-        TSR_TRY(s->put(s->cookie, r, &part));
-    return tsri_report(s->progress, (double)r.y1 / s->h->height);
-}
-
 static tsr_error hyper_pixels(void *self, tsri_image_put put, void *cookie,
                               const tsr_progress *progress)
 {
     hyper *h = self;
-    pixel_sink sink = { h, put, cookie, progress };
+    tsri_image_out out = { h->width, h->height, put, cookie, progress };
     return tsri_net_run_tiled(h->nets.dec, h->rows, h->columns, h->ctx->max_memory,
-                              STEP, read_tokens, h, write_pixels, &sink);
+                              STEP, read_tokens, h, tsri_image_tile, &out);
 }
 
 const tsri_image_codec tsri_image_codec_hyper = {

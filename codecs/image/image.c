@@ -37,6 +37,20 @@ tsr_error tsri_report(const tsr_progress *progress, double done)
     return progress->report(progress->cookie, done) ? TSR_E_CANCELED : TSR_OK;
 }
 
+tsr_error tsri_image_tile(void *cookie, tsri_rect r, const tsri_fmap *tile)
+{
+    const tsri_image_out *o = cookie;
+    tsri_fmap part = *tile;
+
+    r.y1 = tsri_min(r.y1, o->height);
+    r.x1 = tsri_min(r.x1, o->width);
+    part.height = r.y1 - r.y0;
+    part.width = r.x1 - r.x0;
+    if (part.height > 0 && part.width > 0)
+        TSR_TRY(o->put(o->cookie, r, &part));
+    return tsri_report(o->progress, (double)r.y1 / o->height);
+}
+
 tsr_error tsri_geometry_check(tsr_context *ctx, int width, int height,
                               int channels, int bits)
 {

@@ -102,4 +102,16 @@ int *tsri_image_padding(tsr_context *ctx, int n, int padded, int before);
 
 /** Calls the progress function if there is one: TSR_OK or TSR_E_CANCELED. */
 tsr_error tsri_report(const tsr_progress *progress, double done);
+
+/** Where a decoder net's tiles go. */
+typedef struct tsri_image_out {
+    int width, height;          /* of the picture */
+    tsri_image_put put;
+    void *cookie;
+    const tsr_progress *progress;
+} tsri_image_out;
+
+/** A tsri_net_sink whose cookie is a tsri_image_out: what of the tile lies in the
+ *  picture, not in its padding, goes to `put`. */
+tsr_error tsri_image_tile(void *out, tsri_rect r, const tsri_fmap *tile);
 #endif

@@ -408,9 +408,7 @@ typedef struct synthesis {
     const float *words;         /* of the level */
     tsri_fmap z;                /* all code vectors; without data: no token is
                                    lost, and `words` has them */
-    tsri_image_put put;
-    void *cookie;
-    const tsr_progress *progress;
+    tsri_image_out out;
 } synthesis;
 
 static tsr_error read_words(void *cookie, tsri_rect r, tsri_fmap *dst)
@@ -442,20 +440,6 @@ static tsr_error read_filled(void *cookie, tsri_rect r, tsri_fmap *dst)
                        (size_t)(r.y0 + y) * z->row + (size_t)r.x0,
                    (size_t)dst->width * sizeof *dst->data);
     return TSR_OK;
-}
-
-static tsr_error write_pixels(void *cookie, tsri_rect r, const tsri_fmap *src)
-{
-    const synthesis *s = cookie;
-    tsri_fmap part = *src;
-
-    r.y1 = tsri_min(r.y1, s->t->height);
-    r.x1 = tsri_min(r.x1, s->t->width);
-    part.height = r.y1 - r.y0;
-    part.width = r.x1 - r.x0;
-    if (part.height > 0 && part.width > 0)
-        TSR_TRY(s->put(s->cookie, r, &part));
-    return tsri_report(s->progress, (double)r.y1 / s->t->height);
 }
 
 static bool any_lost(const tsri_token_grid *g)
@@ -493,7 +477,7 @@ static tsr_error run_decoder(synthesis *s)
                               t->grid.width, t->ctx->max_memory - held,
                               tsri_min(t->shape.factor, TILE_STEP),
                               s->z.data ? read_filled : read_words, s,
-                              write_pixels, s);
+                              tsri_image_tile, &s->out);
 }
 
 static tsr_error token_pixels(void *self, tsri_image_put put, void *cookie,
@@ -501,7 +485,7 @@ static tsr_error token_pixels(void *self, tsri_image_put put, void *cookie,
 {
     token *t = self;
     synthesis s = { .t = t, .words = tsri_token_book_words(t->book, t->level),
-                    .put = put, .cookie = cookie, .progress = progress };
+                    .out = { t->width, t->height, put, cookie, progress } };
     tsr_error error = part_net(t, TSRI_TOKEN_DECODER);
 
     if (!error && any_lost(&t->grid))

@@ -20,8 +20,9 @@ extern "C" {
  *         only by its sizes, which are compared
  *
  * Returns TSR_OK; TSR_E_FORMAT no .mcq; TSR_E_CORRUPT broken or cut, or codes
- * that do not end where they should, as with another model; TSR_E_VERSION; TSR_E_MODEL not a model of that codec, or of other sizes;
- * TSR_E_LIMIT; what source and sink returned; TSR_E_NOMEM.
+ * that do not end where they should, as with another model; TSR_E_VERSION;
+ * TSR_E_MODEL not a model of that codec, or of other sizes; TSR_E_LIMIT; what
+ * source and sink returned; TSR_E_NOMEM.
  */
 TSR_API TSR_CHECKED tsr_error tsr_mcq_read(tsr_context *context,
                                            tsr_model *model,
