@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
-pkginclude_HEADERS = include/tessera/context.h include/tessera/entropy.h \
-	include/tessera/media.h include/tessera/video.h \
-	include/tessera/error.h include/tessera/image.h include/tessera/io.h \
-	include/tessera/model.h \
-	include/tessera/stream.h include/tessera/tessera.h \
-	include/tessera/tokens.h \
-	include/tessera/audio.h include/tessera/kv.h include/tessera/vq.h
-	include/tessera/audio.h include/tessera/ecdc.h include/tessera/import.h include/tessera/mcq.h \
-	include/tessera/kv.h include/tessera/vq.h
+pkginclude_HEADERS =
+pkginclude_HEADERS += include/tessera/audio.h
+pkginclude_HEADERS += include/tessera/context.h
+pkginclude_HEADERS += include/tessera/ecdc.h
+pkginclude_HEADERS += include/tessera/entropy.h
+pkginclude_HEADERS += include/tessera/error.h
+pkginclude_HEADERS += include/tessera/image.h
+pkginclude_HEADERS += include/tessera/import.h
+pkginclude_HEADERS += include/tessera/io.h
+pkginclude_HEADERS += include/tessera/kv.h
+pkginclude_HEADERS += include/tessera/mcq.h
+pkginclude_HEADERS += include/tessera/media.h
+pkginclude_HEADERS += include/tessera/model.h
+pkginclude_HEADERS += include/tessera/stream.h
+pkginclude_HEADERS += include/tessera/tessera.h
+pkginclude_HEADERS += include/tessera/tokens.h
+pkginclude_HEADERS += include/tessera/video.h
+pkginclude_HEADERS += include/tessera/vq.h
 nodist_pkginclude_HEADERS = include/tessera/version.h
 # Checkpoints of other programs.
 noinst_HEADERS += lib/checkpoint.h lib/checkpoint_impl.h lib/pickle.h \
