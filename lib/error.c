@@ -18,6 +18,8 @@ const char *tsr_error_string(tsr_error error)
     case TSR_E_MODEL: return "model missing or not the one needed";
     case TSR_E_SHAPE: return "tensor of another type or shape";
     case TSR_E_IO: return "input/output error";
+    case TSR_E_MISSING: return "not there";
+    case TSR_E_DENIED: return "access denied";
     case TSR_E_BACKEND: return "compute backend failed";
     case TSR_E_CANCELED: return "canceled";
     case TSR_E_INTERNAL: return "internal error";

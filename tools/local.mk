@@ -77,4 +77,4 @@ endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
 	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS)
-tessera_LDADD = tools/libtsrin.a libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)
+tessera_LDADD = tools/libtsrin.a libtessera-net.la libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)

@@ -34,6 +34,8 @@ typedef enum tsr_error {
     TSR_E_MODEL = -30,       /**< model missing, or not the one of the stream */
     TSR_E_SHAPE = -31,       /**< a tensor has another type or other dims */
     TSR_E_IO = -40,          /**< reading or writing failed */
+    TSR_E_MISSING = -41,     /**< no such object in a store */
+    TSR_E_DENIED = -42,      /**< a store wants other credentials */
     TSR_E_BACKEND = -50,     /**< a compute library failed */
     TSR_E_CANCELED = -60,    /**< the caller's progress callback said stop */
     TSR_E_INTERNAL = -90     /**< a fault of this library */

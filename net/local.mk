@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Stores, and caches that stream to and from them: a library of its own, so that
+# libtessera needs no network.  It sees the public headers only.
+lib_LTLIBRARIES += libtessera-net.la
+# As with libtessera: the tests reach the hidden symbols of the static parts.
+noinst_LTLIBRARIES += libtsrnet.la
+libtsrnet_la_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(CURL_CFLAGS) \
+	$(HIREDIS_CFLAGS)
+libtsrnet_la_LIBADD = libtessera.la $(CURL_LIBS) $(HIREDIS_LIBS)
+noinst_HEADERS += net/store_impl.h
+libtsrnet_la_SOURCES = net/store.c
+libtsrnet_la_SOURCES += net/store_dir.c
+libtsrnet_la_SOURCES += net/store_http_none.c
+libtsrnet_la_SOURCES += net/store_redis_none.c
+pkginclude_HEADERS += include/tessera/store.h
+
+libtessera_net_la_SOURCES =
+libtessera_net_la_LIBADD = libtsrnet.la
+libtessera_net_la_LDFLAGS = -version-info $(TSR_LT_VERSION) -no-undefined \
+	-Wl,-z,defs -export-symbols-regex '^tsr_'
+
+pkgconfig_DATA += tessera-net.pc
