@@ -109,6 +109,33 @@ else
         "$sample"
     check "pack with it" kv pack -nostats -profile ./j.safetensors "$sample" \
         j.tkv
+    for o in "-anchor 1" "-anchor 10" "-plain -hadamard -base_step 1"; do
+        # shellcheck disable=SC2086
+        check "profile $o" kv profile -y -nostats $o -o t.safetensors "$sample"
+        check "packs with it" kv pack -y -nostats -profile ./t.safetensors \
+            "$sample" t.tkv
+        check "unpacks with it" kv unpack -y -nostats -profile ./t.safetensors \
+            t.tkv t-back.safetensors
+        check "near" array near "$sample" t-back.safetensors 0.6
+    done
+    for m in vq:dims=4,entries=64,stages=2 kvquant:bits=3; do
+        use=$m
+        test $m = kvquant:bits=3 || use=vq
+        check "tables of $m" kv profile -y -nostats -method $m -o t.safetensors \
+            "$sample"
+        check "packs with them" kv pack -y -nostats -method $use \
+            -profile ./t.safetensors "$sample" t.tkv
+        refuses "unpacking wants them" 3 t.tkv "" kv unpack -y t.tkv t2.safetensors
+        check "unpacks with them" kv unpack -y -nostats -profile ./t.safetensors \
+            t.tkv t-back.safetensors
+        check "near" array near "$sample" t-back.safetensors 0.6
+    done
+    refuses "tables of what has none" 1 "" "only vq and kvquant" kv profile \
+        -method gear -o k3.safetensors "$sample"
+    refuses "more entries than tokens" 2 "" "cannot fill" kv profile \
+        -method vq:entries=65536 -o k3.safetensors "$sample"
+    refuses "two references" 1 "" "one reference" kv profile -match -anchor 2 \
+        -o k3.safetensors "$sample"
     refuses "three of eight" 1 "" "multiple" kv profile -join 3 \
         -o k.safetensors "$sample"
 fi

@@ -34,7 +34,7 @@ typedef struct args {
     const char *stats_file, *metric;
     const char *layer_range, *token_range;
     double step, value_ratio, pos0, base_step;
-    int predict, match, join, plain;
+    int predict, match, anchor, join, plain, hadamard;
     int heads, levels, level, sinks, recent, boost, tile, chunk, no_ids;
     int k, seed, iterations, batch, random;
     const char *sizes;  /**< of codebooks: "4096,1024" */

@@ -16,10 +16,10 @@ tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
 	tools/kv/error.h tools/kv/info.c tools/kv/layout.c tools/kv/layout.h \
 	tools/kv/objects.c tools/kv/pack.c tools/kv/unpack.c tools/kv/verbs.h
 # Calibration needs LAPACK; the library does not.
-tessera_SOURCES += tools/kv/calibrate.h tools/kv/linear.h tools/kv/store.h
+tessera_SOURCES += tools/kv/calibrate.h tools/kv/linear.h tools/kv/store.h tools/kv/tables.h
 if TSR_LAPACK
 tessera_SOURCES += tools/kv/calibrate.c tools/kv/linear.c tools/kv/metric.c tools/kv/plain.c \
-	tools/kv/profile.c tools/kv/references.c tools/kv/store.c
+	tools/kv/profile.c tools/kv/references.c tools/kv/store.c tools/kv/tables.c
 else
 tessera_SOURCES += tools/kv/profile_none.c
 endif

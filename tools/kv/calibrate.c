@@ -85,7 +85,25 @@ static int open_features(calibration *c)
     return RC_OK;
 }
 
-static int open_matches(calibration *c)
+int cal_matches(const calibration *c)
+{
+    return c->reference ? CAL_MATCHES : 1;
+}
+
+/* References to the token before or an anchor, docs/kv-format.md 5.5; those
+ * that are sinks say nothing. */
+static void refer_back(const calibration *c, size_t n, int32_t *ref,
+                       uint8_t *cls)
+{
+    for (size_t t = 0; t < n; t++) {
+        const size_t back = c->reference == 1 ? 1 : t % (size_t)c->anchor;
+        const int good = back && t >= back && t - back >= (size_t)c->sinks;
+        ref[t] = good ? (int32_t)(t - back) : -1;
+        cls[t] = (uint8_t)good;
+    }
+}
+
+static int open_references(calibration *c)
 {
     c->ref = calloc((size_t)c->count, sizeof *c->ref);
     c->cls = calloc((size_t)c->count, sizeof *c->cls);
@@ -97,9 +115,12 @@ static int open_matches(calibration *c)
         c->cls[i] = malloc(n + 1);
         if (!c->ref[i] || !c->cls[i])
             return no_memory();
-        const tsr_error error = tsr_kv_matches(c->ctx, c->in[i].ids, n,
-                                               (size_t)c->sinks, c->ref[i],
-                                               c->cls[i]);
+        tsr_error error = TSR_OK;
+        if (c->reference == 3)
+            error = tsr_kv_matches(c->ctx, c->in[i].ids, n, (size_t)c->sinks,
+                                   c->ref[i], c->cls[i]);
+        else
+            refer_back(c, n, c->ref[i], c->cls[i]);
         if (error)
             return say_failure(c->in[i].name, error);
     }
@@ -111,7 +132,7 @@ int cal_open(calibration *c)
     int rc = RC_OK;
     for (int i = 0; i < c->count; i++) {
         c->rows += rows_of(c, &c->in[i]);
-        if ((c->predictors || c->match) && !c->in[i].ids)
+        if ((c->predictors || c->reference == 3) && !c->in[i].ids)
             return say_error(RC_INPUT, c->in[i].name, "has no token_ids, which"
                              " -predict and -match need");
     }
@@ -120,7 +141,7 @@ int cal_open(calibration *c)
                          " some thousands are wanted", c->rows);
     if (c->predictors)
         rc = open_features(c);
-    return rc || !c->match ? rc : open_matches(c);
+    return rc || !c->reference ? rc : open_references(c);
 }
 
 void cal_close(calibration *c)

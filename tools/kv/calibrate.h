@@ -29,7 +29,10 @@ typedef struct calibration {
     int predictors, hidden, vocabulary;
     const uint8_t *embedding;   /**< halves, at any alignment */
     double *gram;           /**< of the features of prediction */
-    int match;              /**< 1: references by matching ids */
+    int reference;          /**< kv.reference: 0 none, 1 the token before, 2 the
+                                 anchor before, 3 matching ids */
+    int anchor;
+    int hadamard;           /**< 1: planes' heads are turned */
     int32_t **ref;          /**< of each cache */
     uint8_t **cls;
     double step;            /**< what a coefficient of 1 means */
@@ -43,14 +46,17 @@ typedef struct cal_group {
     float *forward;         /**< r x n */
     float *inverse;         /**< r x n */
     float *predict;         /**< features x n, or NULL */
-    uint8_t *cls;           /**< 1 or CAL_MATCHES rows of r */
-    int8_t *rho;            /**< CAL_MATCHES x r, or NULL */
+    uint8_t *cls;           /**< cal_matches() rows of r */
+    int8_t *rho;            /**< as many, or NULL */
     double magnitude;       /**< mean of |z|, for messages */
 } cal_group;
 
 /** Prepares: features' sums, matches.  Returns an exit status. */
 int cal_open(calibration *c);
 void cal_close(calibration *c);
+
+/** Rows of classes and gains: CAL_MATCHES with references, else 1. */
+int cal_matches(const calibration *c);
 
 /** Features of a token: hidden * predictors + 1, the last is 1. */
 int cal_features(const calibration *c);
@@ -65,7 +71,8 @@ void cal_group_free(cal_group *g);
 typedef struct cal_plane {
     size_t n;               /**< channels */
     float *mean;            /**< n */
-    double *magnitude;      /**< n: mean distance from the mean */
+    double *magnitude;      /**< n: mean distance from the mean, of what is
+                                 coded: turned with `hadamard` */
     double variance;        /**< about the channels' means, mean of them */
 } cal_plane;
 

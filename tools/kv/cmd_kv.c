@@ -14,7 +14,7 @@ static const opt kv_options[] = {
     { "-profile", "FILE", "profile of the model; without one the codec knows"
       " only its positions", OPT_TEXT, FIELD(profile), 0, 0 },
     { "-method", "NAME", "rows (default), or a published one: cachegen, kivi, "
-      "kvquant ...", OPT_TEXT, FIELD(method), 0, 0 },
+      "kvquant ...; profile: tables for vq or kvquant", OPT_TEXT, FIELD(method), 0, 0 },
     { "-step", "X", "finest step: with a profile a multiple of its own; else in"
       " units of the cache, 0 = automatic", OPT_NUMBER, FIELD(step), 0, 1e12 },
     { "-value_ratio", "X", "without a profile: step of values over that of keys",
@@ -60,10 +60,15 @@ static const opt kv_options[] = {
       OPT_INT, FIELD(predict), 0, 4 },
     { "-match", NULL, "profile: predict from where the text stood earlier",
       OPT_FLAG, FIELD(match), 0, 0 },
+    { "-anchor", "N", "profile: predict from the last token whose number is a"
+      " multiple of N; 1: from the one before", OPT_INT, FIELD(anchor), 1,
+      1 << 20 },
     { "-join", "N", "profile: transform N layers together; default 1", OPT_INT,
       FIELD(join), 1, 1024 },
     { "-plain", NULL, "profile: no transform, only means and classes of channels",
       OPT_FLAG, FIELD(plain), 0, 0 },
+    { "-hadamard", NULL, "profile: with -plain, heads turned by Hadamard's matrix",
+      OPT_FLAG, FIELD(hadamard), 0, 0 },
     { "-base_step", "X", "profile: the step that -step 1 means", OPT_NUMBER,
       FIELD(base_step), 0, 1e12 },
     { "--json", NULL, "info, compare, bench: a JSON object", OPT_FLAG,

@@ -18,8 +18,29 @@ static size_t width_of(const calibration *c, int plane)
     return (size_t)s->heads[plane] * (size_t)s->dim[plane];
 }
 
+/* A token's distance from the mean, each head turned by Hadamard's matrix if the
+ * profile will have it so. */
+static void turn(const calibration *c, int plane, const float *mean, float *x)
+{
+    const size_t width = width_of(c, plane);
+    const size_t dim = (size_t)c->in[0].shape.dim[plane];
+    const float unit = (float)(1 / sqrt((double)dim));
+
+    for (size_t i = 0; i < width; i++)
+        x[i] -= mean[i];
+    for (size_t h = 1; c->hadamard && h < dim; h *= 2)
+        for (size_t i = 0; i < width; i++)
+            if (!(i % dim & h)) {
+                const float a = x[i], b = x[i + h];
+                x[i] = a + b;
+                x[i + h] = a - b;
+            }
+    for (size_t i = 0; c->hadamard && i < width; i++)
+        x[i] *= unit;
+}
+
 /* Adds up, of each channel: values and squares, or where `mean` is given
- * magnitudes about it. */
+ * magnitudes about it, turned. */
 static int add_cache(const calibration *c, const cache *in, int layer,
                      int plane, const float *mean, float *x, double *sum,
                      double *squares)
@@ -29,13 +50,16 @@ static int add_cache(const calibration *c, const cache *in, int layer,
                                           &in->view, layer, plane, in->pos0, x);
     if (error)
         return say_failure_as(RC_INPUT, in->name, error);
-    for (size_t t = (size_t)c->sinks; t < in->view.tokens; t++)
+    for (size_t t = (size_t)c->sinks; t < in->view.tokens; t++) {
+        if (mean)
+            turn(c, plane, mean, x + t * width);
         for (size_t i = 0; i < width; i++) {
             const double v = x[t * width + i];
-            sum[i] += mean ? fabs(v - mean[i]) : v;
+            sum[i] += mean ? fabs(v) : v;
             if (!mean)
                 squares[i] += v * v;
         }
+    }
     return RC_OK;
 }
 

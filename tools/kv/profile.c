@@ -7,6 +7,7 @@
 #include "tools/engine.h"
 #include "tools/kv/calibrate.h"
 #include "tools/kv/store.h"
+#include "tools/kv/tables.h"
 #include "tools/kv/verbs.h"
 #include "tools/progress.h"
 #include "tools/say.h"
@@ -97,7 +98,7 @@ static void put_group(job *j, int number, const cal_group *g)
 {
     char name[64];
     const size_t r = (size_t)g->r, n = (size_t)g->n;
-    const size_t matches = j->c.match ? CAL_MATCHES : 1;
+    const size_t matches = (size_t)cal_matches(&j->c);
 
     snprintf(name, sizeof name, "g.%d.mean", number);
     store_tensor(&j->out, name, "F32", 4, n, 0, g->mean);
@@ -124,9 +125,10 @@ static void put_common(job *j)
     const double turn[9] = { rope->layout, rope->offset, rope->dims, rope->theta,
                              rope->scaling, rope->factor, rope->low_factor,
                              rope->high_factor, rope->original };
-    const int32_t reference[2] = { j->c.match ? 3 : 0, 0 };
+    const int32_t reference[2] = { j->c.reference,
+                                   j->c.reference == 2 ? j->c.anchor : 0 };
     const int32_t below = CAL_DEAD, predictors = j->c.predictors;
-    const int32_t bias = CAL_BIAS;
+    const int32_t bias = CAL_BIAS, hadamard = j->c.hadamard;
     const float one = 1;
 
     store_text(&j->out, "tessera.codec", "kv-profile");
@@ -135,6 +137,7 @@ static void put_common(job *j)
     store_tensor(&j->out, "kv.step", "F32", 4, 1, 0, &one);
     store_tensor(&j->out, "kv.dead", "I32", 4, 1, 0, &below);
     store_tensor(&j->out, "kv.bias", "I32", 4, 1, 0, &bias);
+    store_tensor(&j->out, "kv.hadamard", "I32", 4, 1, 0, &hadamard);
     store_tensor(&j->out, "kv.reference", "I32", 4, 2, 0, reference);
     store_tensor(&j->out, "kv.predictors", "I32", 4, 1, 0, &predictors);
     if (predictors)
@@ -264,7 +267,14 @@ static int learn_plain(job *j, progress *p)
 static int make(void *cookie, output *out, progress *p)
 {
     job *j = cookie;
-    const int rc = j->a->plain ? learn_plain(j, p) : learn(j, p);
+    int rc;
+    if (j->a->method) {
+        store_text(&j->out, "tessera.codec", "kv-tables");
+        rc = cal_open(&j->c);
+        rc = rc ? rc : tables_learn(&j->c, j->a->method, &j->out, p);
+    } else {
+        rc = j->a->plain ? learn_plain(j, p) : learn(j, p);
+    }
     return rc ? rc : store_write(&j->out, out);
 }
 
@@ -275,16 +285,33 @@ int kv_profile(args *a)
 
     if (a->in || !a->files || !a->out)
         return say_error(RC_USAGE, NULL, "profile wants caches, and -o FILE");
-    if (a->plain && (a->stats_file || a->predict || a->match || a->join))
+    if (a->plain && (a->stats_file || a->predict || a->match || a->anchor ||
+                     a->join))
         return say_error(RC_USAGE, NULL, "-plain has no use for -statistics,"
-                         " -predict, -match or -join");
+                         " -predict, -match, -anchor or -join");
+    if (a->method && (a->stats_file || a->predict || a->match || a->anchor ||
+                      a->join || a->plain))
+        return say_error(RC_USAGE, NULL, "-method: the tables of a published"
+                         " method have no use for other options");
+    if (a->match && a->anchor)
+        return say_error(RC_USAGE, NULL, "-match or -anchor: a token has one"
+                         " reference");
+    if (a->hadamard && !a->plain)
+        return say_error(RC_USAGE, NULL, "-hadamard goes with -plain: the"
+                         " other transforms would take it off again");
     rc = engine_open(&j.c.ctx, a);
     if (!rc)
         rc = open_inputs(&j);
+    for (int p = 0; !rc && a->hadamard && p < j.c.in[0].shape.planes; p++)
+        if (j.c.in[0].shape.dim[p] & (j.c.in[0].shape.dim[p] - 1))
+            rc = say_error(RC_USAGE, NULL, "-hadamard: heads of %d dims, not a"
+                           " power of two", j.c.in[0].shape.dim[p]);
     if (!rc)
         rc = open_stats(&j);
     j.c.sinks = a->sinks >= 0 ? a->sinks : 4;
-    j.c.match = a->match;
+    j.c.reference = a->match ? 3 : a->anchor > 1 ? 2 : a->anchor;
+    j.c.anchor = a->anchor;
+    j.c.hadamard = a->hadamard;
     j.c.step = a->base_step > 0 ? a->base_step : steps[j.c.metric];
     if (!rc)
         rc = kv_write(a, NULL, make, &j, NULL);

@@ -159,10 +159,10 @@ int cal_references(const calibration *c, const float *z, cal_group *g)
 {
     fit f = { .c = c, .z = z, .g = g };
 
-    g->cls = malloc((c->match ? CAL_MATCHES : 1) * (size_t)g->r);
+    g->cls = malloc((size_t)cal_matches(c) * (size_t)g->r);
     if (!g->cls)
         return say_error(RC_MACHINE, NULL, "out of memory");
-    if (c->match)
+    if (c->reference)
         return fit_matches(&f);
     plain_classes(&f);
     return RC_OK;

@@ -36,31 +36,43 @@ void store_text(store *s, const char *key, const char *value)
           s->texts ? "," : "", key, value);
 }
 
-static uint8_t *room(store *s, const char *name, const char *dtype,
-                     size_t rows, size_t cols, size_t bytes)
+static uint8_t *room(store *s, const char *name, const char *dtype, int rank,
+                     const size_t *dims, size_t bytes)
 {
     const size_t from = s->size;
-    char shape[64];
+    char shape[96];
+    size_t at = 0;
 
     uint8_t *more = extend(s, s->data, from + bytes + 1);
     if (!more)
         return NULL;
     s->data = more;
     s->size += bytes;
-    snprintf(shape, sizeof shape, cols ? "%zu,%zu" : "%zu", rows, cols);
+    for (int i = 0; i < rank; i++)
+        at += (size_t)snprintf(shape + at, sizeof shape - at, i ? ",%zu" : "%zu",
+                               dims[i]);
     print(s, &s->tensors, &s->tensor_size, ",\"%s\":{\"dtype\":\"%s\",\"shape\""
           ":[%s],\"data_offsets\":[%zu,%zu]}", name, dtype, shape, from,
           s->size);
     return more + from;
 }
 
+void store_array(store *s, const char *name, const char *dtype, size_t element,
+                 int rank, const size_t *dims, const void *data)
+{
+    size_t bytes = element;
+    for (int i = 0; i < rank; i++)
+        bytes *= dims[i];
+    uint8_t *to = room(s, name, dtype, rank, dims, bytes);
+    if (to && bytes)
+        memcpy(to, data, bytes);
+}
+
 void store_tensor(store *s, const char *name, const char *dtype, size_t element,
                   size_t rows, size_t cols, const void *data)
 {
-    const size_t bytes = element * rows * (cols ? cols : 1);
-    uint8_t *to = room(s, name, dtype, rows, cols, bytes);
-    if (to && bytes)
-        memcpy(to, data, bytes);
+    const size_t dims[2] = { rows, cols };
+    store_array(s, name, dtype, element, cols ? 2 : 1, dims, data);
 }
 
 static uint16_t half(float value)
@@ -86,7 +98,8 @@ void store_halves(store *s, const char *name, size_t rows, size_t cols,
                   const float *data)
 {
     const size_t n = rows * (cols ? cols : 1);
-    uint8_t *to = room(s, name, "F16", rows, cols, 2 * n);
+    const size_t dims[2] = { rows, cols };
+    uint8_t *to = room(s, name, "F16", cols ? 2 : 1, dims, 2 * n);
     for (size_t i = 0; to && i < n; i++) {
         const uint16_t h = half(data[i]);
         memcpy(to + 2 * i, &h, sizeof h);

@@ -22,7 +22,11 @@ void store_text(store *s, const char *key, const char *value);
 void store_tensor(store *s, const char *name, const char *dtype, size_t element,
                   size_t rows, size_t cols, const void *data);
 
-/** The same from floats, written as halves (nearest even). */
+/** Adds one of any rank, 1..4. */
+void store_array(store *s, const char *name, const char *dtype, size_t element,
+                 int rank, const size_t *dims, const void *data);
+
+/** A matrix from floats, written as halves (nearest even). */
 void store_halves(store *s, const char *name, size_t rows, size_t cols,
                   const float *data);
 
