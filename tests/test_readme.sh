@@ -27,7 +27,7 @@ cd "$work" || exit 99
 ln -s "$TSR_BUILDDIR" build
 ln -s "$TSR_SRCDIR/docs" docs
 build/tessera encode -t 0.1 docs/sample.wav probe.nut 2>&1 |
-    grep "without libav" && give_up "built without libav"
+    grep -q "needs libav" && give_up "built without libav"
 
 verdict() { # NAME WHAT-IS-WRONG
     count=$((count + 1))
