@@ -91,7 +91,8 @@ endif
 # Published methods.
 noinst_HEADERS += codecs/kv/cachegen.h codecs/kv/method_list.h \
 	codecs/kv/method_parts.h
-libtsrcore_la_SOURCES += codecs/kv/cachegen.c codecs/kv/cachegen_file.c \
+libtsrcore_la_SOURCES += codecs/kv/cachegen.c codecs/kv/cachegen_read.c \
+	codecs/kv/cachegen_stream.c codecs/kv/cachegen_write.c \
 	codecs/kv/method.c \
 	codecs/kv/method_cachegen.c codecs/kv/method_codes.c \
 	codecs/kv/method_fp8.c codecs/kv/method_gear.c \

@@ -292,19 +292,39 @@ tsr_error tsri_checkpoint_open(tsri_checkpoint **out, tsr_context *ctx,
     return error;
 }
 
-tsr_error tsri_checkpoint_open_memory(tsri_checkpoint **out, tsr_context *ctx,
-                                      const uint8_t *file, size_t size,
-                                      const char *path)
+static tsr_error open_memory(tsri_checkpoint **out, tsr_context *ctx,
+                             const uint8_t *file, size_t size, const char *path,
+                             tsr_error (*read)(tsri_checkpoint *cp))
 {
     TSR_TRY(new_checkpoint(out, ctx, path));
     (*out)->file = file;
     (*out)->size = size;
-    tsr_error error = read_memory(*out);
+    tsr_error error = read(*out);
     if (!error)
         error = settle(*out);
     if (error)
         tsri_checkpoint_close(out);
     return error;
+}
+
+tsr_error tsri_checkpoint_open_memory(tsri_checkpoint **out, tsr_context *ctx,
+                                      const uint8_t *file, size_t size,
+                                      const char *path)
+{
+    return open_memory(out, ctx, file, size, path, read_memory);
+}
+
+static tsr_error read_pickle(tsri_checkpoint *cp)
+{
+    cp->contents = cp->size;
+    return tsri_checkpoint_pickle(cp);
+}
+
+tsr_error tsri_checkpoint_open_pickle(tsri_checkpoint **out, tsr_context *ctx,
+                                      const uint8_t *file, size_t size,
+                                      const char *path)
+{
+    return open_memory(out, ctx, file, size, path, read_pickle);
 }
 
 void tsri_checkpoint_close(tsri_checkpoint **out)

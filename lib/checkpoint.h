@@ -43,11 +43,18 @@ tsr_error tsri_checkpoint_open_memory(tsri_checkpoint **checkpoint,
                                       tsr_context *ctx, const uint8_t *file,
                                       size_t size, const char *path);
 
+/** The same of a pickle that Python's pickle.dump() wrote, of an object of any
+ *  class: its attributes are looked at as if they were items of a dictionary,
+ *  and so on inwards. */
+tsr_error tsri_checkpoint_open_pickle(tsri_checkpoint **checkpoint,
+                                      tsr_context *ctx, const uint8_t *file,
+                                      size_t size, const char *path);
+
 /** NULL and *NULL are allowed. */
 void tsri_checkpoint_close(tsri_checkpoint **checkpoint);
 
 /** "PyTorch (zip)", "PyTorch (legacy)", "npy", "npz", "safetensors",
- *  "safetensors index". */
+ *  "safetensors index", "pickle". */
 const char *tsri_checkpoint_kind(const tsri_checkpoint *checkpoint);
 
 /** The path it was opened by. */

@@ -10,8 +10,7 @@
 #include "lib/bytes.h"
 #include "lib/checkpoint_impl.h"
 
-enum { DEPTH_MAX = 64, VISITS_MAX = 1 << 20, PICKLE_BYTES_MAX = 32 << 20,
-       LEGACY_VERSION = 1001 };
+enum { DEPTH_MAX = 64, VISITS_MAX = 1 << 20 };
 
 /* A walk through the values; `path` grows and shrinks. */
 typedef struct walk {
@@ -21,6 +20,7 @@ typedef struct walk {
     char path[TSRI_CHECKPOINT_NAME];
     size_t length;
     int visits;
+    bool objects;               /* look at attributes, too */
 } walk;
 
 static const tsri_pickle_value *value_at(const walk *w, tsri_pickle_ref ref)
@@ -64,15 +64,16 @@ static tsr_error find_storage(const walk *w, const tsri_pickle_value *tensor,
 
     *out = (tsri_storage){ .count = (uint64_t)s->storage.count };
     if (s->flag) { /* in the pickle itself */
-        out->memory =
-            (const uint8_t *)value_at(w, s->storage.key)->text;
-        return TSR_OK;
-    }
-    if (w->storage) {
+        const tsri_pickle_value *data = value_at(w, s->storage.key);
+        out->memory = (const uint8_t *)data->text;
+        held = data->size;
+    } else if (w->storage) {
         *out = w->storage[tensor->tensor.storage];
         if (!out->memory)
             return bad_tensor(w, "has a storage that the file does not list");
         held = UINT64_MAX; /* checked when it was found */
+    } else if (!w->cp->zip) {
+        return bad_tensor(w, "has a storage that is not in the file");
     } else {
         TSR_TRY(find_member(w, s, out));
         held = out->member->bytes;
@@ -197,6 +198,11 @@ static tsr_error visit(walk *w, tsri_pickle_ref ref, int depth)
     case TSRI_PICKLE_DICT: return visit_items(w, ref, true, depth);
     case TSRI_PICKLE_LIST:
     case TSRI_PICKLE_TUPLE: return visit_items(w, ref, false, depth);
+    case TSRI_PICKLE_OPAQUE:
+        if (w->objects && value_at(w, v->object.state)->kind ==
+                              TSRI_PICKLE_DICT)
+            return visit_items(w, v->object.state, true, depth);
+        return tsri_checkpoint_note(w->cp, w->path, ref);
     default: return tsri_checkpoint_note(w->cp, w->path, ref);
     }
 }
@@ -242,9 +248,9 @@ tsr_error tsri_checkpoint_torch_zip(tsri_checkpoint *cp, const char *prefix)
     TSR_TRY(check_byte_order(cp, prefix));
     snprintf(name, sizeof name, "%s/data.pkl", prefix);
     const tsri_zip_member *member = tsri_zip_find(cp->zip, name);
-    if (!member || member->bytes > PICKLE_BYTES_MAX)
+    if (!member || member->bytes > TSRI_PICKLE_BYTES_MAX)
         return tsri_fail(cp->ctx, TSR_E_LIMIT, "%s: its pickle has over %d "
-                         "bytes", cp->path, PICKLE_BYTES_MAX);
+                         "bytes", cp->path, TSRI_PICKLE_BYTES_MAX);
     TSR_TRY(tsri_zip_read(cp->zip, member, &pickle));
     TSR_TRY(tsri_pickle_open(&cp->pickle, cp->ctx, cp->path));
     TSR_TRY(tsri_pickle_run(cp->pickle, pickle, member->bytes, &root, NULL));
@@ -261,55 +267,10 @@ static tsr_error next_pickle(tsri_checkpoint *cp, size_t *at,
     size_t used;
 
     TSR_TRY(tsri_pickle_run(cp->pickle, cp->file + *at,
-                            left < PICKLE_BYTES_MAX ? left : PICKLE_BYTES_MAX,
+                            left < TSRI_PICKLE_BYTES_MAX ? left
+                                                         : TSRI_PICKLE_BYTES_MAX,
                             root, &used));
     *at += used;
-    return TSR_OK;
-}
-
-static bool is_magic(const tsri_pickle_value *v)
-{
-    static const uint8_t magic[10] = { 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a,
-                                       0xa8, 0x50, 0x19 };
-    return v->kind == TSRI_PICKLE_LONG && v->size == sizeof magic &&
-           !memcmp(v->text, magic, sizeof magic);
-}
-
-static bool is_big_endian(const tsri_checkpoint *cp, tsri_pickle_ref facts)
-{
-    tsri_pickle_ref key;
-    uint32_t at = 0;
-
-    if (tsri_pickle_at(cp->pickle, facts)->kind != TSRI_PICKLE_DICT)
-        return false;
-    while ((key = tsri_pickle_next(cp->pickle, facts, &at))) {
-        const tsri_pickle_value *k = tsri_pickle_at(cp->pickle, key);
-        const tsri_pickle_ref value = tsri_pickle_next(cp->pickle, facts, &at);
-        const tsri_pickle_value *v = tsri_pickle_at(cp->pickle, value);
-        if (k->kind == TSRI_PICKLE_TEXT && v->kind == TSRI_PICKLE_BOOL &&
-            tsri_pickle_is(k, "little_endian") && !v->whole)
-            return true;
-    }
-    return false;
-}
-
-static tsr_error read_head(tsri_checkpoint *cp, size_t *at)
-{
-    tsri_pickle_ref magic, version, facts;
-
-    TSR_TRY(next_pickle(cp, at, &magic));
-    if (!is_magic(tsri_pickle_at(cp->pickle, magic)))
-        return tsri_fail(cp->ctx, TSR_E_FORMAT, "%s: a pickle, but not of a "
-                         "PyTorch checkpoint", cp->path);
-    TSR_TRY(next_pickle(cp, at, &version));
-    const tsri_pickle_value *v = tsri_pickle_at(cp->pickle, version);
-    if (v->kind != TSRI_PICKLE_INT || v->whole != LEGACY_VERSION)
-        return tsri_fail(cp->ctx, TSR_E_UNSUPPORTED, "%s: not of protocol "
-                         "version %d", cp->path, LEGACY_VERSION);
-    TSR_TRY(next_pickle(cp, at, &facts));
-    if (is_big_endian(cp, facts))
-        return tsri_fail(cp->ctx, TSR_E_UNSUPPORTED, "%s: written by a "
-                         "big-endian machine", cp->path);
     return TSR_OK;
 }
 
@@ -428,7 +389,7 @@ tsr_error tsri_checkpoint_torch_legacy(tsri_checkpoint *cp)
 
     cp->kind = "PyTorch (legacy)";
     TSR_TRY(tsri_pickle_open(&cp->pickle, cp->ctx, cp->path));
-    TSR_TRY(read_head(cp, &at));
+    TSR_TRY(tsri_pickle_torch_head(cp->pickle, cp->file, cp->size, &at));
     TSR_TRY(next_pickle(cp, &at, &root));
     TSR_TRY(next_pickle(cp, &at, &keys));
     w.storage = tsri_calloc(cp->ctx, (size_t)tsri_pickle_count(cp->pickle) + 1,
@@ -440,4 +401,15 @@ tsr_error tsri_checkpoint_torch_legacy(tsri_checkpoint *cp)
         error = visit_root(&w, root);
     tsri_free(cp->ctx, w.storage);
     return error;
+}
+
+tsr_error tsri_checkpoint_pickle(tsri_checkpoint *cp)
+{
+    walk w = { .cp = cp, .objects = true };
+    tsri_pickle_ref root;
+
+    cp->kind = "pickle";
+    TSR_TRY(tsri_pickle_open(&cp->pickle, cp->ctx, cp->path));
+    TSR_TRY(tsri_pickle_run(cp->pickle, cp->file, cp->size, &root, NULL));
+    return visit(&w, root, 0);
 }

@@ -9,6 +9,7 @@ pkginclude_HEADERS += include/tessera/image.h
 pkginclude_HEADERS += include/tessera/import.h
 pkginclude_HEADERS += include/tessera/io.h
 pkginclude_HEADERS += include/tessera/kv.h
+pkginclude_HEADERS += include/tessera/kv_cachegen.h
 pkginclude_HEADERS += include/tessera/mcq.h
 pkginclude_HEADERS += include/tessera/media.h
 pkginclude_HEADERS += include/tessera/model.h
@@ -37,6 +38,7 @@ libtsrcore_la_SOURCES = lib/core.c lib/cpu.c lib/crc32c.c lib/error.c \
 libtsrcore_la_SOURCES += lib/checkpoint.c lib/checkpoint_numpy.c \
 	lib/checkpoint_safetensors.c lib/checkpoint_torch.c lib/pickle.c \
 	lib/pickle_make.c lib/pickle_values.c lib/safetensors.c lib/zip.c
+libtsrcore_la_SOURCES += lib/pickle_torch.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 libtsrcore_la_LIBADD = $(ZLIB_LIBS)

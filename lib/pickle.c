@@ -103,9 +103,11 @@ static void memo_put(tsri_pickle *p, uint64_t i)
 {
     if (!has(p, 1))
         return;
-    if (i >= TSRI_PICKLE_MEMO_MAX) {
-        tsri_pickle_fail(p, TSR_E_LIMIT, "a memo entry over %d",
-                         TSRI_PICKLE_MEMO_MAX);
+    /* Entries are counted up; a number over the bytes that there are would
+     * only make room. */
+    if (i >= TSRI_PICKLE_MEMO_MAX || i >= (uint64_t)(p->end - p->start)) {
+        tsri_pickle_fail(p, TSR_E_LIMIT, "memo entry %llu",
+                         (unsigned long long)i);
         return;
     }
     if (i >= p->memo_count) {

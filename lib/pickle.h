@@ -32,8 +32,8 @@ typedef struct tsri_pickle_value {
     uint8_t kind;               /* tsri_pickle_kind */
     uint8_t dtype;              /* of storages, tensors, dtypes: a tsr_dtype, or
                                    0 for one that is not known here */
-    uint8_t flag;               /* of storages: `text` is the data themselves,
-                                   not the key; of tensors: no strides, the
+    uint8_t flag;               /* of storages: the key is the data themselves,
+                                   BYTES; of tensors: no strides, the
                                    order is C (1) or Fortran (2); of dtypes: big
                                    end first; of globals: which one */
     uint32_t size;              /* bytes of text, items of containers */
@@ -43,6 +43,9 @@ typedef struct tsri_pickle_value {
         const char *text;       /* TEXT, BYTES, LONG, GLOBAL, OPAQUE: not
                                    0-terminated, valid as long as the machine
                                    and what it read */
+        struct { const char *text; uint32_t state; } object; /* OPAQUE: what it
+                                   was told about itself, in most cases a DICT
+                                   of attributes; 0: nothing */
         struct { uint32_t first, last; } items;
         struct { uint32_t key; int64_t count; } storage;   /* key: a TEXT or
                                    BYTES; count: elements */
@@ -55,7 +58,8 @@ typedef struct tsri_pickle_value {
 
 enum {
     TSRI_PICKLE_VALUES_MAX = 1 << 21, TSRI_PICKLE_STACK_MAX = 1 << 20,
-    TSRI_PICKLE_MEMO_MAX = 1 << 21
+    TSRI_PICKLE_MEMO_MAX = 1 << 21,
+    TSRI_PICKLE_BYTES_MAX = 32 << 20    /* of the pickles in PyTorch's files */
 };
 
 /** what: the file's name for messages, borrowed.  TSR_E_NOMEM. */
@@ -78,6 +82,18 @@ void tsri_pickle_close(tsri_pickle **pickle);
  */
 tsr_error tsri_pickle_run(tsri_pickle *pickle, const uint8_t *data, size_t size,
                           tsri_pickle_ref *root, size_t *used);
+
+/**
+ * Reads what stands before the object in a file of torch.save()'s older form: a
+ * magic number, a version, facts of the machine that wrote it.
+ *
+ * at    out: where the object's pickle begins
+ *
+ * Returns as tsri_pickle_run(); TSR_E_FORMAT it is no such file;
+ * TSR_E_UNSUPPORTED another version, or from a big-endian machine.
+ */
+tsr_error tsri_pickle_torch_head(tsri_pickle *pickle, const uint8_t *data,
+                                 size_t size, size_t *at);
 
 /** The value of a number that the machine gave out; valid until it runs again. */
 const tsri_pickle_value *tsri_pickle_at(const tsri_pickle *pickle,

@@ -11,7 +11,8 @@ typedef enum tsri_pickle_global {
     TSRI_GLOBAL_TUPLE, TSRI_GLOBAL_TENSOR, TSRI_GLOBAL_TENSOR3,
     TSRI_GLOBAL_PARAMETER, TSRI_GLOBAL_SUBCLASS, TSRI_GLOBAL_STORAGE,
     TSRI_GLOBAL_DTYPE, TSRI_GLOBAL_ENCODE, TSRI_GLOBAL_NP_DTYPE,
-    TSRI_GLOBAL_NP_SCALAR, TSRI_GLOBAL_NP_ARRAY, TSRI_GLOBAL_NP_BUFFER
+    TSRI_GLOBAL_NP_SCALAR, TSRI_GLOBAL_NP_ARRAY, TSRI_GLOBAL_NP_BUFFER,
+    TSRI_GLOBAL_LOAD
 } tsri_pickle_global;
 
 typedef struct tsri_pickle_cell {
@@ -36,6 +37,7 @@ struct tsri_pickle {
     size_t marks, mark_room;
     tsri_pickle_ref *memo;
     size_t memo_count, memo_room;
+    bool inner;                 /* it reads a file in a pickle */
     tsri_pickle_block *blocks;  /* text that had to be converted */
     size_t block_bytes;
 };
@@ -71,6 +73,9 @@ tsri_pickle_ref tsri_pickle_item(const tsri_pickle *p,
 /** callable(*arguments) */
 tsri_pickle_ref tsri_pickle_reduce(tsri_pickle *p, tsri_pickle_ref callable,
                                    tsri_pickle_ref arguments);
+/** torch.storage._load_from_bytes(file): the storage in a file of torch.save()'s
+ *  older form, which is how a pickle without such a file around it holds one. */
+tsri_pickle_ref tsri_pickle_load(tsri_pickle *p, tsri_pickle_ref arguments);
 /** object.__setstate__(state) */
 void tsri_pickle_build(tsri_pickle *p, tsri_pickle_ref object,
                        tsri_pickle_ref state);

@@ -324,6 +324,7 @@ tsri_pickle_ref tsri_pickle_reduce(tsri_pickle *p, tsri_pickle_ref callable,
     case TSRI_GLOBAL_NP_SCALAR: return make_scalar(p, callable, arguments);
     case TSRI_GLOBAL_NP_ARRAY: return tsri_pickle_new(p, TSRI_PICKLE_ARRAY);
     case TSRI_GLOBAL_NP_BUFFER: return make_from_buffer(p, arguments);
+    case TSRI_GLOBAL_LOAD: return tsri_pickle_load(p, arguments);
     default: return opaque(p, callable);
     }
 }
@@ -347,7 +348,10 @@ void tsri_pickle_build(tsri_pickle *p, tsri_pickle_ref object,
     case TSRI_PICKLE_GLOBAL:
         bad(p, "state for a name");
         break;
-    default: /* attributes of an object, which are not wanted */
+    case TSRI_PICKLE_OPAQUE:
+        p->value[object].object.state = state;
+        break;
+    default: /* attributes of what is no object here: not wanted */
         break;
     }
 }

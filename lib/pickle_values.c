@@ -258,6 +258,7 @@ static const struct {
     { "torch.uint16", TSRI_GLOBAL_DTYPE, TSR_U16 },
     { "torch.uint8", TSRI_GLOBAL_DTYPE, TSR_U8 },
     { "torch.bool", TSRI_GLOBAL_DTYPE, TSR_BOOL },
+    { "torch.storage._load_from_bytes", TSRI_GLOBAL_LOAD, 0 },
     { "_codecs.encode", TSRI_GLOBAL_ENCODE, 0 },
     { "numpy.dtype", TSRI_GLOBAL_NP_DTYPE, 0 },
     { "numpy.core.multiarray.scalar", TSRI_GLOBAL_NP_SCALAR, 0 },

@@ -27,6 +27,7 @@ check_PROGRAMS += tests/test_image_nomem tests/test_video tests/test_video_bad
 noinst_HEADERS += tests/image_toy.h tests/memory.h
 check_PROGRAMS += tests/test_former tests/test_token_fill
 EXTRA_DIST += tests/vectors/fill
+EXTRA_DIST += tests/vectors/cachegen tests/cachegen_vector.py
 noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_token_book tests/test_token_nest tests/test_token_units \
 	tests/test_tokens_golden tests/test_tokens_nest

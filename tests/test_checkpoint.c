@@ -415,6 +415,78 @@ static void test_greedy(void **state)
     refused(own, TSR_E_FORMAT, "no tensors");
 }
 
+/* ---- plain pickles ---- */
+
+/* torch.save()'s older form of a storage "0": head, its id, its key, its size
+ * and elements. */
+#define FILE_HEAD "\x80\2\x8a\nl\xfc\x9c" "F\xf9 j\xa8P\x19.\x80\2M\xe9\3." \
+    "\x80\2}X\15\0\0\0little_endian\x88s."
+#define FILE_ID(type) "\x80\2(X\7\0\0\0storagectorch\n" type "\nX\1\0\0\0000" \
+    "X\6\0\0\0cuda:0K\4NtQ."
+#define FILE_END "\x80\2]X\1\0\0\0000a.\4\0\0\0\0\0\0\0ABCDEFGH"
+
+static tsri_checkpoint *open_pickle(const char *data, size_t size,
+                                    tsr_error error, const char *words)
+{
+    tsri_checkpoint *cp;
+
+    *message = 0;
+    assert_int_equal(tsri_checkpoint_open_pickle(&cp, ctx, (const uint8_t *)data,
+                                                 size, "mine"), error);
+    if (!strstr(message, words))
+        fail_msg("'%s' does not say '%s'", message, words);
+    return cp;
+}
+
+/* An object whose attribute "a" is a tensor of n elements of such a file. */
+static tsri_checkpoint *open_object(const char *file, size_t size, char n,
+                                    tsr_error error, const char *words)
+{
+    static char pickle[512];    /* a checkpoint borrows it */
+    static const char head[] = "\x80\4\x8c\1m\x8c\1C\x93)\x81}(X\1\0\0\0a"
+        "ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\nC";
+    char tail[] = "\x85RK\0K\0\x85K\1\x85\x89NtRub.";
+    size_t at = sizeof head - 1;
+
+    assert_true(size < 256 && at + 1 + size + sizeof tail < sizeof pickle);
+    tail[5] = n;
+    memcpy(pickle, head, at);
+    pickle[at++] = (char)size;
+    memcpy(pickle + at, file, size);
+    memcpy(pickle + at + size, tail, sizeof tail - 1);
+    return open_pickle(pickle, at + size + sizeof tail - 1, error, words);
+}
+
+/* A storage that a pickle holds as a file. */
+static void test_plain_pickles(void **state)
+{
+    static const char good[] = FILE_HEAD FILE_ID("ShortStorage") FILE_END;
+    static const char typeless[] = FILE_HEAD FILE_ID("ComplexFloatStorage")
+        FILE_END;
+    static const char lie[] = FILE_HEAD FILE_ID("IntStorage") FILE_END;
+    /* A storage of an archive that is not there. */
+    static const char outside[] = "\x80\2}" KEY("w")
+        TENSOR(FOUR, "K\4", "K\1") "s.";
+    const void *data;
+    (void)state;
+
+    tsri_checkpoint *cp = open_object(LITERAL(good), 4, TSR_OK, "");
+    assert_string_equal(tsri_checkpoint_kind(cp), "pickle");
+    assert_int_equal(tsri_checkpoint_count(cp), 1);
+    assert_string_equal(tsri_checkpoint_at(cp, 0)->name, "a");
+    assert_int_equal(tsri_checkpoint_at(cp, 0)->dtype, TSR_I16);
+    assert_int_equal(tsri_checkpoint_data(cp, 0, &data), TSR_OK);
+    assert_memory_equal(data, "ABCDEFGH", 8);
+    tsri_checkpoint_close(&cp);
+    open_object(LITERAL(good), 5, TSR_E_CORRUPT, "beyond its storage");
+    open_object(LITERAL(typeless), 4, TSR_E_UNSUPPORTED, "known type");
+    open_object(LITERAL(lie), 4, TSR_E_CORRUPT, "cut, or not of the size");
+    open_object(good, sizeof good - 10, 4, TSR_E_TRUNCATED, "is cut");
+    open_object(good, sizeof good - 2, 4, TSR_E_CORRUPT, "is cut");
+    open_object(LITERAL("\x80\2N."), 4, TSR_E_FORMAT, "not of a PyTorch");
+    open_pickle(LITERAL(outside), TSR_E_CORRUPT, "not in the file");
+}
+
 /* The same byte again and again, after a few others. */
 static void put_repeated(const char *head, size_t size, char byte, size_t n,
                          const char *tail)
@@ -629,7 +701,7 @@ int main(void)
         cmocka_unit_test(test_good), cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_values), cmocka_unit_test(test_bad),
         cmocka_unit_test(test_zips), cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_greedy), cmocka_unit_test(test_floods),
+        cmocka_unit_test(test_greedy), cmocka_unit_test(test_plain_pickles), cmocka_unit_test(test_floods),
         cmocka_unit_test(test_deep), cmocka_unit_test(test_opaque),
         cmocka_unit_test(test_numpy_objects), cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_damage),

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* CacheGen's quantiser by hand, and its own streams. */
 #include "tests/kv_tile.h"
+#include "tests/npy.h"
+#include <tessera/kv_cachegen.h>
 #include "codecs/kv/cachegen.h"
+#include "lib/bytes.h"
 
 static tsr_context *ctx;
 
@@ -57,6 +60,29 @@ static float *own_cache(size_t *n)
     return x;
 }
 
+typedef struct whole {
+    const tsri_cachegen_shape *shape;
+    float *x;           /* [2 L][T][C] */
+} whole;
+
+static void put_rows(void *cookie, int plane, int layer, size_t first, size_t n,
+                     const float *x)
+{
+    const whole *w = cookie;
+    const size_t row = (size_t)w->shape->channels;
+    const size_t tokens = (size_t)w->shape->tokens;
+    const size_t i = (size_t)(plane * w->shape->layers + layer);
+
+    memcpy(w->x + (i * tokens + first) * row, x, n * row * sizeof *x);
+}
+
+static tsr_error decode(tsr_context *c, const tsri_cachegen_shape *shape,
+                        const tsri_cachegen *s, float *x)
+{
+    whole w = { shape, x };
+    return tsri_cachegen_decode(c, shape, s, put_rows, &w);
+}
+
 static void test_cachegen_stream(void **state)
 {
     size_t n, sum = 0;
@@ -79,7 +105,7 @@ static void test_cachegen_stream(void **state)
     const uint16_t *cdf = s.cdf + 5 * 6 * 33;
     for (int i = 0; i <= 32; i++)
         assert_int_equal(cdf[i], i + (i > 15 ? 65535 - 32 : 0));
-    assert_int_equal(tsri_cachegen_decode(ctx, &own, &s, y), TSR_OK);
+    assert_int_equal(decode(ctx, &own, &s, y), TSR_OK);
     for (size_t t = 0; t < n / channels; t++) {
         const int i = (int)t / own.tokens;
         const int bins = tsri_cachegen_bins(0, 12, i % 12, i / 12);
@@ -109,16 +135,19 @@ static void test_cachegen_hostile(void **state)
         int32_t *length = &s.lengths[check_below(&r, 2 * 24 * 6)];
         const int32_t old = *length;
         *length = i & 1 ? (int32_t)check_u32(&r) : old + (i & 2) - 1;
-        assert_int_equal(tsri_cachegen_decode(quiet, &own, &s, x),
+        assert_int_equal(decode(quiet, &own, &s, x),
                          TSR_E_CORRUPT);
         *length = old;
         s.bytes[check_below(&r, (uint32_t)s.size)] ^= 1 << i % 8;
         s.cdf[check_below(&r, 24 * 6 * 33)] ^= (uint16_t)(1 << i % 16);
-        (void)!tsri_cachegen_decode(quiet, &own, &s, x);
+        (void)!decode(quiet, &own, &s, x);
     }
     s.table--;
-    assert_int_equal(tsri_cachegen_decode(quiet, &own, &s, x), TSR_E_ARG);
+    assert_int_equal(decode(quiet, &own, &s, x), TSR_E_MODEL);
     s.table++;
+    s.chunks--;
+    assert_int_equal(decode(quiet, &own, &s, x), TSR_E_ARG);
+    s.chunks++;
     tsri_cachegen_free(&s, ctx);
     tsri_cachegen_shape wrong = own;
     wrong.tokens = 65536;
@@ -128,69 +157,202 @@ static void test_cachegen_hostile(void **state)
     free(x);
 }
 
-static tsr_error load(tsr_context *quiet, const uint8_t *file, size_t size,
-                      tsri_cachegen_shape *shape, tsri_cachegen *s)
-{
-    static const char path[] = "./test_kv_cachegen.safetensors";
-    FILE *f = fopen(path, "wb");
-    tsr_model *model;
+/* ---- LMCache's pickles ---- */
 
-    assert_non_null(f);
-    assert_int_equal(fwrite(file, 1, size, f), size);
-    assert_int_equal(fclose(f), 0);
-    tsr_error error = tsr_model_open(&model, quiet, path);
-    remove(path);
-    if (!error)
-        error = tsri_cachegen_load(quiet, model, shape, s);
-    tsr_model_unref(&model);
-    return error;
+typedef struct bytes { uint8_t *data; size_t size, room; } bytes;
+
+static tsr_error append(void *cookie, const void *data, size_t size)
+{
+    bytes *b = cookie;
+    if (size > b->room - b->size)
+        return TSR_E_IO;
+    memcpy(b->data + b->size, data, size);
+    b->size += size;
+    return TSR_OK;
 }
 
-/* Files as written; with a digit, bracket or letter of the head changed. */
+static bytes save(const tsri_cachegen_shape *shape, int heads,
+                  const tsri_cachegen *s)
+{
+    bytes b = { malloc(1 << 20), 0, 1 << 20 };
+    const tsr_sink sink = { &b, append };
+
+    assert_non_null(b.data);
+    assert_int_equal(tsri_cachegen_save(ctx, shape, heads, s, &sink), TSR_OK);
+    return b;
+}
+
+static void same_streams(const tsri_cachegen_shape *shape,
+                         const tsri_cachegen *a, const tsri_cachegen *b)
+{
+    const size_t n = 2 * (size_t)(shape->layers * shape->channels);
+
+    assert_int_equal(a->chunks, b->chunks);
+    assert_int_equal(a->table, b->table);
+    assert_int_equal(a->size, b->size);
+    assert_memory_equal(a->bytes, b->bytes, a->size);
+    assert_memory_equal(a->chunk_size, b->chunk_size,
+                        (size_t)a->chunks * sizeof *a->chunk_size);
+    assert_memory_equal(a->lengths, b->lengths, 4 * n * (size_t)a->chunks);
+    assert_memory_equal(a->cdf, b->cdf, 2 * n * (size_t)a->table);
+    assert_memory_equal(a->scale, b->scale, 4 * (size_t)(shape->layers *
+                                                         shape->tokens));
+}
+
+/* A view of [2][L][T][H][D]. */
+static tsr_kv_view view_of(const tsr_cachegen_info *info, uint16_t *x,
+                           void **base)
+{
+    const int width = info->shape.heads[0] * info->shape.dim[0];
+    const int layers = info->shape.layers;
+
+    for (int i = 0; i < 2 * layers; i++)
+        base[i] = x + (size_t)(i % 2 * layers + i / 2) * info->tokens *
+                          (size_t)width;
+    return (tsr_kv_view){ .dtype = info->dtype, .base = base,
+                          .token_stride = 2 * width,
+                          .head_stride = 2 * info->shape.dim[0],
+                          .tokens = info->tokens };
+}
+
+/* What PyTorch pickled (tests/cachegen_vector.py) of tensors on a GPU. */
+static void test_cachegen_vector(void **state)
+{
+    size_t size;
+    uint8_t *file = check_file("tests/vectors/cachegen/cache.pkl", &size);
+    check_npy want = check_npy_read("tests/vectors/cachegen/decoded.npy");
+    check_npy source = check_npy_read("tests/vectors/cachegen/source.npy");
+    uint16_t *x = calloc(want.count, sizeof *x);
+    tsr_cachegen_info info;
+    void *base[24];
+    (void)state;
+
+    assert_true(tsr_cachegen_is(file, size));
+    assert_int_equal(tsr_cachegen_probe(ctx, file, size, &info), TSR_OK);
+    assert_int_equal(info.shape.layers, 12);
+    assert_int_equal(info.shape.planes, 2);
+    assert_int_equal(info.shape.heads[1], 2);
+    assert_int_equal(info.shape.dim[1], 3);
+    assert_int_equal(info.tokens, 300);
+    assert_int_equal(info.dtype, TSR_KV_BF16);
+    tsr_kv_view view = view_of(&info, x, base);
+    assert_int_equal(tsr_cachegen_decode(ctx, file, size, 0, &view), TSR_OK);
+    assert_memory_equal(x, want.data, want.count * 2);
+    /* Encoded here, the arrays are the same. */
+    view = view_of(&info, source.data, base);
+    bytes b = { malloc(1 << 20), 0, 1 << 20 };
+    const tsr_sink sink = { &b, append };
+    assert_int_equal(tsr_cachegen_encode(ctx, &info.shape, &view, 0, &sink),
+                     TSR_OK);
+    tsri_cachegen_shape one, two;
+    tsri_cachegen theirs, ours;
+    int heads;
+    assert_int_equal(tsri_cachegen_load(ctx, file, size, &one, &heads, &theirs),
+                     TSR_OK);
+    assert_int_equal(tsri_cachegen_load(ctx, b.data, b.size, &two, &heads,
+                                        &ours), TSR_OK);
+    assert_memory_equal(&one, &two, sizeof one);
+    same_streams(&one, &theirs, &ours);
+    tsri_cachegen_free(&theirs, ctx);
+    tsri_cachegen_free(&ours, ctx);
+    free(b.data);
+    free(x);
+    free(file);
+    free(want.data);
+    free(source.data);
+}
+
+static void test_cachegen_calls(void **state)
+{
+    size_t size;
+    uint8_t *file = check_file("tests/vectors/cachegen/cache.pkl", &size);
+    uint16_t *x = calloc(24 * 300 * 6, sizeof *x);
+    tsr_context *quiet;
+    tsr_cachegen_info info;
+    void *base[24];
+    const tsr_sink full = { &(bytes){ 0 }, append };
+    (void)state;
+
+    assert_int_equal(tsr_context_open(&quiet, NULL), TSR_OK);
+    assert_int_equal(tsr_cachegen_probe(quiet, file, size, &info), TSR_OK);
+    tsr_kv_view view = view_of(&info, x, base);
+    assert_int_equal(tsr_cachegen_decode(quiet, file, size, 1, &view),
+                     TSR_E_MODEL);
+    assert_int_equal(tsr_cachegen_decode(quiet, file, size, 5, &view),
+                     TSR_E_ARG);
+    view.tokens = 299;
+    assert_int_equal(tsr_cachegen_decode(quiet, file, size, 0, &view),
+                     TSR_E_ARG);
+    assert_int_equal(tsr_cachegen_encode(quiet, &info.shape, &view, 0, &full),
+                     TSR_E_IO);
+    x[7] = 0x7f80;
+    assert_int_equal(tsr_cachegen_encode(quiet, &info.shape, &view, 0, &full),
+                     TSR_E_ARG);
+    view.tokens = 0;
+    assert_int_equal(tsr_cachegen_encode(quiet, &info.shape, &view, 0, &full),
+                     TSR_E_ARG);
+    info.shape.dim[1] = 4;
+    assert_int_equal(tsr_cachegen_encode(quiet, &info.shape, &view, 0, &full),
+                     TSR_E_UNSUPPORTED);
+    assert_false(tsr_cachegen_is((const uint8_t *)"TKV", 3));
+    assert_int_equal(tsr_cachegen_probe(quiet, (const uint8_t *)"\x80\x04N.", 4,
+                                        &info), TSR_E_FORMAT);
+    tsr_context_close(&quiet);
+    free(file);
+    free(x);
+}
+
+/* Files as written; cut, or with a byte changed. */
 static void test_cachegen_file(void **state)
 {
-    size_t n, size;
+    size_t n;
     float *x = own_cache(&n), *y = malloc(n * sizeof *y);
     check_rng r = { 6 };
     tsri_cachegen_shape shape;
     tsri_cachegen s, back;
     tsr_context *quiet;
-    uint8_t *file;
-    int refused = 0;
+    int refused = 0, heads;
     (void)state;
 
     assert_int_equal(tsr_context_open(&quiet, NULL), TSR_OK);
     assert_int_equal(tsri_cachegen_encode(ctx, &own, x, &s), TSR_OK);
-    assert_int_equal(tsri_cachegen_decode(ctx, &own, &s, y), TSR_OK);
-    assert_int_equal(tsri_cachegen_save(ctx, &own, &s, &file, &size), TSR_OK);
-    assert_int_equal(load(ctx, file, size, &shape, &back), TSR_OK);
+    assert_int_equal(decode(ctx, &own, &s, y), TSR_OK);
+    bytes b = save(&own, 3, &s);
+    assert_int_equal(tsri_cachegen_load(ctx, b.data, b.size, &shape, &heads,
+                                        &back), TSR_OK);
     assert_memory_equal(&shape, &own, sizeof own);
-    assert_int_equal(back.size, s.size);
-    assert_memory_equal(back.bytes, s.bytes, s.size);
-    assert_int_equal(tsri_cachegen_decode(ctx, &shape, &back, x), TSR_OK);
+    assert_int_equal(heads, 3);
+    same_streams(&own, &s, &back);
+    assert_int_equal(decode(ctx, &shape, &back, x), TSR_OK);
     assert_memory_equal(x, y, n * sizeof *x);
     tsri_cachegen_free(&back, ctx);
-    for (int i = 0; i < 300; i++) {
-        uint8_t *byte = file + 8 + check_below(&r, (uint32_t)tsri_get64(file));
+    for (size_t cut = 0; cut < b.size; cut += 1 + cut / 16)
+        assert_int_not_equal(tsri_cachegen_load(quiet, b.data, cut, &shape,
+                                                &heads, &back), TSR_OK);
+    for (int i = 0; i < 1000; i++) {
+        /* Most of what is not data stands at the beginning and the end. */
+        const uint32_t end = i % 2 ? 600 : 2500;
+        uint8_t *byte = i % 2 ? b.data + check_below(&r, end)
+                              : b.data + b.size - 1 - check_below(&r, end);
         const uint8_t old = *byte;
-        *byte = (uint8_t)(i % 2 ? (uint32_t)'0' + check_below(&r, 10)
-                                : check_u32(&r));
-        const tsr_error error = load(quiet, file, size, &shape, &back);
+        *byte ^= (uint8_t)(1 << check_below(&r, 8));
+        const tsr_error error = tsri_cachegen_load(quiet, b.data, b.size,
+                                                   &shape, &heads, &back);
         refused += error != TSR_OK;
         if (!error && shape.layers * shape.tokens * shape.channels <=
                       own.layers * own.tokens * own.channels)
-            (void)!tsri_cachegen_decode(quiet, &shape, &back, x);
+            (void)!decode(quiet, &shape, &back, x);
         if (!error)
             tsri_cachegen_free(&back, quiet);
         *byte = old;
     }
-    assert_true(refused > 150);
+    assert_true(refused > 200);
     shape = own;
     shape.dtype = TSR_KV_E4M3;
-    uint8_t *none;
-    assert_int_equal(tsri_cachegen_save(quiet, &shape, &s, &none, &size),
+    const tsr_sink sink = { &b, append };
+    assert_int_equal(tsri_cachegen_save(quiet, &shape, 1, &s, &sink),
                      TSR_E_UNSUPPORTED);
-    tsri_free(ctx, file);
+    free(b.data);
     tsri_cachegen_free(&s, ctx);
     tsr_context_close(&quiet);
     free(x);
@@ -243,6 +405,8 @@ int main(void)
         cmocka_unit_test(test_cachegen_bins),
         cmocka_unit_test(test_cachegen_stream),
         cmocka_unit_test(test_cachegen_hostile),
+        cmocka_unit_test(test_cachegen_vector),
+        cmocka_unit_test(test_cachegen_calls),
         cmocka_unit_test(test_cachegen_file),
         cmocka_unit_test(test_cachegen_room)
     };

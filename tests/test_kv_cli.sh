@@ -140,6 +140,37 @@ else
         -o k.safetensors "$sample"
 fi
 
+# --- CacheGen's own streams ------------------------------------------------
+streams=$TSR_SRCDIR/tests/vectors/cachegen
+check "LMCache's pickle" kv unpack -nostats -layout 2LTHD "$streams/cache.pkl" \
+    lm.bin
+check "decodes to what CacheGen's arithmetic gives" sh -c \
+    "tail -c 86400 \"$streams/decoded.npy\" | cmp - lm.bin"
+check "from a pipe" sh -c "\"$tessera\" kv unpack -layout 2LTHD - - \
+    < \"$streams/cache.pkl\" | cmp - lm.bin"
+check "packed as a pickle" kv pack -nostats -layout 2LTHD -dims 2x12x300x2x3 \
+    -dtype bf16 lm.bin lm.pkl
+check "and back, the same" sh -c "\"$tessera\" kv unpack -nostats -layout 2LTHD \
+    lm.pkl lm2.bin && cmp lm.bin lm2.bin"
+check "another level" kv pack -nostats -method cachegen:level=1 "$sample" l1.pkl
+check "and back" kv unpack -nostats -method cachegen:level=1 -rope 10000 l1.pkl \
+    l1.safetensors
+check "near" array near "$sample" l1.safetensors 1
+head -c 30000 lm.pkl > cut.pkl
+refuses "tables of another level" 2 l1.pkl "of 16 bins" kv unpack l1.pkl \
+    y.safetensors
+refuses "a level that is none" 1 level=5 "0 to 4" kv unpack \
+    -method cachegen:level=5 l1.pkl y.safetensors
+refuses "a part of it" 1 lm.pkl "whole" kv unpack -layers 0:1 lm.pkl \
+    y.safetensors
+refuses "a cut pickle" 2 cut.pkl "too early" kv unpack cut.pkl y.safetensors
+refuses "a pickle of something else" 2 dtypes_legacy.pt "" kv unpack \
+    "$TSR_SRCDIR/tests/vectors/checkpoint/dtypes_legacy.pt" y.safetensors
+printf '\200\002cposix\nsystem\nX\004\000\000\000true\205R.' > evil.pkl
+refuses "what would run code" 2 evil.pkl "posix.system" kv unpack evil.pkl \
+    y.safetensors
+refuses "a pickle as .tkv" 2 lm.pkl "pickle" kv info lm.pkl
+
 # --- refused ---------------------------------------------------------------
 head -c 3000 a.tkv > cut.tkv
 cp a.tkv bad.tkv

@@ -11,6 +11,7 @@ tessera_SOURCES = tools/args.c tools/args.h tools/chunks.c tools/chunks.h tools/
 	tools/progress.c tools/progress.h tools/say.c tools/say.h \
 	tools/tessera.c tools/io/array.c tools/io/array.h tools/io/picture.c tools/io/picture.h \
 	tools/io/picture_png.c tools/io/picture_pnm.c
+tessera_SOURCES += tools/kv/cachegen.c
 tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
 	tools/kv/cmd_kv.c tools/kv/common.c tools/kv/compare.c \
 	tools/kv/error.h tools/kv/info.c tools/kv/layout.c tools/kv/layout.h \

@@ -76,7 +76,7 @@ static tsr_error check(tsr_context *ctx, const tsri_cachegen_shape *shape)
     if (shape->layers < 1 || shape->layers > 1024 || shape->tokens < 1 ||
         shape->tokens > 65535 || shape->channels < 1 ||
         shape->channels > TSRI_KV_MAX_CHANNELS || shape->level < 0 ||
-        shape->level >= TSRI_CACHEGEN_LEVELS ||
+        shape->level >= TSR_CACHEGEN_LEVELS ||
         !tsri_kv_dtype_bytes(shape->dtype))
         return tsri_fail(ctx, TSR_E_ARG, "CacheGen: %d layers, %d tokens, %d "
                          "channels, level %d", shape->layers, shape->tokens,
@@ -229,56 +229,101 @@ void tsri_cachegen_free(tsri_cachegen *stream, tsr_context *ctx)
 
 /* ---- decoder ---- */
 
-/* One string: channel c of layer i, tokens of a chunk. */
+/* One string: channel c of layer i, tokens of a chunk, to x[k][channels]. */
 static tsr_error decode_string(const tsri_cachegen_shape *shape,
-                               const tsri_cachegen *in, int chunk, size_t s,
-                               const uint8_t *data, size_t size, float *x)
+                               const tsri_cachegen *in, size_t s, size_t n,
+                               const uint8_t *data, size_t size,
+                               const float *scale, float *x)
 {
     const int i = (int)(s / (size_t)shape->channels), bins = bins_of(shape, i);
-    const size_t channels = (size_t)shape->channels, c = s % channels;
-    const size_t tokens = (size_t)shape->tokens, first = (size_t)chunk * CHUNK;
-    const size_t n = tokens - first < CHUNK ? tokens - first : CHUNK;
-    const size_t bytes = tsri_kv_dtype_bytes(shape->dtype);
-    const uint8_t *scales = in->scale + ((size_t)i * tokens + first) * bytes;
     const tsri_torchac_tables tables = {
         in->cdf + s * (size_t)in->table, in->table - 1, 0
     };
     uint16_t sym[CHUNK];
-    float scale[CHUNK];
 
     TSR_TRY(tsri_torchac_decode(&tables, data, size, sym, n, NULL));
-    if (!tsri_kv_from_dtype(shape->dtype, 0, scales, n, scale))
-        return TSR_E_CORRUPT;
-    x += ((size_t)i * tokens + first) * channels + c;
-    for (size_t k = 0; k < n; k++, x += channels) {
+    for (size_t k = 0; k < n; k++, x += shape->channels) {
         const uint8_t q = (uint8_t)sym[k];
         tsri_cachegen_dequantise(&q, 1, bins, scale[k], x);
     }
     return TSR_OK;
 }
 
+/* Where reading has come to. */
+typedef struct place {
+    const uint8_t *at;
+    size_t left;
+    const int32_t *length;
+} place;
+
+static tsr_error decode_layer(const tsri_cachegen_shape *shape,
+                              const tsri_cachegen *in, int chunk, int i,
+                              place *p, float *x)
+{
+    const size_t channels = (size_t)shape->channels;
+    const size_t tokens = (size_t)shape->tokens, first = (size_t)chunk * CHUNK;
+    const size_t n = tokens - first < CHUNK ? tokens - first : CHUNK;
+    const uint8_t *scales = in->scale + ((size_t)i * tokens + first) *
+                                            tsri_kv_dtype_bytes(shape->dtype);
+    float scale[CHUNK];
+
+    if (!tsri_kv_from_dtype(shape->dtype, 0, scales, n, scale))
+        return TSR_E_CORRUPT;
+    for (size_t c = 0; c < channels; c++) {
+        const int32_t size = *p->length++;
+        if (size < 0 || (size_t)size > p->left)
+            return TSR_E_CORRUPT;
+        TSR_TRY(decode_string(shape, in, (size_t)i * channels + c, n, p->at,
+                              (size_t)size, scale, x + c));
+        p->at += size;
+        p->left -= (size_t)size;
+    }
+    return TSR_OK;
+}
+
+static tsr_error check_stream(tsr_context *ctx,
+                              const tsri_cachegen_shape *shape,
+                              const tsri_cachegen *in)
+{
+    TSR_TRY(check(ctx, shape));
+    if (in->chunks != tsri_ceil_div(shape->tokens, CHUNK))
+        return tsri_fail(ctx, TSR_E_ARG, "CacheGen: %d chunks of %d tokens",
+                         in->chunks, shape->tokens);
+    if (in->table != table_of(shape))
+        return tsri_fail(ctx, TSR_E_MODEL, "CacheGen: its tables are of %d "
+                         "bins, those of level %d of %d", in->table - 1,
+                         shape->level, table_of(shape) - 1);
+    return TSR_OK;
+}
+
 tsr_error tsri_cachegen_decode(tsr_context *ctx,
                                const tsri_cachegen_shape *shape,
-                               const tsri_cachegen *in, float *x)
+                               const tsri_cachegen *in,
+                               tsri_cachegen_take *take, void *cookie)
 {
-    const uint8_t *at = in->bytes;
-    size_t left = in->size;
-    const int32_t *length = in->lengths;
+    place p = { in->bytes, in->size, in->lengths };
+    tsr_error error = check_stream(ctx, shape, in);
 
-    TSR_TRY(check(ctx, shape));
-    if (in->chunks != tsri_ceil_div(shape->tokens, CHUNK) ||
-        in->table != table_of(shape))
-        return tsri_fail(ctx, TSR_E_ARG, "CacheGen: %d chunks, tables of %d",
-                         in->chunks, in->table);
-    for (int chunk = 0; chunk < in->chunks; chunk++)
-        for (size_t s = 0; s < strings(shape); s++, length++) {
-            if (*length < 0 || (size_t)*length > left ||
-                decode_string(shape, in, chunk, s, at, (size_t)*length, x))
-                return tsri_fail(ctx, TSR_E_CORRUPT, "CacheGen: string %zu of "
-                                 "chunk %d is cut", s, chunk);
-            at += *length;
-            left -= (size_t)*length;
-        }
-    return left ? tsri_fail(ctx, TSR_E_CORRUPT, "CacheGen: %zu bytes too many",
-                            left) : TSR_OK;
+    if (error)
+        return error;
+    float *x = tsri_alloc(ctx, (size_t)shape->channels, CHUNK * sizeof *x);
+    if (!x)
+        return tsri_nomem(ctx);
+    for (int j = 0; !error && j < in->chunks * 2 * shape->layers; j++) {
+        const int chunk = j / (2 * shape->layers), i = j % (2 * shape->layers);
+        const size_t first = (size_t)chunk * CHUNK;
+        const size_t left = (size_t)shape->tokens - first;
+        error = decode_layer(shape, in, chunk, i, &p, x);
+        if (error)
+            error = tsri_fail(ctx, TSR_E_CORRUPT, "CacheGen: layer %d of chunk "
+                              "%d is damaged", i, chunk);
+        else
+            take(cookie, i / shape->layers, i % shape->layers, first,
+                 left < CHUNK ? left : CHUNK, x);
+    }
+    tsri_free(ctx, x);
+    if (!error && p.left)
+        error = tsri_fail(ctx, TSR_E_CORRUPT, "CacheGen: %zu bytes too many",
+                          p.left);
+    return error;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* CacheGen's quantiser, and its own streams: what its encoder keeps of a cache,
- * as plain arrays.  (CacheGen keeps them in a Python pickle.)
+ * as plain arrays.
  *
  * Of L layers, T tokens and C channels there are 2 L "layers", the keys and
  * then the values.  A chunk is 256 tokens (the last: the rest); in it, each
@@ -11,10 +11,11 @@
  * Large Language Model Serving", SIGCOMM 2024; its code and LMCache's. */
 #ifndef TSR_CODECS_KV_CACHEGEN_H
 #define TSR_CODECS_KV_CACHEGEN_H
+#include <tessera/kv_cachegen.h>
 #include "codecs/kv/kv.h"
 
 enum {
-    TSRI_CACHEGEN_LEVELS = 5, TSRI_CACHEGEN_BINS = 256,
+    TSRI_CACHEGEN_BINS = 256,
     TSRI_CACHEGEN_CHUNK = 256   /* tokens, and bytes of a string at most */
 };
 
@@ -74,37 +75,39 @@ tsr_error tsri_cachegen_encode(tsr_context *ctx,
                                tsri_cachegen *out);
 void tsri_cachegen_free(tsri_cachegen *stream, tsr_context *ctx);
 
+/** Takes n tokens of a plane from token `first` on, as floats x[n][C]. */
+typedef void tsri_cachegen_take(void *cookie, int plane, int layer,
+                                size_t first, size_t n, const float *x);
+
 /**
  * Decodes one; the numbers in its arrays come from outside, their sizes must be
  * as above.
  *
- * x     out, [2 L][T][C]
- *
- * Returns TSR_OK; TSR_E_ARG; TSR_E_CORRUPT lengths do not add up, or a string
- * is cut; TSR_E_NOMEM.  The format has no checksum: damage gives wrong values.
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_MODEL tables of another level; TSR_E_CORRUPT
+ * lengths do not add up, or a string is cut; TSR_E_NOMEM.  The format has no
+ * checksum: damage gives wrong values.
  */
 tsr_error tsri_cachegen_decode(tsr_context *ctx,
                                const tsri_cachegen_shape *shape,
-                               const tsri_cachegen *in, float *x);
+                               const tsri_cachegen *in,
+                               tsri_cachegen_take *take, void *cookie);
 
 /**
- * The arrays as a safetensors file: metadata cachegen.level; cdf I16; of each
- * chunk i bytestream.{i} U8 and bytestream_lengths.{i} I32; max_tensors_key and
- * max_tensors_value [L][T][1].
+ * The arrays as LMCache pickles them, of `heads` heads.
  *
- * file  out: `size` bytes, to be freed with tsri_free()
- *
- * Returns TSR_OK; TSR_E_UNSUPPORTED scales of 8 bits; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_UNSUPPORTED scales of 8 bits; what the sink returned;
+ * TSR_E_NOMEM.
  */
 tsr_error tsri_cachegen_save(tsr_context *ctx, const tsri_cachegen_shape *shape,
-                             const tsri_cachegen *stream, uint8_t **file,
-                             size_t *size);
+                             int heads, const tsri_cachegen *stream,
+                             const tsr_sink *sink);
 
-/** Reads such a file: arrays of the sizes that tsri_cachegen_decode() needs, to
- *  be freed.  Returns TSR_OK; TSR_E_SHAPE what is missing or wrong, logged;
- *  TSR_E_NOMEM. */
-tsr_error tsri_cachegen_load(tsr_context *ctx, const tsr_model *model,
-                             tsri_cachegen_shape *shape, tsri_cachegen *out);
+/** Reads such a pickle: arrays of the sizes that tsri_cachegen_decode() needs,
+ *  to be freed.  shape: out, its level excepted; out NULL: the shape only.
+ *  Returns as tsr_cachegen_probe(). */
+tsr_error tsri_cachegen_load(tsr_context *ctx, const uint8_t *data, size_t size,
+                             tsri_cachegen_shape *shape, int *heads,
+                             tsri_cachegen *out);
 
 /** Bytes of all arrays: what CacheGen stores, less its pickle. */
 uint64_t tsri_cachegen_bytes(const tsri_cachegen_shape *shape,

@@ -6,7 +6,7 @@
 enum { LEVEL, BINS, PLAIN, OPTIONS };
 
 static const tsri_kv_option options[OPTIONS] = {
-    { "level", 0, TSRI_CACHEGEN_LEVELS - 1, 1, 0, 1 },
+    { "level", 0, TSR_CACHEGEN_LEVELS - 1, 1, 0, 1 },
     { "bins", 0, TSRI_CACHEGEN_BINS, 2, 0, 1 },     /* 0: the level's */
     { "plain", 0, 1, 1, 0, 1 }
 };

@@ -11,6 +11,7 @@
 #include <tessera/import.h>
 #include <tessera/io.h>
 #include <tessera/kv.h>
+#include <tessera/kv_cachegen.h>
 #include <tessera/mcq.h>
 #include <tessera/media.h>
 #include <tessera/model.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Checkpoints of anybody's making: a pickle, put into an archive with storages
- * where the first byte says so, or a whole file.  Tensors that are found can be
+ * where the first byte says so, a pickle of its own, or a whole file.  Tensors that are found can be
  * read, or are damaged. */
 #include "tests/fuzz/fuzz.h"
 #include "lib/bytes.h"
@@ -92,14 +92,16 @@ static void read_all(tsri_checkpoint *cp)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
-    const bool pickle = fuzz_u8(&in) & 1;
+    const int mode = fuzz_u8(&in) & 3;
+    const bool pickle = mode & 1;
     size_t bytes = in.size;
     uint8_t *file = pickle ? wrap(&in, &bytes) : fuzz_copy(&in);
     uint8_t digest[32];
     tsri_checkpoint *cp;
 
-    const tsr_error error = tsri_checkpoint_open_memory(&cp, fuzz_context(false),
-                                                        file, bytes, "input");
+    const tsr_error error =
+        (mode == 2 ? tsri_checkpoint_open_pickle : tsri_checkpoint_open_memory)(
+            &cp, fuzz_context(false), file, bytes, "input");
     FUZZ_CHECK(!cp == !!error);
     if (!error) {
         tsri_checkpoint_digest(cp, digest);

@@ -118,12 +118,13 @@ const command command_kv = {
     .summary = "key/value caches of language models: pack, unpack, compare",
     .synopsis = "pack|unpack|reduce|info|compare|bench|profile [options] FILE ...",
     .verbs = "pack unpack reduce info compare bench profile",
-    .takes = "safetensors npy tkv",
+    .takes = "safetensors npy tkv pkl",
     .usage =
         "  tessera kv pack cache.safetensors             writes cache.tkv\n"
         "  tessera kv pack -profile llama.safetensors -levels 3 cache.safetensors\n"
         "  tessera kv unpack cache.tkv back.safetensors\n"
         "  tessera kv unpack -layers 0:4 -tokens 0:256 cache.tkv part.safetensors\n"
+        "  tessera kv unpack cache.pkl cache.safetensors  CacheGen's, of LMCache\n"
         "  tessera kv reduce -level 1 cache.tkv small.tkv\n"
         "  tessera kv info cache.tkv\n"
         "  tessera kv compare cache.safetensors back.safetensors\n"
@@ -137,7 +138,10 @@ const command command_kv = {
         "[heads, tokens, dim] (or layers.N.latent), perhaps token_ids; one array of\n"
         "all layers (.npy, or -tensor) with -layout; or bare numbers with -layout,\n"
         "-dims and -dtype. Keys are as engines cache them, after the rotation by\n"
-        "position that -rope describes (a file's metadata rope_theta says it too).\n",
+        "position that -rope describes (a file's metadata rope_theta says it too).\n"
+        "unpack also reads the streams of CacheGen that LMCache stores (pickles), and\n"
+        "pack writes one where the output's name ends in .pkl; their bins are those of\n"
+        "LMCache unless -method cachegen:level=N says otherwise.\n",
     .tables = { kv_options, args_output_options, args_common_options },
     .run = run
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdlib.h>
 #include <string.h>
+#include <tessera/kv_cachegen.h>
 #include "tools/input.h"
 #include "tools/kv/verbs.h"
 #include "tools/say.h"
@@ -60,7 +61,7 @@ static int add(objects *o, tsr_context *ctx, size_t at)
     return RC_OK;
 }
 
-int objects_open(objects *o, tsr_context *ctx, const char *path)
+int objects_read(objects *o, const char *path)
 {
     input in;
     int rc;
@@ -71,10 +72,26 @@ int objects_open(objects *o, tsr_context *ctx, const char *path)
     if (!rc)
         rc = read_file(o, &in);
     input_close(&in);
+    return rc;
+}
+
+int objects_index(objects *o, tsr_context *ctx)
+{
+    int rc = RC_OK;
+
+    if (tsr_cachegen_is(o->data, o->size))
+        return say_error(RC_INPUT, o->name, "is no .tkv but a pickle; of "
+                         "CacheGen's, kv unpack makes a cache");
     do
-        rc = rc ? rc : add(o, ctx, o->count ? o->at[o->count] : 0);
+        rc = add(o, ctx, o->count ? o->at[o->count] : 0);
     while (!rc && o->at[o->count] < o->size);
     return rc;
+}
+
+int objects_open(objects *o, tsr_context *ctx, const char *path)
+{
+    const int rc = objects_read(o, path);
+    return rc ? rc : objects_index(o, ctx);
 }
 
 void objects_close(objects *o)

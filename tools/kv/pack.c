@@ -74,28 +74,36 @@ static int write_with(job *j)
     return rc;
 }
 
+static int pack_objects(const args *a, tsr_context *ctx, job *j)
+{
+    tsr_kv_settings settings;
+    tsr_model *model = NULL;
+    int rc = kv_settings(&settings, &model, ctx, a, &j->in);
+
+    if (!rc) {
+        const tsr_error error = tsr_kv_open(&j->kv, ctx, &settings);
+        rc = error ? say_failure(a->profile ? a->profile : a->in, error) : RC_OK;
+    }
+    if (!rc)
+        rc = make_room(j);
+    if (!rc)
+        rc = write_with(j);
+    tsr_kv_close(&j->kv);
+    tsr_model_unref(&model);
+    return rc;
+}
+
 int kv_pack(args *a)
 {
     tsr_context *ctx;
-    tsr_kv_settings settings;
-    tsr_model *model = NULL;
     job j = { .a = a };
     int rc = engine_open(&ctx, a);
 
     if (!rc)
         rc = cache_open(&j.in, ctx, a, a->in);
     if (!rc)
-        rc = kv_settings(&settings, &model, ctx, a, &j.in);
-    if (!rc) {
-        const tsr_error error = tsr_kv_open(&j.kv, ctx, &settings);
-        rc = error ? say_failure(a->profile ? a->profile : a->in, error) : RC_OK;
-    }
-    if (!rc)
-        rc = make_room(&j);
-    if (!rc)
-        rc = write_with(&j);
-    tsr_kv_close(&j.kv);
-    tsr_model_unref(&model);
+        rc = cachegen_is_meant(a->out) ? cachegen_pack(a, ctx, &j.in)
+                                       : pack_objects(a, ctx, &j);
     cache_close(&j.in);
     free(j.base);
     free(j.object);

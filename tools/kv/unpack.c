@@ -2,6 +2,7 @@
 /* unpack: objects, or a part of them, to a cache; reduce: to fewer levels. */
 #include <stdlib.h>
 #include <string.h>
+#include <tessera/kv_cachegen.h>
 #include "tools/engine.h"
 #include "tools/kv/verbs.h"
 #include "tools/progress.h"
@@ -107,6 +108,19 @@ static int unpack(void *cookie, output *out, progress *p)
     return rc ? rc : cache_write(&j->out, j->a, out);
 }
 
+static int unpack_objects(const args *a, tsr_context *ctx, job *j)
+{
+    int rc = objects_index(&j->in, ctx);
+
+    if (!rc)
+        rc = ranges(j);
+    if (!rc)
+        rc = open_coder(j, ctx);
+    if (!rc)
+        rc = make_output(j);
+    return rc ? rc : kv_write(a, NULL, unpack, j, NULL);
+}
+
 int kv_unpack(args *a)
 {
     tsr_context *ctx;
@@ -114,15 +128,10 @@ int kv_unpack(args *a)
     int rc = engine_open(&ctx, a);
 
     if (!rc)
-        rc = objects_open(&j.in, ctx, a->in);
+        rc = objects_read(&j.in, a->in);
     if (!rc)
-        rc = ranges(&j);
-    if (!rc)
-        rc = open_coder(&j, ctx);
-    if (!rc)
-        rc = make_output(&j);
-    if (!rc)
-        rc = kv_write(a, NULL, unpack, &j, NULL);
+        rc = tsr_cachegen_is(j.in.data, j.in.size)
+            ? cachegen_unpack(a, ctx, &j.in) : unpack_objects(a, ctx, &j);
     tsr_kv_close(&j.kv);
     cache_close(&j.out);
     objects_close(&j.in);

@@ -27,7 +27,19 @@ typedef struct objects {
 /** Reads all objects of a file and checks that they are of one cache, in order
  *  of position.  Returns an exit status; has said what was wrong. */
 int objects_open(objects *o, tsr_context *ctx, const char *path);
+
+/** The same in two steps: reads the file, whatever it is; looks at what was
+ *  read.  objects_close() in any case. */
+int objects_read(objects *o, const char *path);
+int objects_index(objects *o, tsr_context *ctx);
 void objects_close(objects *o);
+
+/** Whether an output's name asks for a stream of CacheGen's. */
+int cachegen_is_meant(const char *path);
+
+/** Such a stream from a cache, and to one. */
+int cachegen_pack(const args *a, tsr_context *ctx, cache *c);
+int cachegen_unpack(const args *a, tsr_context *ctx, const objects *in);
 
 /** Memory for a call on objects of up to `tokens` tokens; free() scratch. */
 int kv_call(const tsr_kv *kv, size_t tokens, tsr_kv_call *call);
