@@ -38,7 +38,7 @@ class Head:
         need(self.hop and 1 <= self.rate <= 384000 and 1 <= self.frames <= 65536, "HEAD")
         need(2 <= self.words <= 65536, "codewords")
         if self.segment:
-            need(1 <= self.step <= self.segment * self.hop and self.side <= 4, "segments")
+            need(self.step <= self.segment * self.hop <= 2 * self.step and self.side <= 4, "segments")
             need(self.frames % self.segment == 0, "packets of segments")
         else:
             need(not self.step and not self.side, "no segments")
@@ -67,7 +67,9 @@ class Packet:
                 n, at = varint(data, at)
                 self.frames.append(n)
             last = self.frames[-1]
-            need(all(n == head.segment for n in self.frames[:-1]) and 1 <= last <= head.segment, "frames")
+            need(all(n == head.segment for n in self.frames[:-2]), "full segments")
+            need(all(last <= n <= head.segment and n * head.hop >= head.step for n in self.frames[-2:-1]), "last but one")
+            need(1 <= last <= head.segment, "frames")
             most += min(head.step, last * head.hop) - head.step
         need(1 <= self.samples <= most, "samples")
         self.last = self.samples < head.units * head.span

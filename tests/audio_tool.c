@@ -43,7 +43,7 @@ static void write_codes(FILE *text, tsr_model *m, const sound_stream *s,
                         const form *f)
 {
     static uint16_t codes[65536];
-    const size_t side = f->toy == TOY_SEGMENTS ? 2 : 0;
+    const size_t side = (size_t)toy_shapes[f->toy].side;
     sound_samples out;
     tsr_audio_decoder *d = sound_decoder(quiet, m, s, 0, &out);
     const size_t numbers = (size_t)(f->books * f->channels /
@@ -112,6 +112,7 @@ int main(int argc, char **argv)
     const form fixed = { TOY_MONO, 1, 4, 100, 1, 0, 0 },
                layers = { TOY_TAIL, 4, 7, 30, 1, 1, 1 },
                segments = { TOY_SEGMENTS, 2, 4, 200, 1, 0, 0 },
+               overlapped = { TOY_OVERLAPPED, 1, 4, 200, 1, 0, 0 },
                tabled = { TOY_MONO, 2, 3, 500, 2, 0, 0 },
                both = { TOY_MONO, 1, 4, 100, 2, 1, 0 };
 
@@ -126,6 +127,8 @@ int main(int argc, char **argv)
     write_stream("fixed", model[TOY_MONO], &fixed, 1999);
     write_stream("layers", model[TOY_TAIL], &layers, 1501);
     write_stream("segments", model[TOY_SEGMENTS], &segments, 2000);
+    write_stream("short", model[TOY_OVERLAPPED], &overlapped, 3 * 394 + 1);
+    write_stream("short-apart", model[TOY_OVERLAPPED], &overlapped, 2 * 394 + 1);
     write_stream("static", tables, &tabled, 4003);
     write_stream("static-layers", tables, &both, 1201);
     write_model();

@@ -14,7 +14,7 @@ enum {
     TOY_HOP = 4, TOY_WORDS = 256,
     TOY_AHEAD = 3,      /* samples the encoder sees beyond a frame */
     TOY_START = 20,     /* samples it waits for at first, but for zero_start */
-    TOY_OVERLAP = 4     /* of segments */
+    TOY_OVERLAP = 6     /* of segments, at most */
 };
 
 typedef struct toy_self {
@@ -249,6 +249,7 @@ static tsr_error toy_put_segment(toy_stream *s, const uint16_t *codes, int frame
     const size_t step = (size_t)s->self.shape->segment_step;
     const float scale = ((float)tsri_get16(side) + 1) / 65536;
     const size_t n = (size_t)frames * TOY_HOP;
+    const size_t overlap = (size_t)s->self.shape->segment_samples - step;
     float *to;
 
     if (toy_append(s, n < step ? n : step, &to))
@@ -257,7 +258,7 @@ static tsr_error toy_put_segment(toy_stream *s, const uint16_t *codes, int frame
         const size_t k = t % TOY_HOP;
         const float v = k < (size_t)books
             ? scale * toy_value(codes[t / TOY_HOP * (size_t)books + k]) : 0;
-        const float part = ((float)t + 0.5f) / TOY_OVERLAP;
+        const float part = ((float)t + 0.5f) / (float)overlap;
         if (t >= step)
             s->tail[t - step] = v;
         else
@@ -350,7 +351,8 @@ static const tsri_audio_shape *toy_shape(const void *self)
 }
 
 /* mono: with delays.  tail: stereo, drops samples.  segments: with side bytes.
- * slow: for long sounds. */
+ * slow: for long sounds.  overlapped: segments whose overlap is longer than a
+ * frame, so that the last but one may be short. */
 static const tsri_audio_shape toy_shapes[] = {
     { .rate = 8000, .channels = 1, .hop = TOY_HOP, .books = 4,
       .codewords = TOY_WORDS, .default_books = 3, .decoder_delay = 2,
@@ -360,9 +362,13 @@ static const tsri_audio_shape toy_shapes[] = {
     { .rate = 8000, .channels = 1, .hop = TOY_HOP, .books = 4,
       .codewords = TOY_WORDS, .default_books = 4, .segmented = true,
       .segment_frames = 100, .segment_samples = 400,
-      .segment_step = 400 - TOY_OVERLAP, .side = 2 },
+      .segment_step = 396, .side = 2 },
     { .rate = 200, .channels = 1, .hop = TOY_HOP, .books = 4,
       .codewords = TOY_WORDS, .default_books = 4 },
+    { .rate = 8000, .channels = 1, .hop = TOY_HOP, .books = 4,
+      .codewords = TOY_WORDS, .default_books = 4, .segmented = true,
+      .segment_frames = 100, .segment_samples = 400,
+      .segment_step = 400 - TOY_OVERLAP, .side = 2 },
 };
 
 #define TOY_OPEN(i) \
@@ -375,6 +381,7 @@ TOY_OPEN(0)
 TOY_OPEN(1)
 TOY_OPEN(2)
 TOY_OPEN(3)
+TOY_OPEN(4)
 
 #define TOY_CODEC(name, code, i) \
     { .id = name, .number = code, .open = toy_open##i, .close = toy_close, \
@@ -388,10 +395,11 @@ TOY_OPEN(3)
       .dec_take = toy_dec_take, .dec_state_bytes = toy_state_bytes, \
       .dec_state_save = toy_state_save, .dec_state_load = toy_state_load }
 
-enum { TOY_MONO, TOY_TAIL, TOY_SEGMENTS, TOY_SLOW, TOYS };
+enum { TOY_MONO, TOY_TAIL, TOY_SEGMENTS, TOY_SLOW, TOY_OVERLAPPED, TOYS };
 static const tsri_audio_codec toys[TOYS] = {
     TOY_CODEC("mono", 51, 0), TOY_CODEC("tail", 52, 1),
-    TOY_CODEC("segments", 53, 2), TOY_CODEC("slow", 54, 3)
+    TOY_CODEC("segments", 53, 2), TOY_CODEC("slow", 54, 3),
+    TOY_CODEC("overlapped", 55, 4)
 };
 
 const tsri_audio_codec *tsri_audio_codec_by_id(const char *id)

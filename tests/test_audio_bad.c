@@ -210,11 +210,12 @@ static void test_random_packets(void **state)
 }
 
 /* A packet of toy segments, written by hand: `units` of them, of `frames` the
- * last one. */
-static tsr_error try_segments(uint64_t samples, int units, int before, int frames)
+ * last one, `before` the one before it, `full` the others. */
+static tsr_error try_three(uint64_t samples, int units, int full, int before,
+                           int frames)
 {
     const form f = { TOY_SEGMENTS, 1, 4, 400, 1, 0, 0 };
-    const int all = (units - 1) * before + frames;
+    const int all = units < 2 ? frames : (units - 2) * full + before + frames;
     sound_stream s = make(&f);
     uint8_t data[1 << 14];
     size_t n = 1, head;
@@ -225,7 +226,9 @@ static tsr_error try_segments(uint64_t samples, int units, int before, int frame
     data[n++] = 4;
     n += tsri_put_varint(data + n, (uint64_t)units);
     for (int i = 0; i < units; i++)
-        n += tsri_put_varint(data + n, (uint64_t)(i < units - 1 ? before : frames));
+        n += tsri_put_varint(data + n, (uint64_t)(i < units - 2   ? full
+                                                  : i < units - 1 ? before
+                                                                  : frames));
     memset(data + n, 1, 2 * (size_t)units);
     n += 2 * (size_t)units;
     head = n;
@@ -244,9 +247,21 @@ static tsr_error try_segments(uint64_t samples, int units, int before, int frame
     return error;
 }
 
+static tsr_error try_segments(uint64_t samples, int units, int before, int frames)
+{
+    return try_three(samples, units, before, before, frames);
+}
+
 static void test_segment_lengths(void **state)
 {
     (void)state;
+    assert_int_equal(try_three(3 * 396 + 1, 4, 100, 99, 1), TSR_OK);
+    assert_int_equal(try_three(2 * 396, 2, 100, 99, 99), TSR_OK);
+    assert_int_equal(try_three(2 * 396, 2, 100, 99, 100), TSR_E_CORRUPT);
+    assert_int_equal(try_three(3 * 396 + 1, 4, 100, 98, 1), TSR_E_CORRUPT);
+    assert_int_equal(try_three(3 * 396 + 1, 4, 99, 99, 1), TSR_E_CORRUPT);
+    assert_int_equal(try_three(3 * 396 + 1, 4, 100, 101, 1), TSR_E_CORRUPT);
+    assert_int_equal(try_three(4 * 396, 4, 100, 100, 99), TSR_OK);
     assert_int_equal(try_segments(4 * 396, 4, 100, 100), TSR_OK);
     assert_int_equal(try_segments(1, 4, 100, 100), TSR_OK);
     assert_int_equal(try_segments(2 * 396 + 40, 3, 100, 10), TSR_OK);

@@ -6,8 +6,10 @@
 static const form forms[] = {
     { TOY_MONO, 1, 4, 7, 1, 0, 0 },      { TOY_MONO, 3, 4, 100, 1, 1, 1 },
     { TOY_TAIL, 4, 8, 20, 4, 0, 0 },     { TOY_SEGMENTS, 2, 3, 300, 1, 0, 0 },
+    { TOY_OVERLAPPED, 1, 4, 200, 1, 0, 0 }, { TOY_OVERLAPPED, 1, 4, 400, 1, 0, 0 },
 };
-enum { FORMS = sizeof forms / sizeof *forms, N = 3001 };
+/* Of overlapped, the last two segments are short: in two packets, and in one. */
+enum { FORMS = sizeof forms / sizeof *forms, N = 8 * 394 + 1 };
 
 static uint8_t *save_encoder(const tsr_audio_encoder *e, size_t *bytes)
 {

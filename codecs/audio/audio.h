@@ -39,6 +39,24 @@ static inline uint64_t tsri_audio_span(const tsri_audio_head *head, uint64_t uni
     return units * (uint64_t)(head->segment_frames ? head->segment_step
                                                    : head->hop);
 }
+/** Fewest frames of a segment that another one follows. */
+static inline uint64_t tsri_audio_step_frames(const tsri_audio_head *head)
+{
+    const uint64_t hop = (uint64_t)head->hop;
+    return ((uint64_t)head->segment_step + hop - 1) / hop;
+}
+/** Frames of segment i of `units` that have `frames` together, the last one
+ *  `last`: all are full but for the last two. */
+static inline uint64_t
+tsri_audio_segment_frames(const tsri_audio_head *head, uint64_t units,
+                          uint64_t frames, int last, uint64_t i)
+{
+    const uint64_t full = (uint64_t)head->segment_frames;
+
+    if (i + 1 == units)
+        return (uint64_t)last;
+    return i + 2 == units ? frames - (uint64_t)last - i * full : full;
+}
 /** Units (frames, or segments where there are some) of a full packet. */
 static inline int tsri_audio_packet_units(const tsri_audio_head *head)
 {
@@ -68,7 +86,8 @@ typedef struct tsri_audio_packet {
     int books;
     int units;              /* frames or segments, >= 1 */
     int frames;             /* of all segments together */
-    int last_frames;        /* of the last segment; the others are full */
+    int last_frames;        /* of the last segment; the others are full, but
+                               for the one before it, which has the rest */
     const uint8_t *side;    /* [groups][units][side] */
     const uint8_t *lengths; /* varints of all segments but the last */
     size_t left;            /* bytes from `lengths` on */

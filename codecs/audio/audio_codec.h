@@ -29,6 +29,13 @@ typedef struct tsri_audio_shape {
     double macs_encode, macs_decode; /* per second of sound */
 } tsri_audio_shape;
 
+/** May segments that decode to `span` samples follow each other by `step`?  At
+ *  least by half of it: so the end of the sound cuts no more than two short. */
+static inline bool tsri_audio_step_fits(uint64_t step, uint64_t span)
+{
+    return step >= 1 && step <= span && step >= span - step;
+}
+
 typedef struct tsri_audio_options {
     int books;              /* to search, 1..shape.books (encoder) */
     bool zero_start;        /* see tsri_seq_open() */

@@ -24,15 +24,18 @@ void tsri_audio_head_put(const tsri_audio_head *head, uint8_t *out)
     out[26] = (uint8_t)head->side;
 }
 
-/* Segments: all of their three numbers or none, and no gaps between them. */
+/* Segments: all of their three numbers or none, and no gaps between them; a step
+ * of at least half of one, so that none but the last two can be cut short by
+ * the end of the sound. */
 static bool segments_fit(const tsri_audio_head *head)
 {
     if (!head->segment_frames)
         return !head->segment_step && !head->side;
     return head->packet_frames % head->segment_frames == 0 &&
-           head->segment_step >= 1 && head->side <= TSRI_AUDIO_SIDE_MAX &&
-           (uint64_t)head->segment_step <=
-               (uint64_t)head->segment_frames * (uint64_t)head->hop;
+           head->side <= TSRI_AUDIO_SIDE_MAX &&
+           tsri_audio_step_fits((uint64_t)head->segment_step,
+                                (uint64_t)head->segment_frames *
+                                    (uint64_t)head->hop);
 }
 
 static bool possible(const tsri_audio_head *head)
@@ -108,9 +111,9 @@ size_t tsri_audio_packet_put(const tsri_audio_head *head,
     out[n++] = (uint8_t)packet->books;
     n += tsri_put_varint(out + n, (uint64_t)packet->units);
     for (int i = 0; head->segment_frames && i < packet->units; i++)
-        n += tsri_put_varint(out + n, (uint64_t)(i < packet->units - 1
-                                                     ? head->segment_frames
-                                                     : packet->last_frames));
+        n += tsri_put_varint(out + n, tsri_audio_segment_frames(
+            head, (uint64_t)packet->units, (uint64_t)packet->frames,
+            packet->last_frames, (uint64_t)i));
     if (side)
         memcpy(out + n, packet->side, side);
     n += side;
@@ -136,15 +139,22 @@ static uint64_t take_number(cursor *c, uint64_t low, uint64_t high)
     return v;
 }
 
-/* The frames of each segment: full ones, but for the last one of the sound. */
+/* The frames of each segment: full ones, but for the last two of the sound, of
+ * which the first reaches at least to the second. */
 static void take_segments(cursor *c, const tsri_audio_head *head,
                           tsri_audio_packet *p)
 {
     const uint64_t full = (uint64_t)head->segment_frames;
+    uint64_t most = full;
 
-    for (int i = 0; c->ok && i < p->units; i++)
-        p->last_frames = (int)take_number(c, i < p->units - 1 ? full : 1, full);
-    p->frames = (p->units - 1) * head->segment_frames + p->last_frames;
+    p->frames = 0;
+    for (int i = 0; c->ok && i < p->units; i++) {
+        const int after = p->units - 1 - i;
+        most = take_number(c, after > 1 ? full
+                              : after ? tsri_audio_step_frames(head) : 1, most);
+        p->last_frames = (int)most;
+        p->frames += p->last_frames;
+    }
 }
 
 /* Samples that the frames of a packet can give. */

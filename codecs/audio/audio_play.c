@@ -105,11 +105,17 @@ static tsr_error feed_sound(tsr_audio_decoder *d, const tsri_audio_item *item,
                             size_t g, size_t n)
 {
     const size_t full = (size_t)d->head.segment_frames, at = (size_t)item->at;
-    const size_t frame = g * item->frames + at * (full ? full : 1);
+    const size_t before = !full ? at
+                          : at + 1 < item->units
+                              ? at * full
+                              : item->frames - (size_t)item->last_frames;
+    const size_t frame = g * item->frames + before;
     const size_t unit = g * (size_t)item->units + at;
 
     if (full)
-        n = item->at + 1 < item->units ? full : (size_t)item->last_frames;
+        n = (size_t)tsri_audio_segment_frames(&d->head, item->units,
+                                              item->frames, item->last_frames,
+                                              item->at);
     return d->m.codec->dec_push(d->dec[g],
                                 item->codes + frame * (size_t)item->books, (int)n,
                                 item->books,

@@ -262,6 +262,22 @@ static void save_item(saver *s, const tsr_audio_decoder *d,
          groups * (size_t)item->units * (size_t)d->head.side);
 }
 
+/* Can segments with `frames` together, `last` of them in the last one, be those
+ * of a packet? */
+static bool segments_good(const tsri_audio_head *head, uint64_t units,
+                          uint64_t frames, uint64_t last)
+{
+    const uint64_t full = (uint64_t)head->segment_frames;
+
+    if (units == 1)
+        return frames == last;
+    if (frames < last + (units - 2) * full)
+        return false;
+    const uint64_t before = frames - last - (units - 2) * full;
+    return before <= full && before >= last &&
+           before >= tsri_audio_step_frames(head);
+}
+
 static tsr_error load_sound(loader *l, const tsr_audio_decoder *d,
                             uint64_t units, uint64_t frames,
                             tsri_audio_item **out)
@@ -272,7 +288,8 @@ static tsr_error load_sound(loader *l, const tsr_audio_decoder *d,
     const uint64_t last = load64(l, segment ? 1 : 0, segment);
 
     if (!l->ok || frames * groups * (uint64_t)books > l->size / 2 ||
-        frames != (segment ? (units - 1) * segment + last : units))
+        !(segment ? segments_good(&d->head, units, frames, last)
+                  : frames == units))
         return TSR_E_CORRUPT;
     tsri_audio_item *item = *out = tsri_audio_item_new(d, units, (size_t)frames,
                                                        books);

@@ -71,9 +71,6 @@ static tsr_error read_segment(tsr_audio_encoder *e, const tsri_ecdc_head *h,
 
     if (!frames || tsri_ecdc_raw_bytes(m, h->books, frames) > data->bytes)
         return tsri_fail(e->m.ctx, TSR_E_TRUNCATED, "the .ecdc file is cut off");
-    if (m->segment && !last && frames != e->head.segment_frames)
-        return tsri_fail(e->m.ctx, TSR_E_UNSUPPORTED, "the last segment but one "
-                         "is not full, which .tess has no way to say");
     uint16_t *codes = tsri_alloc(e->m.ctx, (size_t)frames * (size_t)h->books,
                                  sizeof *codes);
     if (!codes)

@@ -163,6 +163,12 @@ tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form,
     if (s->segment_frames > TSR_AUDIO_MAX_FRAMES)
         return tsri_fail(flow->ctx, TSR_E_SHAPE, "%s: 'tessera.audio' has too "
                          "long segments", tsr_model_path(flow->model));
+    if (s->segmented && !tsri_audio_step_fits((uint64_t)s->segment_step,
+                                              (uint64_t)s->segment_frames *
+                                                  (uint64_t)s->hop))
+        return tsri_fail(flow->ctx, TSR_E_SHAPE, "%s: 'tessera.audio' has "
+                         "segments that overlap by more than a half",
+                         tsr_model_path(flow->model));
     set_costs(flow);
     return TSR_OK;
 }
