@@ -240,8 +240,9 @@ static int store(args *a, const opt *o, const char *arg, const char *text)
     errno = 0;
     number = strtod(text, &end);
     if (o->kind == OPT_SCALED && end != text && *end) {
-        number *= *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 : 1;
-        end += strchr("kKM", *end) != NULL;
+        number *= *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 :
+            *end == 'G' ? 1e9 : *end == 'T' ? 1e12 : 1;
+        end += strchr("kKMGT", *end) != NULL;
     }
     if (errno || end == text || *end || !(number >= o->min) ||
         !(number <= o->max))
@@ -306,7 +307,7 @@ int args_parse(args *a, const command *cmd, int argc, char **argv)
 
     *a = (args){ .quality = -1, .file = files, .max_pixels = 2147483647.0,
                  .seed = 1, .iterations = 50, .tolerance = 1e-4,
-                 .sinks = -1, .boost = -1, .window = -1 };
+                 .sinks = -1, .boost = -1, .window = -1, .retries = -1 };
     for (int i = 0; i < argc && !rc; i++) {
         if (plain || argv[i][0] != '-' || !argv[i][1])
             rc = add_file(a, argv[i]);

@@ -49,6 +49,15 @@ typedef struct args {
     const char *size, *frame_rate, *pixel_format;
     const char *arch, *name, *licence;      /**< of import */
     int half, dry_run;
+    const char *token_file, *ca_file, *endpoint, *region;   /**< of stores */
+    double timeout;                         /**< seconds; 0: not given */
+    int retries;                            /**< below 0: not given */
+    double capacity, max_object;            /**< bytes; 0: not given */
+    int connections;                        /**< 0: not given */
+    const char *listen, *store, *cert, *key;                /**< of serve */
+    int per_ip, open;
+    double upload_memory;                   /**< bytes; 0: not given */
+    int all, long_list;                     /**< of ls, rm */
     /** What these and -f were before the input was named: it is of that form. */
     struct { const char *format, *size, *frame_rate, *pixel_format; } of_input;
     int help;
@@ -59,7 +68,7 @@ typedef struct args {
 typedef enum opt_kind {
     OPT_FLAG, OPT_TEXT, OPT_INT, OPT_NUMBER,
     OPT_LIST,           /**< a text for an args_list */
-    OPT_SCALED,         /**< a number with k or M behind it, or nothing */
+    OPT_SCALED,         /**< a number with k, M, G or T behind it, or nothing */
     OPT_TIME            /**< seconds: 90, 90s, 1:30, 0:01:30.5, 500ms */
 } opt_kind;
 

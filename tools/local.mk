@@ -16,6 +16,7 @@ tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
 	tools/kv/cmd_kv.c tools/kv/common.c tools/kv/compare.c \
 	tools/kv/error.h tools/kv/info.c tools/kv/layout.c tools/kv/layout.h \
 	tools/kv/objects.c tools/kv/pack.c tools/kv/unpack.c tools/kv/verbs.h
+tessera_SOURCES += tools/kv/remote.c tools/kv/remote.h
 # Calibration needs LAPACK; the library does not.
 tessera_SOURCES += tools/kv/calibrate.h tools/kv/linear.h tools/kv/store.h tools/kv/tables.h
 if TSR_LAPACK

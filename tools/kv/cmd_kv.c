@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "tools/commands.h"
+#include "tools/kv/remote.h"
 #include "tools/kv/verbs.h"
 #include "tools/say.h"
 
@@ -142,6 +143,7 @@ const command command_kv = {
         "unpack also reads the streams of CacheGen that LMCache stores (pickles), and\n"
         "pack writes one where the output's name ends in .pkl; their bins are those of\n"
         "LMCache unless -method cachegen:level=N says otherwise.\n",
-    .tables = { kv_options, args_output_options, args_common_options },
+    .tables = { kv_options, kv_remote_options, args_output_options,
+                args_common_options },
     .run = run
 };

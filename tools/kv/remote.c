@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tools/kv/remote.h"
+#include "tools/say.h"
+
+#define FIELD(name) offsetof(args, name)
+
+const opt kv_remote_options[] = {
+    { "-token_file", "FILE", "the token to show to the store; serve: those to"
+      " accept, one a line, before it ro or rw. Else $TESSERA_TOKEN", OPT_TEXT,
+      FIELD(token_file), 0, 0 },
+    { "-ca_file", "FILE", "certificates to trust; default the system's",
+      OPT_TEXT, FIELD(ca_file), 0, 0 },
+    { "-endpoint", "URL", "s3: another service than Amazon's", OPT_TEXT,
+      FIELD(endpoint), 0, 0 },
+    { "-region", "NAME", "s3: default us-east-1", OPT_TEXT, FIELD(region), 0,
+      0 },
+    { "-timeout", "TIME", "without any progress after which to give up; default"
+      " 10 seconds", OPT_TIME, FIELD(timeout), 0.001, 3600 },
+    { "-retries", "N", "more attempts after a failure that may pass; default 3",
+      OPT_INT, FIELD(retries), 0, 100 },
+    { "-capacity", "BYTES", "a folder: what it may hold (k, M, G, T); the least"
+      " recently used goes first", OPT_SCALED, FIELD(capacity), 1, 1e18 },
+    { "-max_object", "BYTES", "refuse larger objects; default 1 GiB", OPT_SCALED,
+      FIELD(max_object), 1, 1e15 },
+    { "-connections", "N", "at the same time", OPT_INT, FIELD(connections), 1,
+      65536 },
+    { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
+};
+
+/* ---- reasons ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void take(void *cookie, tsr_log_level level, const char *message)
+{
+    const tsr_logger say = say_logger();
+    (void)cookie;
+    pthread_mutex_lock(&lock);
+    say.log(say.cookie, level, message);
+    pthread_mutex_unlock(&lock);
+}
+
+tsr_logger kv_remote_logger(void)
+{
+    return (tsr_logger){ .log = take };
+}
+
+int kv_remote_failed(const char *what, tsr_error error)
+{
+    pthread_mutex_lock(&lock);
+    const int rc = say_failure(what, error);
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+
+const char *kv_remote_shown(const char *url)
+{
+    static char shown[512];
+    const char *host = strstr(url, "://");
+    const char *end = host ? host + 3 + strcspn(host + 3, "/") : NULL;
+    const char *at = NULL;
+    for (const char *s = host; s && s < end; s++)
+        at = *s == '@' ? s : at;
+    if (at)
+        snprintf(shown, sizeof shown, "%.*s://...%s", (int)(host - url), url, at);
+    else
+        snprintf(shown, sizeof shown, "%s", url);
+    return shown;
+}
+
+/* ---- tokens ---- */
+
+/* What a header may carry: 1..1023 visible characters. */
+static int is_token(const char *text)
+{
+    size_t n = 0;
+    while (text[n] > ' ' && text[n] < 127)
+        n++;
+    return n >= 1 && n < KV_TOKEN_SIZE && !text[n];
+}
+
+/* A line without blanks around it; takes away what it says of writing. */
+static char *token_of(char *line, int *write)
+{
+    size_t n = strlen(line);
+    while (n && strchr(" \t\r\n", line[n - 1]))
+        line[--n] = 0;
+    line += strspn(line, " \t");
+    *write = strncmp(line, "ro ", 3) != 0;
+    if (!*write || !strncmp(line, "rw ", 3))
+        line += 3;
+    return line + strspn(line, " \t");
+}
+
+int kv_remote_tokens(const char *path,
+                     int (*add)(void *cookie, const char *token, int write),
+                     void *cookie)
+{
+    char line[KV_TOKEN_SIZE + 16];
+    FILE *file = fopen(path, "r");
+    int rc = RC_OK, number = 0, write;
+
+    if (!file)
+        return say_error(RC_USAGE, path, "%s", strerror(errno));
+    while (!rc && fgets(line, sizeof line, file)) {
+        const char *token = token_of(line, &write);
+        number++;
+        if (!*token || *token == '#')
+            continue;
+        if (!is_token(token))
+            rc = say_error(RC_USAGE, path, "line %d is no token of 1 to %d"
+                           " visible characters", number, KV_TOKEN_SIZE - 1);
+        else if (add(cookie, token, write))
+            rc = say_error(RC_MACHINE, path, "out of memory");
+    }
+    if (!rc && ferror(file))
+        rc = say_error(RC_USAGE, path, "%s", strerror(errno));
+    fclose(file);
+    return rc;
+}
+
+static int first_token(void *cookie, const char *token, int write)
+{
+    char *kept = cookie;
+    (void)write;
+    if (!*kept)
+        memcpy(kept, token, strlen(token) + 1);
+    return 0;
+}
+
+/* The texts of a program's only -token_file. */
+static int find_token(const char **token, const args *a)
+{
+    static char kept[KV_TOKEN_SIZE];
+    const char *given = getenv("TESSERA_TOKEN");
+    if (a->token_file) {
+        const int rc = kv_remote_tokens(a->token_file, first_token, kept);
+        if (!rc && !*kept)
+            return say_error(RC_USAGE, a->token_file, "no token in it");
+        *token = kept;
+        return rc;
+    }
+    if (given && *given) {
+        if (!is_token(given))
+            return say_error(RC_USAGE, "TESSERA_TOKEN", "is no token of 1 to %d"
+                             " visible characters", KV_TOKEN_SIZE - 1);
+        *token = given;
+    }
+    return RC_OK;
+}
+
+/* ---- stores ---- */
+
+static void set_plain(tsr_store_settings *s, const args *a)
+{
+    tsr_store_settings_init(s);
+    s->logger = kv_remote_logger();
+    s->ca_file = a->ca_file;
+    s->endpoint = a->endpoint;
+    s->region = a->region ? a->region : s->region;
+    s->timeout = a->timeout > 0 ? a->timeout : s->timeout;
+    s->retries = a->retries >= 0 ? a->retries : s->retries;
+    s->capacity = (uint64_t)a->capacity;
+    if (a->max_object > 0)
+        s->max_object = (uint64_t)a->max_object;
+}
+
+int kv_remote_settings(tsr_store_settings *s, const args *a)
+{
+    set_plain(s, a);
+    return find_token(&s->token, a);
+}
+
+int kv_remote_open(tsr_store **store, const args *a, const char *url)
+{
+    tsr_store_settings settings;
+    *store = NULL;
+    const int rc = kv_remote_settings(&settings, a);
+    if (rc)
+        return rc;
+    const tsr_error error = tsr_store_open(store, url, &settings);
+    return error ? kv_remote_failed(kv_remote_shown(url), error) : RC_OK;
+}
