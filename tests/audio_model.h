@@ -304,6 +304,32 @@ static inline tsr_model *audio_model(tsr_context *ctx, check_tensors *list,
     return model;
 }
 
+/** The model once more, with numbers that no tensor told its importer.  Drops
+ *  `model`. */
+static inline tsr_model *audio_retold(tsr_context *ctx, tsr_model *model,
+                                      const char *name, int rank,
+                                      const uint64_t *dims, const int *values,
+                                      const char *path)
+{
+    char codec[32];
+    check_tensors list = { 0 };
+
+    snprintf(codec, sizeof codec, "%s", tsr_model_codec(model));
+    for (size_t i = 0; i < tsr_model_tensor_count(model); i++) {
+        const tsr_tensor *t = tsr_model_tensor_at(model, i);
+        if (strcmp(t->name, name))
+            memcpy(check_tensors_add(&list, t->name, tsr_dtype_name(t->dtype),
+                                     tsr_dtype_bytes(t->dtype), t->rank,
+                                     t->dims), t->data, t->bytes);
+    }
+    audio_ints(&list, name, rank, dims, values);
+    qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
+    tsr_model_unref(&model);
+    model = audio_model(ctx, &list, SIZE_MAX, codec, path);
+    check_tensors_free(&list);
+    return model;
+}
+
 /** Keeps the last message: cookie is char[256]. */
 static inline void audio_keep(void *cookie, tsr_log_level level,
                               const char *text)

@@ -42,6 +42,21 @@ typedef struct bench {
     const tsri_audio_shape *shape;
 } bench;
 
+/* The vector's segments are shorter than those of the published model, which
+ * import takes for granted: nothing in the tensors says how long they are. */
+static tsr_model *with_segments(tsr_context *ctx, tsr_model *model,
+                                const vector *v)
+{
+    const uint64_t dims[] = { 8 };
+    const tsr_tensor *t = tsr_model_tensor(model, "tessera.audio");
+    const int published[2] = { 48000, 47520 };
+
+    assert_non_null(t);
+    assert_memory_equal(t->data, v->form, 6 * sizeof *v->form);
+    assert_memory_equal((const int *)t->data + 6, published, sizeof published);
+    return audio_retold(ctx, model, "tessera.audio", 1, dims, v->form, file);
+}
+
 /* As the codec reads it: with its form, or imported, which finds that. */
 static tsr_model *vector_model(tsr_context *ctx, const vector *v, bool imported)
 {
@@ -50,6 +65,8 @@ static tsr_model *vector_model(tsr_context *ctx, const vector *v, bool imported)
 
     if (imported) {
         model = import_tensors(ctx, &list, v->arch, 0, file);
+        if (v->form[6])
+            model = with_segments(ctx, model, v);
     } else {
         audio_form(&list, v->form);
         qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
@@ -278,13 +295,11 @@ static void test_vectors(void **state)
             check_vector(&vectors[k], variants[i], false);
 }
 
-/* The third one's segments are shorter than those of the published model, and
- * nothing in the tensors says so. */
 static void test_imported(void **state)
 {
     (void)state;
-    check_vector(&vectors[0], UINT_MAX, true);
-    check_vector(&vectors[1], UINT_MAX, true);
+    for (size_t k = 0; k < sizeof vectors / sizeof *vectors; k++)
+        check_vector(&vectors[k], UINT_MAX, true);
 }
 
 /* ---- streams ---- */
