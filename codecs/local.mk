@@ -134,3 +134,5 @@ endif
 noinst_HEADERS += codecs/import/import_impl.h
 libtsrcore_la_SOURCES += codecs/import/import.c codecs/import/import_audio.c \
 	codecs/import/import_image.c codecs/import/import_make.c
+# KV caches: names, and the form in which stores keep them.
+libtsrcore_la_SOURCES += codecs/kv/chunk.c codecs/kv/chunk_name.c

@@ -10,6 +10,7 @@ pkginclude_HEADERS += include/tessera/import.h
 pkginclude_HEADERS += include/tessera/io.h
 pkginclude_HEADERS += include/tessera/kv.h
 pkginclude_HEADERS += include/tessera/kv_cachegen.h
+pkginclude_HEADERS += include/tessera/kv_chunk.h
 pkginclude_HEADERS += include/tessera/mcq.h
 pkginclude_HEADERS += include/tessera/media.h
 pkginclude_HEADERS += include/tessera/model.h

@@ -92,6 +92,8 @@ check_PROGRAMS += tests/test_audio_codes tests/test_codes_lm tests/test_ecdc tes
 EXTRA_DIST += tests/vectors/codes_lm tests/vectors/encodec_arith \
 	tests/vectors/encodec_24k_f4_d32 \
 	tests/vectors/encodec_48k_f4_d16 tests/vectors/sound
+# Chunks in stores.
+check_PROGRAMS += tests/test_kv_chunk
 LDADD = libtsrcore.la $(CMOCKA_LIBS)
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 endif

@@ -78,6 +78,15 @@ static inline size_t tsri_kv_unit_entry(const tsri_kv_head *head, size_t group,
         8 * (unit * head->levels + (size_t)level);
 }
 
+/** What an object says of itself; `front` is checked. */
+void tsri_kv_fill_info(const tsri_kv_head *head, const uint8_t *front,
+                       tsr_kv_info *info);
+
+/** Groups group .. group_end - 1 have the `n` layers (0: all) from first_layer
+ *  on, which are there. */
+void tsri_kv_groups(const tsri_kv_head *head, int first_layer, int n,
+                    size_t *group, size_t *group_end);
+
 bool tsri_kv_same_shape(const tsr_kv_shape *a, const tsr_kv_shape *b);
 bool tsri_kv_same_rope(const tsr_kv_rope *a, const tsr_kv_rope *b);
 

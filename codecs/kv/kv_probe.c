@@ -27,8 +27,8 @@ static void count_levels(const tsri_kv_head *head, const uint8_t *p,
             bytes[level] += tsri_get32(entry);
 }
 
-static void fill_info(const tsri_kv_head *head, const uint8_t *p,
-                      tsr_kv_info *info)
+void tsri_kv_fill_info(const tsri_kv_head *head, const uint8_t *p,
+                       tsr_kv_info *info)
 {
     static const float third[TSRI_KV_LEVELS] = { 1, 3, 9 };
     const char *method =
@@ -58,7 +58,7 @@ tsr_error tsr_kv_probe(tsr_context *ctx, const uint8_t *in, size_t size,
 
     *info = (tsr_kv_info){ .levels = 0 };
     TSR_TRY(tsri_kv_front_read(ctx, in, size, &head));
-    fill_info(&head, in, info);
+    tsri_kv_fill_info(&head, in, info);
     return TSR_OK;
 }
 
@@ -148,24 +148,32 @@ static bool part_fits(const tsri_kv_head *head, const tsr_kv_part *p)
         p->level <= head->levels;
 }
 
-static box box_of(const tsri_kv_head *head, const tsr_kv_part *p)
+void tsri_kv_groups(const tsri_kv_head *head, int first_layer, int n,
+                    size_t *group, size_t *group_end)
 {
     const size_t layers = (size_t)head->shape.layers, groups = head->groups;
-    const size_t first = (size_t)p->first_layer;
-    const size_t end = p->layers ? first + (size_t)p->layers : layers;
+    const size_t first = (size_t)first_layer;
+    const size_t end = n ? first + (size_t)n : layers;
+
+    *group = groups >= layers ? first * (groups / layers)
+                              : first / (layers / groups);
+    *group_end = groups >= layers ? end * (groups / layers)
+        : (end + layers / groups - 1) / (layers / groups);
+}
+
+static box box_of(const tsri_kv_head *head, const tsr_kv_part *p)
+{
     const size_t last_token = p->tokens ? p->first_token + p->tokens
                                         : head->tokens;
     const size_t tile = (size_t)head->tile;
-
-    return (box){
-        .group = groups >= layers ? first * (groups / layers)
-                                  : first / (layers / groups),
-        .group_end = groups >= layers ? end * (groups / layers)
-            : (end + layers / groups - 1) / (layers / groups),
+    box b = {
         .tile = p->first_token / tile,
         .tile_end = (last_token + tile - 1) / tile,
         .levels = p->level ? p->level : head->levels,
         .chained = head->flags & TSRI_KV_CHAINED };
+
+    tsri_kv_groups(head, p->first_layer, p->layers, &b.group, &b.group_end);
+    return b;
 }
 
 /* Levels of a tile that a part reads. */
