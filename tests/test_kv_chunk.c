@@ -8,7 +8,8 @@
 
 enum { HEAD = TSR_KV_CHUNK_HEAD, MOST = 1000, POISON = 0xa5 };
 static const char path[] = "./test_kv_chunk.safetensors";
-static const uint8_t name[TSR_KV_NAME_BYTES] = "a name of thirty-two bytes, more";
+static const uint8_t name[TSR_KV_NAME_BYTES] =
+    "a name of thirty-two bytes, more";
 
 /* ---- names ---- */
 
@@ -410,6 +411,31 @@ static void test_bad_objects(void **state)
     teardown(&f);
 }
 
+/* Where units lie wholly in the range, damage is noticed. */
+static void test_damaged_on_the_way(void **state)
+{
+    fixture f;
+
+    (void)state;
+    setup(&f, &small);
+    check_head(&f);
+    for (size_t i = HEAD; i < f.bytes; i++) {
+        const uint64_t begin = i < f.chunk.front_bytes ? 0 : f.chunk.front_bytes;
+        const uint64_t end = begin ? f.bytes : f.chunk.front_bytes;
+        f.stored[i] ^= 4;
+        assert_int_not_equal(tsr_kv_chunk_place(f.ctx, f.stored, f.bytes, begin,
+                                                end, f.object, f.k.size),
+                             TSR_OK);
+        f.stored[i] ^= 4;
+    }
+    /* What is cut off is the decoder's to find. */
+    f.stored[f.bytes - 1] ^= 4;
+    assert_int_equal(tsr_kv_chunk_place(f.ctx, f.stored, f.bytes,
+                                        f.chunk.front_bytes, f.bytes - 1,
+                                        f.object, f.k.size), TSR_OK);
+    teardown(&f);
+}
+
 static tsr_error range_of(fixture *f, size_t size, int level, int first, int n)
 {
     uint64_t begin, end;
@@ -461,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_lies),
         cmocka_unit_test(test_bad_objects),
+        cmocka_unit_test(test_damaged_on_the_way),
         cmocka_unit_test(test_arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,8 +40,9 @@ static void head_write(const tsr_kv_chunk *c, uint8_t *p)
 static void head_get(const uint8_t *p, tsr_kv_chunk *c)
 {
     *c = (tsr_kv_chunk){
-        .levels = p[5], .layers = tsri_get16(p + 6), .tokens = tsri_get32(p + 8),
-        .pos0 = tsri_get32(p + 12), .object_bytes = tsri_get64(p + 80),
+        .levels = p[5], .layers = tsri_get16(p + 6),
+        .tokens = tsri_get32(p + 8), .pos0 = tsri_get32(p + 12),
+        .object_bytes = tsri_get64(p + 80),
         .front_bytes = tsri_get64(p + 88) };
     memcpy(c->name, p + NAME, sizeof c->name);
     memcpy(c->digest, p + DIGEST, sizeof c->digest);
@@ -289,7 +290,8 @@ static bool find_piece(void *cookie, const piece *p)
 {
     const wanted *w = cookie;
 
-    if (p->level > w->level || (p->level == w->level && p->group >= w->group_end))
+    if (p->level > w->level ||
+        (p->level == w->level && p->group >= w->group_end))
         return false;
     *w->end = p->stored + p->bytes;
     if (p->level < w->level || p->group < w->group)
@@ -324,6 +326,7 @@ typedef struct placing {
     const uint8_t *chunk;
     uint8_t *object;
     uint64_t begin, end;
+    bool damaged;
 } placing;
 
 /* What of stored[at..at + bytes) is in the range; its place is object[to..]. */
@@ -339,17 +342,22 @@ static void place(const placing *p, uint64_t at, uint64_t bytes, uint64_t to)
 
 static bool place_piece(void *cookie, const piece *p)
 {
-    const placing *range = cookie;
+    placing *range = cookie;
+    const uint64_t end = p->stored + p->bytes;
 
+    range->damaged = p->stored >= range->begin && end <= range->end &&
+        !sound(range->chunk + p->stored, p->entry);
+    if (range->damaged)
+        return false;
     place(range, p->stored, p->bytes, p->object);
-    return p->stored + p->bytes < range->end;
+    return end < range->end;
 }
 
 tsr_error tsr_kv_chunk_place(tsr_context *ctx, const uint8_t *chunk, size_t size,
                              uint64_t begin, uint64_t end, uint8_t *object,
                              size_t room)
 {
-    placing range = { chunk, object, begin, end };
+    placing range = { chunk, object, begin, end, false };
     tsr_kv_chunk what;
     tsri_kv_head head;
 
@@ -359,8 +367,11 @@ tsr_error tsr_kv_chunk_place(tsr_context *ctx, const uint8_t *chunk, size_t size
     if (room < what.object_bytes)
         return tsri_fail(ctx, TSR_E_LIMIT, "room of %zu bytes is too small for "
                          "the KV object", room);
+    range.damaged = begin <= HEAD && end >= what.front_bytes &&
+        !heads_sound(&head, chunk + HEAD);
     place(&range, HEAD, what.front_bytes - HEAD, 0);
-    if (end > what.front_bytes)
+    if (end > what.front_bytes && !range.damaged)
         each_piece(&head, chunk + HEAD, &what, place_piece, &range);
-    return TSR_OK;
+    return range.damaged ? tsri_fail(ctx, TSR_E_CHECKSUM, "stored KV chunk: a "
+                                     "part is damaged") : TSR_OK;
 }

@@ -125,9 +125,13 @@ tsr_kv_chunk_range(tsr_context *context, const uint8_t *in, size_t size,
  *              bytes begin..end in their place; `size` >= chunk.front_bytes
  * object       chunk.object_bytes bytes
  *
- * Cost: a copy of the range, and a walk over the directory.
+ * The checksums of heads and units that are wholly in the range are looked at,
+ * so that a damaged transfer is known before anything decodes.
+ *
+ * Cost: a copy of the range, a CRC-32C, and a walk over the directory.
  *
  * Returns TSR_OK; the errors of tsr_kv_chunk_probe() and tsr_kv_probe();
+ * TSR_E_CHECKSUM a part is damaged, and what was placed is not to be used;
  * TSR_E_ARG the range is not within both; TSR_E_LIMIT room is too small.
  */
 TSR_API TSR_CHECKED tsr_error
