@@ -10,7 +10,15 @@ libtsrnet_la_LIBADD = libtessera.la $(CURL_LIBS) $(HIREDIS_LIBS)
 noinst_HEADERS += net/store_impl.h
 libtsrnet_la_SOURCES = net/store.c
 libtsrnet_la_SOURCES += net/store_dir.c
+if TSR_CURL
+libtsrnet_la_SOURCES += net/curl.c
+libtsrnet_la_SOURCES += net/curl.h
+libtsrnet_la_SOURCES += net/curl_object.c
+libtsrnet_la_SOURCES += net/store_http.c
+libtsrnet_la_SOURCES += net/store_s3.c
+else
 libtsrnet_la_SOURCES += net/store_http_none.c
+endif
 libtsrnet_la_SOURCES += net/store_redis_none.c
 pkginclude_HEADERS += include/tessera/store.h
 

@@ -210,11 +210,14 @@ tsr_error tsr_store_get(tsr_store *s, const char *key, uint64_t offset,
         entry = &first;
     passage p = { .sink = sink };
     const tsr_sink counted = { &p, pass };
+    *s->version = 0;
     error = s->driver->get(s, key, offset, bytes, &counted, entry);
     for (int i = 0; !p.error && again(s, error, i); i++) {
         if (bytes && p.passed == bytes)
             return TSR_OK;
         /* Until something was passed on nothing binds us to the first object. */
+        if (!p.passed)
+            *s->version = 0;
         error = s->driver->get(s, key, offset + p.passed,
                                bytes ? bytes - p.passed : 0, &counted,
                                p.passed ? &now : entry);

@@ -33,6 +33,9 @@ struct tsr_store {
     void *state;                    /**< the driver's */
     atomic_int canceled;            /**< drivers look at it at least every 100 ms */
     int retried;
+    char version[120];  /**< of the object being read, as the driver names it; set
+                             by its get, which later attempts of one read have to
+                             find again.  "": none */
 };
 
 /** Logs one line (printf) and returns `error`. */

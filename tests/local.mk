@@ -349,3 +349,6 @@ tests/test_media_in.log: tessera$(EXEEXT) tests/media_dump$(EXEEXT) \
 	tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
 check_SCRIPTS += tests/test_media_in.sh
 EXTRA_DIST += tests/test_media_in.sh tests/media_in.py
+
+# Stores over HTTP, against servers that break their word.
+EXTRA_DIST += tests/store_server.py
