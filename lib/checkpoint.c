@@ -397,6 +397,21 @@ void tsri_checkpoint_digest(const tsri_checkpoint *cp, uint8_t digest[32])
     tsri_sha256_end(&s, digest);
 }
 
+tsr_error tsri_checkpoint_verify(tsri_checkpoint *cp)
+{
+    const size_t members = cp->zip ? tsri_zip_count(cp->zip) : 0;
+    const uint8_t *data;
+
+    for (size_t i = 0; i < members; i++)
+        TSR_TRY(tsri_zip_read(cp->zip, tsri_zip_at(cp->zip, i), &data));
+    return TSR_OK;
+}
+
+const char *tsri_checkpoint_codec(const tsri_checkpoint *cp)
+{
+    return cp->models ? tsr_model_codec(cp->model[0]) : "";
+}
+
 /* ---- elements ---- */
 
 /* Copies elements into C order. */

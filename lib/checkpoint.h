@@ -98,6 +98,18 @@ const char *tsri_checkpoint_value_at(const tsri_checkpoint *checkpoint,
 bool tsri_checkpoint_text(const tsri_checkpoint *checkpoint, const char *path,
                           char *text, size_t size);
 
+/**
+ * Compares the checksums of all that a zip archive holds; other files have none.
+ * Cost: reads the file.
+ *
+ * Returns TSR_OK; TSR_E_CHECKSUM, TSR_E_CORRUPT; TSR_E_NOMEM.
+ */
+tsr_error tsri_checkpoint_verify(tsri_checkpoint *checkpoint);
+
+/** The codec that a .safetensors file says it is a model for
+ *  (docs/models.md); "": it does not. */
+const char *tsri_checkpoint_codec(const tsri_checkpoint *checkpoint);
+
 /** SHA-256 of the file (of an index: of it, not of its shards). */
 void tsri_checkpoint_digest(const tsri_checkpoint *checkpoint,
                             uint8_t digest[32]);

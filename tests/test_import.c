@@ -528,7 +528,7 @@ static void test_hificodec(void **state)
     check_tensors list = { 0 };
     (void)state;
 
-    refused(file, NULL, TSR_E_UNSUPPORTED, "-rate");
+    refused(file, NULL, TSR_E_ARG, "-rate");
     tsr_import_settings_init(&s);
     s.rate = 24000;
     accounted(file, &s, "hificodec", 0);
@@ -585,6 +585,10 @@ static void test_texts(void **state)
     s.arch = "simvq";
     refused("tiny.mcquic", &s, TSR_E_UNSUPPORTED, "not a checkpoint of simvq");
     refused("views.pt", NULL, TSR_E_UNSUPPORTED, "its first tensor is");
+    refused("crc_error.pt", NULL, TSR_E_CHECKSUM, "CRC");
+    tsr_model *own = import_file("tiny.mcquic", NULL);
+    refused(model_path, NULL, TSR_E_UNSUPPORTED, "codec mcquic already");
+    tsr_model_unref(&own);
     refused("evil_os_system.pt", NULL, TSR_E_CORRUPT, "os.system");
     refused("./there/is/none", NULL, TSR_E_IO, "No such file");
 }

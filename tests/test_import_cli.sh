@@ -28,6 +28,17 @@ cp "$TSR_SRCDIR/tests/vectors/encodec_24k_f4_d32/L320_raw.ecdc" x.ecdc
 run remux -model ./tiny.safetensors x.ecdc bad.tess
 verdict ".ecdc with a model of pictures" "$(test $rc = 3 || echo " status $rc;"
     one_line x.ecdc "codec encodec"; test ! -e bad.tess || echo " a file")"
+cp "$TSR_SRCDIR/tests/vectors/encodec_24k_f4_d32/L6417_lm.ecdc" lm.ecdc
+quiet "a model of sound" import "$files/encodec_tiny.th" -o sound.safetensors
+for case in "lm.ecdc:2:language model" "tiny.safetensors:2:" "none.ecdc:1:No such"
+do
+    name=${case%%:*} rest=${case#*:}
+    cp -f "$name" in.ecdc 2> "$work/none" || rm -f in.ecdc
+    run remux -model ./sound.safetensors in.ecdc bad.tess
+    verdict "$name as .ecdc" "$(test $rc = "${rest%%:*}" || echo " status $rc;"
+        one_line in.ecdc "${rest#*:}"; test ! -e bad.tess || echo " a file")"
+done
+rm -f in.ecdc
 run remux -model ./tiny.safetensors "$TSR_SRCDIR/docs/sample.png" bad.mcq
 verdict "what is no .tess is no .mcq" "$(test $rc = 2 || echo " status $rc;"
     test ! -e bad.mcq || echo " a file")"
@@ -51,13 +62,23 @@ verdict "a damaged storage is refused" "$(test $rc = 2 || echo " status $rc;"
     one_line broken.mcquic "CRC of 'tiny/data/")"
 for case in "evil_os_system.pt:2:os.system" "evil_eval_legacy.pt:2:eval" \
     "truncated_half.pt:2:cut" "not_a_checkpoint.pt:2:neither" \
-    "dtypes.pt:1:its first tensor" "HiFi-Codec-tiny:1:-rate" \
-    "vqgan-lc-tiny-statedict.pth:3:encoder.conv_in.weight" "none.pth:1:No such"; do
+    "dtypes.pt:2:its first tensor" "HiFi-Codec-tiny:1:-rate" \
+    "crc_error.pt:2:CRC" "shape_overflow.pt:2:overflows" \
+    "vqgan-lc-tiny-statedict.pth:2:encoder.conv_in.weight" "none.pth:1:No such"; do
     name=${case%%:*} rest=${case#*:}
     run import "$files/$name" -o bad.safetensors
     verdict "$name is refused" "$(test $rc = "${rest%%:*}" ||
         echo " status $rc;"; one_line "$name" "${rest#*:}")"
 done
+run import tiny.safetensors -o bad.safetensors
+verdict "its own output is refused" "$(test $rc = 2 || echo " status $rc;"
+    one_line tiny.safetensors "codec mcquic already")"
+run import -arch mcquic "$files/encodec_tiny.th" -o bad.safetensors
+verdict "another architecture" "$(test $rc = 2 || echo " status $rc;"
+    one_line encodec_tiny.th "not a checkpoint of mcquic")"
+run import -arch magic "$files/encodec_tiny.th" -o bad.safetensors
+verdict "an architecture that is none" "$(test $rc = 1 || echo " status $rc;"
+    one_line encodec_tiny.th "unknown architecture 'magic'")"
 run import "$files/tiny.mcquic"
 verdict "no output" "$(test $rc = 1 || echo " status $rc;"
     grep -q -e -dry-run "$work/err" || echo " no advice")"

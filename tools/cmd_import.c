@@ -102,6 +102,14 @@ static const char *name_of(const args *a, char made[NAME_SIZE])
     return made;
 }
 
+/* What a checkpoint lacks is a fault of the input: there is no model yet. */
+static int failed(const args *a, tsr_error error)
+{
+    const int rc = say_rc(error);
+    return say_failure_as(rc == RC_MODEL || error == TSR_E_UNSUPPORTED
+                              ? RC_INPUT : rc, a->file[0], error);
+}
+
 /* An output must not be one of the inputs. */
 static int write_model(tsr_import *import, const args *a)
 {
@@ -123,7 +131,7 @@ static int write_model(tsr_import *import, const args *a)
         const tsr_sink sink = output_sink(&out);
         const tsr_progress hook = progress_hook(&p);
         const tsr_error error = tsr_import_write(import, &hook, &sink);
-        rc = error ? say_failure(a->file[0], error) : RC_OK;
+        rc = error ? failed(a, error) : RC_OK;
         const int closed = output_close(&out, !rc);
         rc = rc ? rc : closed;
         progress_close(&p, out.bytes, !rc);
@@ -147,7 +155,7 @@ static int convert(tsr_context *ctx, const args *a)
     const tsr_error error = tsr_import_open(&import, ctx, a->file, a->files,
                                             &s);
     if (error)
-        return say_failure(a->file[0], error);
+        return failed(a, error);
     say_rest();
     if (a->dry_run)
         print_table(import);

@@ -53,7 +53,9 @@ static int convert(tsr_context *ctx, tsr_model *model, const args *a, input *in)
     const tsr_error error = (from ? from->read : kind_of(a->out)->write)(
         ctx, model, &source, &sink);
     rc = !error ? RC_OK
-         : in->fault ? input_failed(in) : say_failure(in->name, error);
+         : in->fault ? input_failed(in)
+         : error == TSR_E_UNSUPPORTED ? say_failure_as(RC_INPUT, in->name, error)
+                                      : say_failure(in->name, error);
     const int closed = output_close(&out, !rc);
     return rc ? rc : closed;
 }

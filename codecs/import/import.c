@@ -160,6 +160,17 @@ static bool is_arch(tsr_import *im, const tsri_arch *arch)
     return found;
 }
 
+/* Damage comes before the question what a file is. */
+static tsr_error unknown(tsr_import *im, const char *wanted)
+{
+    for (int i = 0; i < im->files; i++)
+        TSR_TRY(tsri_checkpoint_verify(im->file[i].checkpoint));
+    return tsri_fail(im->ctx, TSR_E_UNSUPPORTED, "%s: not a checkpoint of %s; "
+                     "its first tensor is '%s'",
+                     tsri_checkpoint_path(im->file[0].checkpoint), wanted,
+                     tsri_checkpoint_at(im->file[0].checkpoint, 0)->name);
+}
+
 static tsr_error recognise(tsr_import *im, const char *wanted)
 {
     const bool any = !wanted || !strcmp(wanted, "auto");
@@ -174,11 +185,7 @@ static tsr_error recognise(tsr_import *im, const char *wanted)
     if (!known)
         return tsri_fail(im->ctx, TSR_E_ARG, "unknown architecture '%s'",
                          wanted);
-    return tsri_fail(im->ctx, TSR_E_UNSUPPORTED, "%s: not a checkpoint of %s; "
-                     "its first tensor is '%s'",
-                     tsri_checkpoint_path(im->file[0].checkpoint),
-                     any ? "an architecture that is known" : wanted,
-                     tsri_checkpoint_at(im->file[0].checkpoint, 0)->name);
+    return unknown(im, any ? "an architecture that is known" : wanted);
 }
 
 /* ---- decisions ---- */
@@ -358,6 +365,10 @@ static tsr_error open_file(tsr_import *im, const char *path)
 
     TSR_TRY(tsri_checkpoint_open(&file->checkpoint, im->ctx, path));
     im->files++;
+    const char *codec = tsri_checkpoint_codec(file->checkpoint);
+    if (*codec)
+        return tsri_fail(im->ctx, TSR_E_UNSUPPORTED, "%s: it is a model of codec "
+                         "%s already, and can be used as it is", path, codec);
     const size_t count = tsri_checkpoint_count(file->checkpoint);
     file->first = im->inputs;
     TSR_TRY(tsri_grow(im->ctx, &im->input, &im->input_room, im->inputs, count,

@@ -226,7 +226,7 @@ static int hificodec_sampling(tsr_import *im, int hop)
         return 16000;
     if (strstr(name, "24k") || hop == 240)
         return 24000;
-    tsri_import_fail(im, TSR_E_UNSUPPORTED, "the sampling rate is neither in "
+    tsri_import_fail(im, TSR_E_ARG, "the sampling rate is neither in "
                      "the file nor in its name; say it (-rate)");
     return 0;
 }

@@ -39,17 +39,19 @@ TSR_API void tsr_import_settings_init(tsr_import_settings *settings);
 
 /**
  * Opens checkpoints, recognises the architecture and decides what becomes of
- * every tensor.  Reads the tables of tensors only, not their elements.
+ * every tensor.  Reads the tables of tensors only, not their elements, and for a
+ * checkpoint that it does not know the whole file, which may be damaged.
  *
  * import    out; NULL on failure.  Uses `context` until it is closed
  * files     paths, 1..64: most models are one file; a codebook may be a second
  * settings  NULL: the defaults
  *
- * Returns TSR_OK; TSR_E_ARG an unknown `arch`, a text that is no UTF-8 text;
+ * Returns TSR_OK; TSR_E_ARG an unknown `arch`, a text that is no UTF-8 text, or
+ * the sampling rate must be given;
  * TSR_E_FORMAT no checkpoint; TSR_E_TRUNCATED, TSR_E_CORRUPT, TSR_E_CHECKSUM,
  * TSR_E_LIMIT a broken or hostile one; TSR_E_UNSUPPORTED no architecture that is
- * known, or its sampling rate must be given; TSR_E_SHAPE a tensor is missing or
- * does not fit, the message names it; TSR_E_IO; TSR_E_NOMEM.
+ * known, or a model file already; TSR_E_SHAPE a tensor is missing or does not
+ * fit, the message names it; TSR_E_IO; TSR_E_NOMEM.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_import_open(tsr_import **import, tsr_context *context,
