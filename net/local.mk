@@ -21,6 +21,11 @@ libtsrnet_la_SOURCES += net/store_http_none.c
 endif
 libtsrnet_la_SOURCES += net/store_redis_none.c
 pkginclude_HEADERS += include/tessera/store.h
+# The controller of streamed caches.
+noinst_HEADERS += net/control_impl.h
+libtsrnet_la_SOURCES += net/control.c net/control_policy.c net/control_rate.c
+libtsrnet_la_LIBADD += -lm
+pkginclude_HEADERS += include/tessera/kv_control.h
 
 libtessera_net_la_SOURCES =
 libtessera_net_la_LIBADD = libtsrnet.la

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The policies of <tessera/kv_control.h>, one function each. */
+#include "net/control_impl.h"
+#include <math.h>
+
+/* Floors are planned with a bandwidth that many standard deviations below the
+ * mean, since missing the deadline is worse than what is lost by a level. */
+static const double CAREFUL = 1.0;
+/* Part of a level that is worth a request. */
+enum { LEAST_SHARE = 8 };
+
+static const tsr_kv_step done = { .action = TSR_KV_DONE };
+
+static tsr_kv_step wait_until(double until)
+{
+    return (tsr_kv_step){ .action = TSR_KV_WAIT, .until = until };
+}
+
+static int busy(const tsr_kv_control *c)
+{
+    return c->link.busy > 0 || c->remaking >= 0;
+}
+
+/* The chunk that has to be recomputed next, if all before it are there. */
+static int ready_to_remake(const tsr_kv_control *c)
+{
+    return c->remaking < 0 && c->front < c->set.chunks &&
+        c->part[c->front].fate == TSRI_REMAKE;
+}
+
+/* The first chunk in order of tokens whose floor is to be fetched, or -1. */
+static int next_up(tsr_kv_control *c)
+{
+    while (c->up < c->set.chunks && !tsri_part_due(c, c->up))
+        c->up++;
+    return c->up < c->set.chunks ? c->up : -1;
+}
+
+/* The last one.  Before a chunk that has to be recomputed nothing may be
+ * missing, so those before it come first. */
+static int next_down(tsr_kv_control *c)
+{
+    if (c->remakes) {
+        int gap = c->front;
+        while (c->part[gap].fate != TSRI_REMAKE)
+            gap++;
+        while (--gap >= c->front)
+            if (tsri_part_due(c, gap))
+                return gap;
+    }
+    while (c->down >= 0 && !tsri_part_due(c, c->down))
+        c->down--;
+    return c->down;
+}
+
+/* ---- uniform: everything in order with one quality ---- */
+
+static tsr_kv_step in_order(tsr_kv_control *c, double now, int room, int levels)
+{
+    if (ready_to_remake(c))
+        return tsri_give_recompute(c, now, c->front);
+    const int chunk = next_up(c);
+    if (chunk >= 0 && !room)
+        return wait_until(HUGE_VAL);
+    if (chunk >= 0)
+        return tsri_give_fetch(c, now, chunk, 0, levels - 1, c->set.layers);
+    return busy(c) ? wait_until(HUGE_VAL) : done;
+}
+
+static tsr_kv_step next_uniform(tsr_kv_control *c, double now, int room)
+{
+    return in_order(c, now, room, c->set.ceiling);
+}
+
+/* ---- cachegen: an equal share of the deadline for each chunk ---- */
+
+/* Levels that fit into the share at the bandwidth of the last request; 0: none.
+ * The first request is of medium quality. */
+static int levels_of_share(const tsr_kv_control *c, int chunk)
+{
+    const tsri_link *link = &c->link;
+    double each = link->prior > 0 ? 1 / link->prior : 0;
+    if (link->samples)
+        each = link->seconds[0] / (link->bytes[0] * link->shared[0]);
+    if (!(each > 0) || !c->known)
+        return (c->set.floor + c->set.ceiling) / 2;
+    const double share = c->set.deadline / c->set.chunks;
+    int levels = c->set.ceiling;
+    while (levels >= c->set.floor && share <= each *
+           (double)tsri_part_bytes(c, chunk, 0, levels - 1))
+        levels--;
+    return levels >= c->set.floor ? levels : 0;
+}
+
+static tsr_kv_step next_cachegen(tsr_kv_control *c, double now, int room)
+{
+    if (!(c->set.deadline > 0))
+        return next_uniform(c, now, room);
+    for (int chunk; room && (chunk = next_up(c)) >= 0;) {
+        const int levels = levels_of_share(c, chunk);
+        if (levels || !c->recompute)
+            return in_order(c, now, room, levels ? levels : c->set.floor);
+        tsri_part_fate(c, chunk, TSRI_REMAKE);
+        if (ready_to_remake(c))
+            return tsri_give_recompute(c, now, c->front);
+    }
+    return in_order(c, now, room, c->set.floor);
+}
+
+/* ---- deadline: floors first, then what takes most off the loss ---- */
+
+/* Whether the first chunk that is not there could be recomputed instead of
+ * fetched.  One that is being fetched only when there is no other. */
+static int can_remake(const tsr_kv_control *c, int nothing_due)
+{
+    return c->recompute && c->remaking < 0 && c->front < c->set.chunks &&
+        (nothing_due || !c->part[c->front].busy);
+}
+
+/* Whether it should: fetching all that remains takes too long, and longer than
+ * that. */
+static int too_slow(const tsr_kv_control *c, double now, int nothing_due)
+{
+    if (!can_remake(c, nothing_due))
+        return 0;
+    const double time = tsri_floor_time(c, now, CAREFUL);
+    return now + time > c->set.deadline && c->recompute[c->front] < time;
+}
+
+static int can_be_finer(const tsr_kv_control *c, int chunk, int level)
+{
+    const tsri_part *p = &c->part[chunk];
+    return p->fate == TSRI_OPEN && !p->busy && !p->ended && p->known &&
+        p->got[level - 1] == c->set.layers && p->got[level] < c->set.layers;
+}
+
+static int next_finer(tsr_kv_control *c, int level)
+{
+    int *at = &c->finer[level];
+    while (*at >= 0 && !can_be_finer(c, *at, level))
+        --*at;
+    return *at;
+}
+
+/* As many layers of a level as there is time for; 0: too few. */
+static int layers_in_time(const tsr_kv_control *c, double now, int chunk,
+                          int level)
+{
+    const int left = c->set.layers - c->part[chunk].got[level];
+    const int least = (c->set.layers + LEAST_SHARE - 1) / LEAST_SHARE;
+    const double each = (double)c->part[chunk].bytes[level] / c->set.layers;
+    for (int layers = left; layers > 0; layers -= least) {
+        const double time = tsri_more_time(c, now, 0,
+                                           (uint64_t)(each * layers), level);
+        if (now + time <= c->set.deadline)
+            return layers;
+    }
+    return 0;
+}
+
+/* Action 0: there is no time for anything. */
+static tsr_kv_step refine(tsr_kv_control *c, double now)
+{
+    for (int level = c->set.floor; level < c->set.ceiling; level++) {
+        const int chunk = next_finer(c, level);
+        const int layers = chunk >= 0 ? layers_in_time(c, now, chunk, level) : 0;
+        if (layers)
+            return tsri_give_fetch(c, now, chunk, level, level, layers);
+    }
+    return (tsr_kv_step){ .chunk = -1 };
+}
+
+/* Nothing can begin: until something ends, the deadline comes, or the link is
+ * seen to have stalled. */
+static tsr_kv_step pause(const tsr_kv_control *c, double now, int nothing_due)
+{
+    double until = now < c->set.deadline ? c->set.deadline : HUGE_VAL;
+    if (can_remake(c, nothing_due)) {
+        /* A little later, so that rounding does not make it ask again. */
+        const double stall = tsri_stall_time(c, c->recompute[c->front]) + 0.001;
+        until = stall > now ? fmin(until, stall) : until;
+    }
+    return wait_until(until);
+}
+
+static tsr_kv_step next_deadline(tsr_kv_control *c, double now, int room)
+{
+    if (!(c->set.deadline > 0))
+        return next_uniform(c, now, room);
+    const int chunk = c->recompute ? next_down(c) : next_up(c);
+    if (ready_to_remake(c) || too_slow(c, now, chunk < 0))
+        return tsri_give_recompute(c, now, c->front);
+    if (chunk >= 0 && room)
+        return tsri_give_fetch(c, now, chunk, 0, c->set.floor - 1,
+                               c->set.layers);
+    if (chunk < 0 && room && now < c->set.deadline) {
+        const tsr_kv_step step = refine(c, now);
+        if (step.action == TSR_KV_FETCH)
+            return step;
+    }
+    const int there = c->front >= c->set.chunks;
+    if (there && (now >= c->set.deadline || !busy(c)))
+        return done;
+    return pause(c, now, chunk < 0);
+}
+
+static const tsri_policy policies[] = {
+    { "deadline", next_deadline },
+    { "uniform", next_uniform },
+    { "cachegen", next_cachegen }
+};
+
+const tsri_policy *tsri_policy_at(int i)
+{
+    return i >= 0 && i < (int)(sizeof policies / sizeof *policies)
+        ? &policies[i] : NULL;
+}
