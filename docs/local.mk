@@ -2,6 +2,7 @@
 EXTRA_DIST += docs/audio-format.md docs/design.md docs/entropy.md docs/format.md docs/audio.md docs/ffmpeg.md docs/kv.md docs/kv-format.md docs/media.md docs/models.md docs/tokens.md \
 	docs/vq.md docs/sample.md docs/sample.png docs/sample.wav docs/sample-kv.safetensors docs/codecs/hyper.md \
 	docs/codecs/mcquic.md docs/codecs/encodec.md docs/codecs/hificodec.md docs/codecs/vqgan.md
+EXTRA_DIST += docs/kv-store.md
 
 # The manual.  A page for each command, and the completion, are made by the
 # program from its tables of options.

@@ -255,6 +255,15 @@ EXTRA_PROGRAMS += tests/seq_net_speed
 CLEANFILES += tests/seq_net_speed$(EXEEXT)
 tests_seq_net_speed_LDADD = libtsrcore.la -lm
 
+# docs/kv-store.md's names and chunks, read by Python.
+EXTRA_PROGRAMS += tests/kv_chunk_tool
+CLEANFILES += tests/kv_chunk_tool$(EXEEXT)
+tests_kv_chunk_tool_LDADD = libtessera.la
+tests/test_kv_chunk_python.log: tessera$(EXEEXT) tests/kv_chunk_tool$(EXEEXT)
+check_SCRIPTS += tests/test_kv_chunk_python.sh
+EXTRA_DIST += tests/test_kv_chunk_python.sh tests/kv_chunk_check.py \
+	tests/kv_chunk_reader.py
+
 # docs/kv-format.md's objects, read by Python.
 tests/test_kv_python.log: tessera$(EXEEXT)
 check_SCRIPTS += tests/test_kv_python.sh

@@ -69,3 +69,6 @@ tests_fuzz_fuzz_tokens_LDADD = libtsrcore.la
 TSR_FUZZ += tests/fuzz/fuzz_checkpoint
 tests_fuzz_fuzz_checkpoint_SOURCES = tests/fuzz/fuzz_checkpoint.c $(TSR_REPLAY)
 tests_fuzz_fuzz_checkpoint_LDADD = libtsrcore.la
+TSR_FUZZ += tests/fuzz/fuzz_kv_chunk
+tests_fuzz_fuzz_kv_chunk_SOURCES = tests/fuzz/fuzz_kv_chunk.c $(TSR_REPLAY)
+tests_fuzz_fuzz_kv_chunk_LDADD = libtsrcore.la
