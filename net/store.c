@@ -162,14 +162,16 @@ static tsr_error ready(tsr_store *s, const char *key)
 
 /* Waits 50 ms, 100, 200 .. 3200.  Returns 0 where no more attempt is to be
  * made. */
-static int again(tsr_store *s, tsr_error error, int attempt)
+static int again(tsr_store *s, tsr_error *error, int attempt)
 {
-    if (error != TSR_E_IO || attempt >= s->settings.retries)
+    if (*error != TSR_E_IO || attempt >= s->settings.retries)
         return 0;
     const int shift = attempt < 6 ? attempt : 6;
     for (int slice = 0; slice < 1 << shift; slice++) {
-        if (atomic_load(&s->canceled))
+        if (atomic_load(&s->canceled)) {
+            *error = TSR_E_CANCELED;
             return 0;
+        }
         nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
     }
     s->retried++;
@@ -211,17 +213,22 @@ tsr_error tsr_store_get(tsr_store *s, const char *key, uint64_t offset,
     passage p = { .sink = sink };
     const tsr_sink counted = { &p, pass };
     *s->version = 0;
+    s->replaced = 0;
     error = s->driver->get(s, key, offset, bytes, &counted, entry);
-    for (int i = 0; !p.error && again(s, error, i); i++) {
+    for (int i = 0; !p.error && !s->replaced; i++) {
         if (bytes && p.passed == bytes)
             return TSR_OK;
+        if (!again(s, &error, i))
+            break;
         /* Until something was passed on nothing binds us to the first object. */
-        if (!p.passed)
+        const int begun = p.passed > 0;
+        if (!begun)
             *s->version = 0;
         error = s->driver->get(s, key, offset + p.passed,
                                bytes ? bytes - p.passed : 0, &counted,
-                               p.passed ? &now : entry);
-        if (!error && p.passed && now.bytes != entry->bytes)
+                               begun ? &now : entry);
+        if (!error && begun && (now.bytes != entry->bytes ||
+                                now.modified != entry->modified))
             return changed(s, key);
     }
     return p.error ? p.error : error;
@@ -238,7 +245,7 @@ tsr_error tsr_store_put(tsr_store *s, const char *key, const void *data,
                                " %llu", key, size,
                                (unsigned long long)s->settings.max_object);
     error = s->driver->put(s, key, data, size);
-    for (int i = 0; again(s, error, i); i++)
+    for (int i = 0; again(s, &error, i); i++)
         error = s->driver->put(s, key, data, size);
     return error;
 }
@@ -249,7 +256,7 @@ tsr_error tsr_store_stat(tsr_store *s, const char *key, tsr_store_entry *entry)
     if (error || !entry)
         return error ? error : TSR_E_ARG;
     error = s->driver->stat(s, key, entry);
-    for (int i = 0; again(s, error, i); i++)
+    for (int i = 0; again(s, &error, i); i++)
         error = s->driver->stat(s, key, entry);
     return error;
 }
@@ -260,7 +267,7 @@ tsr_error tsr_store_remove(tsr_store *s, const char *key)
     if (error)
         return error;
     error = s->driver->remove(s, key);
-    for (int i = 0; again(s, error, i); i++)
+    for (int i = 0; again(s, &error, i); i++)
         error = s->driver->remove(s, key);
     return error;
 }

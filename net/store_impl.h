@@ -32,6 +32,8 @@ struct tsr_store {
     tsr_store_settings settings;    /**< texts are the store's own copies */
     void *state;                    /**< the driver's */
     atomic_int canceled;            /**< drivers look at it at least every 100 ms */
+    int replaced;                   /**< set by a driver that saw an object change
+                                         under a get: no other attempt */
     int retried;
     char version[120];  /**< of the object being read, as the driver names it; set
                              by its get, which later attempts of one read have to

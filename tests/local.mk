@@ -32,6 +32,11 @@ noinst_HEADERS += tests/nn_twin.h
 check_PROGRAMS += tests/test_token_book tests/test_token_nest tests/test_token_units \
 	tests/test_tokens_golden tests/test_tokens_nest
 noinst_HEADERS += tests/token_tensors.h
+# Stores, and what streams to and from them.
+check_PROGRAMS += tests/test_store
+noinst_HEADERS += tests/store_case.h
+tests_test_store_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+tests_test_store_LDADD = libtsrnet.la $(CMOCKA_LIBS)
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn tests/test_nn_norm

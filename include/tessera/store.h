@@ -32,8 +32,8 @@ typedef struct tsr_store_settings {
                                  1 GiB */
     uint64_t capacity;      /**< folder: bytes to hold; what was not used for
                                  longest goes first.  0 (default): no limit */
-    double timeout;         /**< seconds without any progress after which a call
-                                 fails; 0.001..3600, default 10 */
+    double timeout;         /**< seconds without any progress after which an
+                                 attempt fails; 0.001..3600, default 10 */
     int retries;            /**< more attempts after a failure that may pass,
                                  going on where the last one ended; 0..100,
                                  default 3 */
@@ -54,8 +54,9 @@ TSR_API void tsr_store_settings_init(tsr_store_settings *settings);
  *  but for tsr_store_cancel(); open one for each thread. */
 typedef struct tsr_store tsr_store;
 
-/** Returns TSR_OK; TSR_E_ARG not such a URL or setting; TSR_E_UNSUPPORTED this
- *  build has no such store; TSR_E_IO a folder that cannot be made; TSR_E_NOMEM. */
+/** Returns TSR_OK; TSR_E_ARG not such a URL or setting, or a folder with other
+ *  files; TSR_E_UNSUPPORTED this build has no such store; TSR_E_IO, TSR_E_DENIED,
+ *  TSR_E_LIMIT a folder that cannot be made; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_store_open(tsr_store **store, const char *url,
                const tsr_store_settings *settings);
@@ -101,7 +102,9 @@ TSR_API TSR_CHECKED tsr_error tsr_store_remove(tsr_store *store,
                                                const char *key);
 
 /** Visits the objects whose keys begin with `prefix` ("": all), in any order; an
- *  error that visit returns ends the call with it. */
+ *  error that visit returns ends the call with it.  What is put or removed
+ *  meanwhile may be visited or not; Redis may name an object twice.  visit() may
+ *  not use this store. */
 TSR_API TSR_CHECKED tsr_error
 tsr_store_list(tsr_store *store, const char *prefix,
                tsr_error (*visit)(void *cookie, const tsr_store_entry *entry),
