@@ -363,13 +363,10 @@ tests/test_media_in.log: tessera$(EXEEXT) tests/media_dump$(EXEEXT) \
 	tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT)
 check_SCRIPTS += tests/test_media_in.sh
 EXTRA_DIST += tests/test_media_in.sh tests/media_in.py
-<<<<<<< Updated upstream
 
 # Stores over HTTP, against servers that break their word.
 EXTRA_DIST += tests/store_server.py
-=======
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_kv_control
 tests_test_kv_control_LDADD = libtsrnet.la -lm $(LDADD)
 endif
->>>>>>> Stashed changes
