@@ -218,19 +218,23 @@ static tsr_error read_memory(tsri_checkpoint *cp)
     cp->contents = cp->size;
     if (starts(cp, "\x93NUMPY", 6))
         return tsri_checkpoint_npy(cp);
+    if (starts(cp, "GGUF", 4))
+        return tsri_checkpoint_gguf(cp);
     if (starts(cp, "\x80\x02", 2) || starts(cp, "\x80\x03", 2) ||
         starts(cp, "\x80\x04", 2) || starts(cp, "\x80\x05", 2))
         return tsri_checkpoint_torch_legacy(cp);
     return tsri_fail(cp->ctx, TSR_E_FORMAT, cp->size
-                     ? "%s: neither a PyTorch checkpoint nor .npy, .npz or "
-                       ".safetensors" : "%s: the file is empty", cp->path);
+                     ? "%s: neither a PyTorch checkpoint nor .npy, .npz, "
+                       ".safetensors or .gguf" : "%s: the file is empty",
+                     cp->path);
 }
 
 static tsr_error read_any(tsri_checkpoint *cp)
 {
     if (starts(cp, "{", 1))
         return tsri_checkpoint_index(cp);
-    if (cp->size > 8 && cp->file[8] == '{' && !starts(cp, "PK", 2))
+    if (cp->size > 8 && cp->file[8] == '{' && !starts(cp, "PK", 2) &&
+        !starts(cp, "GGUF", 4))
         return tsri_checkpoint_safetensors(cp);
     return read_memory(cp);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Files of tensors as training programs write them, all behind one door:
  * PyTorch checkpoints (.pth .pt .ckpt .th .mcquic ...: zip archives with a
- * pickle, and the older form without a zip), .npy, .npz, .safetensors and
- * *.safetensors.index.json with its shards.  Which it is, is told by the first
+ * pickle, and the older form without a zip), .npy, .npz, .safetensors,
+ * *.safetensors.index.json with its shards, and GGUF as far as its tensors are
+ * not quantised.  Which it is, is told by the first
  * bytes, not by the name.  Nothing that a file says is executed (lib/pickle.h). */
 #ifndef TSR_LIB_CHECKPOINT_H
 #define TSR_LIB_CHECKPOINT_H
@@ -54,7 +55,7 @@ tsr_error tsri_checkpoint_open_pickle(tsri_checkpoint **checkpoint,
 void tsri_checkpoint_close(tsri_checkpoint **checkpoint);
 
 /** "PyTorch (zip)", "PyTorch (legacy)", "npy", "npz", "safetensors",
- *  "safetensors index", "pickle". */
+ *  "safetensors index", "GGUF", "pickle". */
 const char *tsri_checkpoint_kind(const tsri_checkpoint *checkpoint);
 
 /** The path it was opened by. */

@@ -78,6 +78,7 @@ tsr_error tsri_checkpoint_torch_zip(tsri_checkpoint *cp, const char *prefix);
 tsr_error tsri_checkpoint_torch_legacy(tsri_checkpoint *cp);
 tsr_error tsri_checkpoint_pickle(tsri_checkpoint *cp);
 tsr_error tsri_checkpoint_npy(tsri_checkpoint *cp);
+tsr_error tsri_checkpoint_gguf(tsri_checkpoint *cp);
 tsr_error tsri_checkpoint_npz(tsri_checkpoint *cp);
 tsr_error tsri_checkpoint_safetensors(tsri_checkpoint *cp);
 tsr_error tsri_checkpoint_index(tsri_checkpoint *cp);

@@ -40,6 +40,7 @@ libtsrcore_la_SOURCES += lib/checkpoint.c lib/checkpoint_numpy.c \
 	lib/checkpoint_safetensors.c lib/checkpoint_torch.c lib/pickle.c \
 	lib/pickle_make.c lib/pickle_values.c lib/safetensors.c lib/zip.c
 libtsrcore_la_SOURCES += lib/pickle_torch.c
+libtsrcore_la_SOURCES += lib/checkpoint_gguf.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 libtsrcore_la_LIBADD = $(ZLIB_LIBS)

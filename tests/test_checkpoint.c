@@ -415,6 +415,71 @@ static void test_greedy(void **state)
     refused(own, TSR_E_FORMAT, "no tensors");
 }
 
+/* ---- GGUF ---- */
+
+#define U64(low) low "\0\0\0\0\0\0\0"
+#define GGUF(tensors, facts) "GGUF\3\0\0\0" U64(tensors) U64(facts)
+/* A tensor "w" of 3 by 2. */
+#define GGUF_W(type, offset) U64("\1") "w\2\0\0\0" U64("\3") U64("\2") \
+    type "\0\0\0" U64(offset)
+#define GGUF_ALIGN(n) U64("\21") "general.alignment\4\0\0\0" n "\0\0\0"
+
+static void gguf_refused(const char *data, size_t size, tsr_error error,
+                         const char *words)
+{
+    put_file(data, size);
+    refused(own, error, words);
+}
+
+static void test_gguf(void **state)
+{
+    /* An array of two texts, an alignment of 16. */
+    static const char head[] = GGUF("\1", "\2") U64("\1") "t\11\0\0\0"
+        "\10\0\0\0" U64("\2") U64("\1") "a" U64("\3") "bcd"
+        GGUF_ALIGN("\20") GGUF_W("\1", "\4");
+    static const char halves[] = "\0\0\0\0" "ABCDEFGHIJKL";
+    static const char cut[] = GGUF("\1", "\0") GGUF_W("\0", "\0");
+    static const char quantised[] = GGUF("\1", "\0") GGUF_W("\2", "\0");
+    static const char many[] = "GGUF\3\0\0\0" "\0\0\0\0\0\0\1\0" U64("\0");
+    static const char large[] = GGUF("\1", "\0") U64("\1") "w\1\0\0\0"
+        "\0\0\0\0\0\0\0\x40" "\0\0\0\0" U64("\0") U64("\0");
+    static const char list[] = GGUF("\0", "\1") U64("\1") "t\11\0\0\0"
+        "\12\0\0\0" "\0\0\0\0\0\0\0\x20";
+    static const char deep[] = GGUF("\0", "\1") U64("\1") "t\11\0\0\0"
+        "\11\0\0\0" U64("\1");
+    char file[256] = { 0 };
+    tsri_checkpoint *cp;
+    const void *data;
+    (void)state;
+
+    const size_t base = (sizeof head - 1 + 15) / 16 * 16;
+    memcpy(file, head, sizeof head - 1);
+    memcpy(file + base, halves, sizeof halves - 1);
+    put_file(file, base + sizeof halves - 1);
+    assert_int_equal(tsri_checkpoint_open(&cp, ctx, own), TSR_OK);
+    assert_string_equal(tsri_checkpoint_kind(cp), "GGUF");
+    assert_int_equal(tsri_checkpoint_count(cp), 1);
+    const tsr_tensor *t = tsri_checkpoint_at(cp, 0);
+    assert_string_equal(t->name, "w");
+    assert_int_equal(t->dtype, TSR_F16);
+    assert_true(t->rank == 2 && t->dims[0] == 2 && t->dims[1] == 3);
+    assert_int_equal(tsri_checkpoint_data(cp, 0, &data), TSR_OK);
+    assert_memory_equal(data, "ABCDEFGHIJKL", 12);
+    tsri_checkpoint_close(&cp);
+    gguf_refused(file, base + sizeof halves - 2, TSR_E_CORRUPT,
+                 "beyond its storage");
+    for (size_t i = 4; i < base; i += 3)
+        gguf_refused(file, i, TSR_E_TRUNCATED, "cut");
+    gguf_refused(LITERAL(cut), TSR_E_TRUNCATED, "cut before 'w'");
+    gguf_refused(LITERAL(quantised), TSR_E_UNSUPPORTED, "'w' is quantised");
+    gguf_refused(LITERAL(many), TSR_E_TRUNCATED, "cut");
+    gguf_refused(LITERAL(large), TSR_E_CORRUPT, "overflows");
+    gguf_refused(LITERAL(list), TSR_E_TRUNCATED, "cut");
+    gguf_refused(LITERAL(deep), TSR_E_UNSUPPORTED, "type 9");
+    file[7] = 3;
+    gguf_refused(file, base, TSR_E_UNSUPPORTED, "big-endian");
+}
+
 /* ---- plain pickles ---- */
 
 /* torch.save()'s older form of a storage "0": head, its id, its key, its size
@@ -701,7 +766,7 @@ int main(void)
         cmocka_unit_test(test_good), cmocka_unit_test(test_layouts),
         cmocka_unit_test(test_values), cmocka_unit_test(test_bad),
         cmocka_unit_test(test_zips), cmocka_unit_test(test_twice),
-        cmocka_unit_test(test_greedy), cmocka_unit_test(test_plain_pickles), cmocka_unit_test(test_floods),
+        cmocka_unit_test(test_greedy), cmocka_unit_test(test_plain_pickles), cmocka_unit_test(test_gguf), cmocka_unit_test(test_floods),
         cmocka_unit_test(test_deep), cmocka_unit_test(test_opaque),
         cmocka_unit_test(test_numpy_objects), cmocka_unit_test(test_arrays),
         cmocka_unit_test(test_safetensors), cmocka_unit_test(test_damage),
