@@ -203,6 +203,10 @@ void tsri_web_close(tsr_store *store)
     curl_slist_free_all(w->put_headers);
     free(w->base);
     free(w->place);
+    free(w->hush);
+    free(w->sign);
+    free(w->user);
+    free(w->secret);
     free(w);
     store->state = NULL;
 }
@@ -216,10 +220,14 @@ static tsr_error append(struct curl_slist **list, const char *line)
     return TSR_OK;
 }
 
-tsr_error tsri_web_header(tsri_web *w, const char *line, int put_only)
+tsr_error tsri_web_header(tsri_web *w, int where, const char *line)
 {
-    const tsr_error error = append(&w->put_headers, line);
-    return error || put_only ? error : append(&w->headers, line);
+    tsr_error error = TSR_OK;
+    if (where & TSRI_PUT)
+        error = append(&w->put_headers, line);
+    if (!error && (where & TSRI_OTHERS))
+        error = append(&w->headers, line);
+    return error;
 }
 
 /* ---- a request ---- */
@@ -249,9 +257,18 @@ tsr_error tsri_web_begin(tsri_web *w, const char *url, tsri_take take,
     /* Cancelling does not wait for a name server. */
     curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 #endif
-    if (s->ca_file && curl_easy_setopt(e, CURLOPT_CAINFO, s->ca_file))
-        return TSR_E_NOMEM;
-    return curl_easy_setopt(e, CURLOPT_URL, url) ? TSR_E_NOMEM : TSR_OK;
+    CURLcode code = CURLE_OK;
+    if (s->ca_file)
+        code = curl_easy_setopt(e, CURLOPT_CAINFO, s->ca_file);
+    if (!code && w->sign)
+        code = curl_easy_setopt(e, CURLOPT_AWS_SIGV4, w->sign);
+    if (!code && w->sign)
+        code = curl_easy_setopt(e, CURLOPT_USERNAME, w->user);
+    if (!code && w->sign)
+        code = curl_easy_setopt(e, CURLOPT_PASSWORD, w->secret);
+    if (!code)
+        code = curl_easy_setopt(e, CURLOPT_URL, url);
+    return code ? TSR_E_NOMEM : TSR_OK;
 }
 
 /* Waits until the server may be asked again. */

@@ -36,6 +36,10 @@ struct tsri_web {
     char *place;                    /**< scheme and host, for messages */
     struct curl_slist *headers, *put_headers;   /**< of PUT, of all others */
     tsri_judge judge;
+    char *hush;                     /**< no reason may say this; or NULL */
+    char *sign, *user, *secret;     /**< of CURLOPT_AWS_SIGV4; or NULL */
+    size_t root;                    /**< of base: bytes before the prefix of all
+                                         keys (S3) */
     int64_t not_before;             /**< ms; the server wants to be left alone */
 
     /* Of the request under way. */
@@ -64,9 +68,10 @@ tsr_error tsri_web_open(tsr_store *store, char *base, char *place,
                         tsri_judge judge);
 void tsri_web_close(tsr_store *store);
 
-/** One header more, for every request or for PUT only.  Returns TSR_OK or
+/** One header more, for PUT, for all others, or (the sum) both.  Returns TSR_OK or
  *  TSR_E_NOMEM. */
-tsr_error tsri_web_header(tsri_web *web, const char *line, int put_only);
+enum { TSRI_PUT = 1, TSRI_OTHERS = 2 };
+tsr_error tsri_web_header(tsri_web *web, int where, const char *line);
 
 /** Gets a whole document into memory, its end marked by a zero behind it; `what`
  *  is for messages.  TSR_E_LIMIT: more than `most` bytes.  Free *text. */

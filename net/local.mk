@@ -16,6 +16,8 @@ libtsrnet_la_SOURCES += net/curl.h
 libtsrnet_la_SOURCES += net/curl_object.c
 libtsrnet_la_SOURCES += net/store_http.c
 libtsrnet_la_SOURCES += net/store_s3.c
+libtsrnet_la_SOURCES += net/xml.c
+libtsrnet_la_SOURCES += net/xml.h
 else
 libtsrnet_la_SOURCES += net/store_http_none.c
 endif

@@ -5,18 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The first line of a complaint, unless it says the token. */
+/* The first line of a complaint, unless the token is in it. */
 static tsr_error judge_http(const tsri_web *w, const tsri_answer *a,
                             const char *text, char reason[160])
 {
-    const char *token = w->store->settings.token;
     size_t n = 0;
-    if (!token || !strstr(text, token))
-        while (n < 159 && text[n] >= ' ' && text[n] <= '~')
-            n++;
-    if (text[n] == '\n' || text[n] == '\r' || !text[n])
-        memcpy(reason, text, n);
-    reason[n] = 0;
+    while (n < 159 && text[n] >= ' ' && text[n] <= '~')
+        n++;
+    const int line = text[n] == '\n' || text[n] == '\r' || !text[n];
+    if (line && !(w->hush && strstr(text, w->hush)))
+        snprintf(reason, 160, "%.*s", (int)n, text);
     return tsri_web_meaning(a->status);
 }
 
@@ -39,10 +37,12 @@ static tsr_error set_token(tsr_store *s)
     char *line = malloc(strlen(token) + 32);
     if (!line)
         return TSR_E_NOMEM;
+    tsri_web *w = s->state;
     sprintf(line, "Authorization: Bearer %s", token);
-    tsr_error error = tsri_web_header(s->state, line, 0);
+    const tsr_error error = tsri_web_header(w, TSRI_PUT | TSRI_OTHERS, line);
     free(line);
-    return error;
+    w->hush = strdup(token);
+    return error || w->hush ? error : TSR_E_NOMEM;
 }
 
 static tsr_error open_http(tsr_store *s, const char *url)
@@ -62,8 +62,8 @@ static tsr_error open_http(tsr_store *s, const char *url)
     }
     tsr_error error = tsri_web_open(s, base, tsri_web_place(url), judge_http);
     if (!error)
-        error = tsri_web_header(s->state, "Content-Type:"
-                                " application/octet-stream", 1);
+        error = tsri_web_header(s->state, TSRI_PUT, "Content-Type:"
+                                " application/octet-stream");
     return error ? error : set_token(s);
 }
 

@@ -37,6 +37,8 @@ check_PROGRAMS += tests/test_store
 noinst_HEADERS += tests/store_case.h
 tests_test_store_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_store_LDADD = libtsrnet.la $(CMOCKA_LIBS)
+# Over HTTP, against servers that break their word.
+EXTRA_DIST += tests/store_server.py tests/s3_server.py
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn tests/test_nn_norm
@@ -364,8 +366,6 @@ tests/test_media_in.log: tessera$(EXEEXT) tests/media_dump$(EXEEXT) \
 check_SCRIPTS += tests/test_media_in.sh
 EXTRA_DIST += tests/test_media_in.sh tests/media_in.py
 
-# Stores over HTTP, against servers that break their word.
-EXTRA_DIST += tests/store_server.py
 if TSR_CMOCKA
 check_PROGRAMS += tests/test_kv_control
 tests_test_kv_control_LDADD = libtsrnet.la -lm $(LDADD)

@@ -23,7 +23,7 @@ stores = {}         # case -> key -> bytes
 counts = {}         # case -> requests
 notes = {}          # case -> what a test asks for with GET /note/v1/chunks/CASE
 connections = {}    # case -> connections that brought it requests
-elsewhere = [0]
+second = 0          # port of the server that nobody should ask
 
 
 class Closed(Exception):
@@ -404,7 +404,6 @@ def wrapped(sock, handler, context):
 
 
 def count(sock):
-    elsewhere[0] += 1
     notes["moved"] = "followed"
     sock.close()
 
@@ -416,12 +415,17 @@ def listen(handler, context=None):
     return listener.getsockname()[1]
 
 
-if __name__ == "__main__":
+def run(handler, certificate):
+    global second
     tls = None
-    if len(sys.argv) > 2:
+    if certificate:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        tls.load_cert_chain(sys.argv[1], sys.argv[2])
+        tls.load_cert_chain(*certificate)
     second = listen(count)
-    print(listen(serve, tls), flush=True)
+    print(listen(handler, tls), flush=True)
     sys.stdin.read()
     os._exit(0)
+
+
+if __name__ == "__main__":
+    run(serve, sys.argv[1:])
