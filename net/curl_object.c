@@ -27,6 +27,7 @@ static tsr_error send_bound(tsri_web *w, const char *key)
         return TSR_E_NOMEM;
     first->next = w->headers;
     const tsr_error error = tsri_web_send(w, key, first);
+    w->store->replaced = w->answer.status == 412;
     first->next = NULL;
     curl_slist_free_all(first);
     return error;
@@ -94,9 +95,9 @@ static tsr_error check_version(reading *r, const tsri_answer *a)
     if (!*s->version)
         memcpy(s->version, a->version, sizeof a->version);
     else if (strcmp(s->version, a->version) != 0)
-        return tsri_store_fail(s, TSR_E_IO, "%s: replaced while it was read",
-                               r->key);
-    return TSR_OK;
+        s->replaced = 1;
+    return s->replaced ? tsri_store_fail(s, TSR_E_IO, "%s: replaced while it was"
+                                         " read", r->key) : TSR_OK;
 }
 
 static tsr_error start(reading *r, const tsri_answer *a)
@@ -144,14 +145,9 @@ static tsr_error take_object(void *cookie, const tsri_answer *a,
 /* 416: nothing there; right if the object ends before. */
 static tsr_error past_end(reading *r)
 {
-    const tsri_answer *a = &r->web->answer;
-    if (a->ranged && a->last < a->first)
-        fill(r->entry, r->key, a->total, a->modified);
-    else {
-        const tsr_error error = tsri_web_stat(r->web->store, r->key, r->entry);
-        if (error)
-            return error;
-    }
+    const tsr_error error = tsri_web_stat(r->web->store, r->key, r->entry);
+    if (error)
+        return error;
     return r->entry->bytes <= r->offset ? TSR_OK
                                         : nonsense(r, "a range refused");
 }
