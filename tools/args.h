@@ -57,6 +57,7 @@ typedef struct args {
     const char *listen, *store, *cert, *key;                /**< of serve */
     int per_ip, open;
     double upload_memory;                   /**< bytes; 0: not given */
+    double grace;                           /**< seconds; below 0: not given */
     int all, long_list;                     /**< of ls, rm */
     /** What these and -f were before the input was named: it is of that form. */
     struct { const char *format, *size, *frame_rate, *pixel_format; } of_input;

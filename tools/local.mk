@@ -17,6 +17,15 @@ tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
 	tools/kv/error.h tools/kv/info.c tools/kv/layout.c tools/kv/layout.h \
 	tools/kv/objects.c tools/kv/pack.c tools/kv/unpack.c tools/kv/verbs.h
 tessera_SOURCES += tools/kv/remote.c tools/kv/remote.h
+tessera_SOURCES += tools/kv/serve.h tools/kv/serve_http.h
+if TSR_MHD
+tessera_SOURCES += tools/kv/serve.c tools/kv/serve_body.c tools/kv/serve_chunk.c \
+	tools/kv/serve_conn.c tools/kv/serve_feed.c tools/kv/serve_http.c \
+	tools/kv/serve_listen.c tools/kv/serve_metrics.c \
+	tools/kv/serve_pool.c tools/kv/serve_range.c tools/kv/serve_tokens.c
+else
+tessera_SOURCES += tools/kv/serve_none.c
+endif
 # Calibration needs LAPACK; the library does not.
 tessera_SOURCES += tools/kv/calibrate.h tools/kv/linear.h tools/kv/store.h tools/kv/tables.h
 if TSR_LAPACK
@@ -78,5 +87,5 @@ tessera_SOURCES += tools/media/packets_av_none.c tools/media/sink_av_none.c
 endif
 # The program sees POSIX and the public headers, nothing of the library's own.
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
-	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS)
-tessera_LDADD = tools/libtsrin.a libtessera-net.la libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(LAPACK_LIBS)
+	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS) $(MHD_CFLAGS)
+tessera_LDADD = tools/libtsrin.a libtessera-net.la libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(MHD_LIBS) $(LAPACK_LIBS)

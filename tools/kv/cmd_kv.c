@@ -94,6 +94,7 @@ static const struct verb {
     { "compare", NULL, NULL, kv_compare },
     { "bench", NULL, NULL, kv_bench },
     { "profile", NULL, NULL, kv_profile },
+    { "serve", NULL, NULL, kv_serve },
 };
 
 static int run(args *a)
@@ -117,8 +118,9 @@ static int run(args *a)
 const command command_kv = {
     .name = "kv",
     .summary = "key/value caches of language models: pack, unpack, compare",
-    .synopsis = "pack|unpack|reduce|info|compare|bench|profile [options] FILE ...",
-    .verbs = "pack unpack reduce info compare bench profile",
+    .synopsis = "pack|unpack|reduce|info|compare|bench|profile|serve"
+        " [options] FILE ...",
+    .verbs = "pack unpack reduce info compare bench profile serve",
     .takes = "safetensors npy tkv pkl",
     .usage =
         "  tessera kv pack cache.safetensors             writes cache.tkv\n"
@@ -143,7 +145,7 @@ const command command_kv = {
         "unpack also reads the streams of CacheGen that LMCache stores (pickles), and\n"
         "pack writes one where the output's name ends in .pkl; their bins are those of\n"
         "LMCache unless -method cachegen:level=N says otherwise.\n",
-    .tables = { kv_options, kv_remote_options, args_output_options,
-                args_common_options },
+    .tables = { kv_options, kv_remote_options, kv_serve_options,
+                args_output_options, args_common_options },
     .run = run
 };

@@ -32,6 +32,28 @@ const opt kv_remote_options[] = {
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
+const opt kv_serve_options[] = {
+    { "-listen", "HOST:PORT", "serve: where to; default 127.0.0.1:8920; port 0:"
+      " a free one", OPT_TEXT, FIELD(listen), 0, 0 },
+    { "-store", "URL", "serve: what to serve; also the first plain argument;"
+      " default a folder of your own cache", OPT_TEXT, FIELD(store), 0, 0 },
+    { "-cert", "FILE", "serve: certificates in PEM, for TLS; with -key",
+      OPT_TEXT, FIELD(cert), 0, 0 },
+    { "-key", "FILE", "serve: the key of -cert", OPT_TEXT, FIELD(key), 0, 0 },
+    { "-open", NULL, "serve: others than this machine without a token",
+      OPT_FLAG, FIELD(open), 0, 0 },
+    { "-per_ip", "N", "serve: connections from one address; default any",
+      OPT_INT, FIELD(per_ip), 1, 65536 },
+    { "-upload_memory", "BYTES", "serve: for all uploads under way; default"
+      " 1 GiB or -max_object", OPT_SCALED, FIELD(upload_memory), 1, 1e15 },
+    { "-grace", "TIME", "serve: for transfers to end when told to stop; default"
+      " 30 seconds", OPT_TIME, FIELD(grace), 0, 86400 },
+    { "-all", NULL, "rm: everything in the store", OPT_FLAG, FIELD(all), 0, 0 },
+    { "-long", NULL, "ls: what the chunks' heads say, too", OPT_FLAG,
+      FIELD(long_list), 0, 0 },
+    { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
+};
+
 /* ---- reasons ---- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;

@@ -9,6 +9,9 @@
  *  -max_object -connections. */
 extern const opt kv_remote_options[];
 
+/** Those of serve, ls and rm. */
+extern const opt kv_serve_options[];
+
 /**
  * The settings of stores as the options say.  The token is the first of
  * -token_file, else $TESSERA_TOKEN, else none; texts stay until the program

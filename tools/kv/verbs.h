@@ -13,6 +13,7 @@ int kv_compare(args *a);
 int kv_bench(args *a);
 int kv_reduce(args *a);
 int kv_profile(args *a);
+int kv_serve(args *a);
 
 /** A file of objects, one after another. */
 typedef struct objects {
