@@ -21,7 +21,14 @@ libtsrnet_la_SOURCES += net/xml.h
 else
 libtsrnet_la_SOURCES += net/store_http_none.c
 endif
+if TSR_HIREDIS
+libtsrnet_la_SOURCES += net/redis_cluster.c
+libtsrnet_la_SOURCES += net/redis_link.c net/redis_link.h
+libtsrnet_la_SOURCES += net/redis_url.c
+libtsrnet_la_SOURCES += net/store_redis.c net/store_redis.h
+else
 libtsrnet_la_SOURCES += net/store_redis_none.c
+endif
 pkginclude_HEADERS += include/tessera/store.h
 # The controller of streamed caches.
 noinst_HEADERS += net/control_impl.h

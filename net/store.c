@@ -120,11 +120,11 @@ tsr_error tsr_store_open(tsr_store **out, const char *url,
     tsr_error error = copy_texts(&s->settings) ? TSR_OK : TSR_E_NOMEM;
     const driver_fn driver = driver_of(url);
     if (!error && !driver)
-        error = tsri_store_fail(s, TSR_E_ARG, "%.100s: not a folder's path or a"
-                                " URL of dir, http, https, redis or s3", url);
+        error = tsri_store_fail(s, TSR_E_ARG, "neither a folder's path nor a "
+                                "URL of dir, http, https, redis or s3");
     if (!error && !driver())
-        error = tsri_store_fail(s, TSR_E_UNSUPPORTED, "%.100s: this build has no"
-                                " such stores", url);
+        error = tsri_store_fail(s, TSR_E_UNSUPPORTED, "this build has no stores "
+                                "of %.*s", (int)strcspn(url, ":"), url);
     if (!error) {
         s->driver = driver();
         error = s->driver->open(s, url);

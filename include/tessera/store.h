@@ -37,7 +37,8 @@ typedef struct tsr_store_settings {
     int retries;            /**< more attempts after a failure that may pass,
                                  going on where the last one ended; 0..100,
                                  default 3 */
-    const char *token;      /**< HTTP: bearer token; NULL: none.  Copied, as all
+    const char *token;      /**< HTTP: bearer token; redis: the password, where
+                                 the URL has none; NULL: none.  Copied, as all
                                  texts are */
     const char *ca_file;    /**< https: certificates to trust; NULL: the
                                  system's */
