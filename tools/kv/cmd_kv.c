@@ -72,7 +72,7 @@ static const opt kv_options[] = {
       OPT_FLAG, FIELD(hadamard), 0, 0 },
     { "-base_step", "X", "profile: the step that -step 1 means", OPT_NUMBER,
       FIELD(base_step), 0, 1e12 },
-    { "--json", NULL, "info, compare, bench: a JSON object", OPT_FLAG,
+    { "--json", NULL, "info, compare, bench, ls, stat: JSON", OPT_FLAG,
       FIELD(json), 0, 0 },
     { "-threads", "N", "worker threads; 0, the default, is one per processor",
       OPT_INT, FIELD(threads), 0, 256 },
@@ -95,6 +95,9 @@ static const struct verb {
     { "bench", NULL, NULL, kv_bench },
     { "profile", NULL, NULL, kv_profile },
     { "serve", NULL, NULL, kv_serve },
+    { "ls", NULL, NULL, kv_ls },
+    { "stat", NULL, NULL, kv_stat },
+    { "rm", NULL, NULL, kv_rm },
 };
 
 static int run(args *a)
@@ -110,17 +113,17 @@ static int run(args *a)
             rc = command_paths(a, verbs[i].from, verbs[i].to, made);
         return rc ? rc : verbs[i].run(a);
     }
-    return say_error(RC_USAGE, NULL, "kv%s%s: use pack, unpack, reduce, info, "
-                     "compare, bench or profile", a->files ? " " : "",
-                     a->files ? a->file[0] : "");
+    return say_error(RC_USAGE, NULL, "kv%s%s: one of these is wanted: %s",
+                     a->files ? " " : "", a->files ? a->file[0] : "",
+                     command_kv.verbs);
 }
 
 const command command_kv = {
     .name = "kv",
     .summary = "key/value caches of language models: pack, unpack, compare",
-    .synopsis = "pack|unpack|reduce|info|compare|bench|profile|serve"
+    .synopsis = "pack|unpack|reduce|info|compare|bench|profile|serve|ls|stat|rm"
         " [options] FILE ...",
-    .verbs = "pack unpack reduce info compare bench profile serve",
+    .verbs = "pack unpack reduce info compare bench profile serve ls stat rm",
     .takes = "safetensors npy tkv pkl",
     .usage =
         "  tessera kv pack cache.safetensors             writes cache.tkv\n"
@@ -135,7 +138,10 @@ const command command_kv = {
         "  tessera kv profile -statistics stats.safetensors \\\n"
         "      -o llama.safetensors a.safetensors ...\n"
         "  tessera kv pack -layout 2LTHD -dims 2x32x256x8x128 -dtype bf16 \\\n"
-        "      -rope 500000 dump.bin\n",
+        "      -rope 500000 dump.bin\n"
+        "  tessera kv serve -listen 0.0.0.0:8920 -token_file tokens /var/kv\n"
+        "  tessera kv ls -long http://host:8920\n"
+        "  tessera kv rm http://host:8920 KEY ...\n",
     .notes =
         "A cache is a .safetensors file with layers.N.key and layers.N.value of\n"
         "[heads, tokens, dim] (or layers.N.latent), perhaps token_ids; one array of\n"

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "tools/kv/remote.h"
 #include "tools/say.h"
 
@@ -207,4 +208,50 @@ int kv_remote_open(tsr_store **store, const args *a, const char *url)
         return rc;
     const tsr_error error = tsr_store_open(store, url, &settings);
     return error ? kv_remote_failed(kv_remote_shown(url), error) : RC_OK;
+}
+
+int kv_remote_store(tsr_store **store, const args *a, const char *verb)
+{
+    *store = NULL;
+    if (!a->files)
+        return say_error(RC_USAGE, NULL, "kv %s wants a store: a folder or a"
+                         " URL", verb);
+    /* Opening would make the folder, which who only looks does not want. */
+    const char *path = a->file[0] + 4 * !strncmp(a->file[0], "dir:", 4);
+    if ((*path == '/' || *path == '.' || path != a->file[0]) &&
+        access(path, F_OK))
+        return say_error(RC_USAGE, path, "%s", strerror(errno));
+    return kv_remote_open(store, a, a->file[0]);
+}
+
+typedef struct head_room {
+    uint8_t data[TSR_KV_CHUNK_HEAD];
+    size_t size;
+} head_room;
+
+static tsr_error take_head(void *cookie, const void *data, size_t size)
+{
+    head_room *h = cookie;
+    const size_t left = sizeof h->data - h->size;
+    const size_t n = size < left ? size : left;
+    memcpy(h->data + h->size, data, n);
+    h->size += n;
+    return TSR_OK;
+}
+
+tsr_error kv_remote_head(tsr_store *store, tsr_context *ctx, const char *key,
+                         tsr_store_entry *entry, tsr_kv_chunk *chunk)
+{
+    head_room h = { .size = 0 };
+    const tsr_sink sink = { &h, take_head };
+    char name[TSR_KV_NAME_TEXT];
+    tsr_error error = tsr_store_get(store, key, 0, sizeof h.data, &sink, entry);
+    if (!error)
+        error = tsr_kv_chunk_probe(ctx, h.data, h.size, chunk);
+    if (error)
+        return error;
+    tsr_kv_name_text(chunk->name, name);
+    if (strcmp(name, key))
+        return TSR_E_MODEL;
+    return chunk->bytes == entry->bytes ? TSR_OK : TSR_E_TRUNCATED;
 }

@@ -2,6 +2,7 @@
 /* What the verbs of `tessera kv` that talk to stores have in common. */
 #ifndef TOOLS_KV_REMOTE_H
 #define TOOLS_KV_REMOTE_H
+#include <tessera/kv_chunk.h>
 #include <tessera/store.h>
 #include "tools/args.h"
 
@@ -42,4 +43,14 @@ int kv_remote_tokens(const char *path,
                      int (*add)(void *cookie, const char *token, int write),
                      void *cookie);
 enum { KV_TOKEN_SIZE = 1024 };  /**< of a token and the 0 behind it */
+
+/** Reads the head of a stored chunk, and checks that it belongs to that key and
+ *  size.  entry: out.  Errors of tsr_store_get() and tsr_kv_chunk_probe(),
+ *  TSR_E_MODEL another name, TSR_E_TRUNCATED another size. */
+tsr_error kv_remote_head(tsr_store *store, tsr_context *ctx, const char *key,
+                         tsr_store_entry *entry, tsr_kv_chunk *chunk);
+
+/** The store of `a`: its first plain argument; the others are keys.  Returns an
+ *  exit status; has said what was wrong. */
+int kv_remote_store(tsr_store **store, const args *a, const char *verb);
 #endif

@@ -14,6 +14,9 @@ int kv_bench(args *a);
 int kv_reduce(args *a);
 int kv_profile(args *a);
 int kv_serve(args *a);
+int kv_ls(args *a);
+int kv_stat(args *a);
+int kv_rm(args *a);
 
 /** A file of objects, one after another. */
 typedef struct objects {
