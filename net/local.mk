@@ -35,6 +35,12 @@ noinst_HEADERS += net/control_impl.h
 libtsrnet_la_SOURCES += net/control.c net/control_policy.c net/control_rate.c
 libtsrnet_la_LIBADD += -lm
 pkginclude_HEADERS += include/tessera/kv_control.h
+# Jobs that push and pull.
+noinst_HEADERS += net/pull.h net/stream.h
+libtsrnet_la_SOURCES += net/stream.c net/stream_context.c net/stored.c
+libtsrnet_la_SOURCES += net/push.c
+libtsrnet_la_SOURCES += net/pull.c net/pull_decode.c net/pull_fetch.c
+pkginclude_HEADERS += include/tessera/kv_stream.h
 
 libtessera_net_la_SOURCES =
 libtessera_net_la_LIBADD = libtsrnet.la
