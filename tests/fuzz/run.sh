@@ -13,6 +13,7 @@ test $# -eq 0 || shift
 test -x "$root/configure" || (cd "$root" && ./autogen.sh)
 mkdir -p "$build"
 cd "$build"
+export TSR_SRCDIR="$root"   # some targets need files of the tests
 flags="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 test -f Makefile || "$root/configure" -q CC=clang --disable-shared --with-cuda=no \
     --with-onednn=no CFLAGS="$flags -fsanitize=fuzzer-no-link"
