@@ -72,3 +72,6 @@ tests_fuzz_fuzz_checkpoint_LDADD = libtsrcore.la
 TSR_FUZZ += tests/fuzz/fuzz_kv_chunk
 tests_fuzz_fuzz_kv_chunk_SOURCES = tests/fuzz/fuzz_kv_chunk.c $(TSR_REPLAY)
 tests_fuzz_fuzz_kv_chunk_LDADD = libtsrcore.la
+TSR_FUZZ += tests/fuzz/fuzz_cachegen
+tests_fuzz_fuzz_cachegen_SOURCES = tests/fuzz/fuzz_cachegen.c $(TSR_REPLAY)
+tests_fuzz_fuzz_cachegen_LDADD = libtsrcore.la
