@@ -275,6 +275,15 @@ check_SCRIPTS += tests/test_kv_chunk_python.sh
 EXTRA_DIST += tests/test_kv_chunk_python.sh tests/kv_chunk_check.py \
 	tests/kv_chunk_reader.py
 
+# The Python package of KV caches.
+EXTRA_PROGRAMS += tests/kv_structs
+CLEANFILES += tests/kv_structs$(EXEEXT)
+tests_kv_structs_LDADD =
+tests/test_kv_package.log: libtessera.la libtessera-net.la \
+	tests/kv_structs$(EXEEXT)
+check_SCRIPTS += tests/test_kv_package.sh
+EXTRA_DIST += tests/test_kv_package.sh tests/kv_package.py
+
 # docs/kv-format.md's objects, read by Python.
 tests/test_kv_python.log: tessera$(EXEEXT)
 check_SCRIPTS += tests/test_kv_python.sh

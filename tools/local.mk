@@ -89,3 +89,11 @@ endif
 tessera_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 \
 	-DTSR_DATADIR='"$(pkgdatadir)"' $(PNG_CFLAGS) $(SOXR_CFLAGS) $(LIBAV_CFLAGS) $(MHD_CFLAGS)
 tessera_LDADD = tools/libtsrin.a libtessera-net.la libtessera.la $(PNG_LIBS) $(SOXR_LIBS) $(LIBAV_LIBS) $(MHD_LIBS) $(LAPACK_LIBS)
+
+# The Python package, which needs no compiler: pip install tools/kv/python
+EXTRA_DIST += tools/kv/python/README.md tools/kv/python/pyproject.toml \
+	tools/kv/python/tessera_kv/__init__.py \
+	tools/kv/python/tessera_kv/_library.py \
+	tools/kv/python/tessera_kv/chunks.py tools/kv/python/tessera_kv/codec.py \
+	tools/kv/python/tessera_kv/lmcache.py \
+	tools/kv/python/tessera_kv/stores.py tools/kv/python/tessera_kv/views.py

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Prints sizes of the structures that the Python package tessera_kv declares
+ * again, and offsets of their fields, for kv_package.py. */
+#include <stddef.h>
+#include <stdio.h>
+#include <tessera/kv.h>
+#include <tessera/kv_chunk.h>
+#include <tessera/store.h>
+
+#define SIZE(type) printf(#type " - 0 %zu\n", sizeof(type))
+#define FIELD(type, field)                                  \
+    printf(#type " " #field " %zu %zu\n", offsetof(type, field), \
+           sizeof(((type *)0)->field))
+
+static void context(void)
+{
+    SIZE(tsr_logger);
+    FIELD(tsr_logger, cookie);
+    FIELD(tsr_logger, log);
+    SIZE(tsr_allocator);
+    FIELD(tsr_allocator, cookie);
+    FIELD(tsr_allocator, alloc);
+    FIELD(tsr_allocator, free);
+    SIZE(tsr_context_settings);
+    FIELD(tsr_context_settings, size);
+    FIELD(tsr_context_settings, threads);
+    FIELD(tsr_context_settings, backend);
+    FIELD(tsr_context_settings, logger);
+    FIELD(tsr_context_settings, allocator);
+    FIELD(tsr_context_settings, max_pixels);
+    FIELD(tsr_context_settings, max_memory);
+    SIZE(tsr_tensor);
+    FIELD(tsr_tensor, name);
+    FIELD(tsr_tensor, dtype);
+    FIELD(tsr_tensor, rank);
+    FIELD(tsr_tensor, dims);
+    FIELD(tsr_tensor, data);
+    FIELD(tsr_tensor, bytes);
+    SIZE(tsr_sink);
+    FIELD(tsr_sink, cookie);
+    FIELD(tsr_sink, write);
+}
+
+static void objects(void)
+{
+    SIZE(tsr_kv_shape);
+    FIELD(tsr_kv_shape, layers);
+    FIELD(tsr_kv_shape, planes);
+    FIELD(tsr_kv_shape, heads);
+    FIELD(tsr_kv_shape, dim);
+    SIZE(tsr_kv_rope);
+    FIELD(tsr_kv_rope, layout);
+    FIELD(tsr_kv_rope, offset);
+    FIELD(tsr_kv_rope, dims);
+    FIELD(tsr_kv_rope, theta);
+    FIELD(tsr_kv_rope, scaling);
+    FIELD(tsr_kv_rope, factor);
+    FIELD(tsr_kv_rope, low_factor);
+    FIELD(tsr_kv_rope, high_factor);
+    FIELD(tsr_kv_rope, original);
+    SIZE(tsr_kv_view);
+    FIELD(tsr_kv_view, dtype);
+    FIELD(tsr_kv_view, base);
+    FIELD(tsr_kv_view, token_stride);
+    FIELD(tsr_kv_view, head_stride);
+    FIELD(tsr_kv_view, blocks);
+    FIELD(tsr_kv_view, block_tokens);
+    FIELD(tsr_kv_view, block_stride);
+    FIELD(tsr_kv_view, tokens);
+    SIZE(tsr_kv_settings);
+    FIELD(tsr_kv_settings, size);
+    FIELD(tsr_kv_settings, shape);
+    FIELD(tsr_kv_settings, rope);
+    FIELD(tsr_kv_settings, profile);
+    FIELD(tsr_kv_settings, method);
+    FIELD(tsr_kv_settings, step);
+    FIELD(tsr_kv_settings, value_ratio);
+    FIELD(tsr_kv_settings, levels);
+    FIELD(tsr_kv_settings, sinks);
+    FIELD(tsr_kv_settings, recent);
+    FIELD(tsr_kv_settings, recent_boost);
+    FIELD(tsr_kv_settings, tile);
+    FIELD(tsr_kv_settings, store_tokens);
+    SIZE(tsr_kv_call);
+    FIELD(tsr_kv_call, pos0);
+    FIELD(tsr_kv_call, token_ids);
+    FIELD(tsr_kv_call, boost);
+    FIELD(tsr_kv_call, scratch);
+    FIELD(tsr_kv_call, scratch_size);
+    SIZE(tsr_kv_part);
+    FIELD(tsr_kv_part, first_layer);
+    FIELD(tsr_kv_part, layers);
+    FIELD(tsr_kv_part, first_token);
+    FIELD(tsr_kv_part, tokens);
+    FIELD(tsr_kv_part, level);
+}
+
+static void info(void)
+{
+    SIZE(tsr_kv_info);
+    FIELD(tsr_kv_info, shape);
+    FIELD(tsr_kv_info, rope);
+    FIELD(tsr_kv_info, method);
+    FIELD(tsr_kv_info, params);
+    FIELD(tsr_kv_info, dtype);
+    FIELD(tsr_kv_info, tokens);
+    FIELD(tsr_kv_info, pos0);
+    FIELD(tsr_kv_info, levels);
+    FIELD(tsr_kv_info, tile);
+    FIELD(tsr_kv_info, sinks);
+    FIELD(tsr_kv_info, step);
+    FIELD(tsr_kv_info, profile);
+    FIELD(tsr_kv_info, token_ids);
+    FIELD(tsr_kv_info, bytes);
+    FIELD(tsr_kv_info, head_bytes);
+    FIELD(tsr_kv_info, side_bytes);
+    FIELD(tsr_kv_info, level_bytes);
+    FIELD(tsr_kv_info, span);
+    FIELD(tsr_kv_info, live_shift);
+}
+
+static void chunks(void)
+{
+    SIZE(tsr_kv_prefix);
+    FIELD(tsr_kv_prefix, name);
+    FIELD(tsr_kv_prefix, tokens);
+    SIZE(tsr_kv_chunk);
+    FIELD(tsr_kv_chunk, name);
+    FIELD(tsr_kv_chunk, digest);
+    FIELD(tsr_kv_chunk, tokens);
+    FIELD(tsr_kv_chunk, pos0);
+    FIELD(tsr_kv_chunk, layers);
+    FIELD(tsr_kv_chunk, levels);
+    FIELD(tsr_kv_chunk, object_bytes);
+    FIELD(tsr_kv_chunk, bytes);
+    FIELD(tsr_kv_chunk, front_bytes);
+    FIELD(tsr_kv_chunk, level_end);
+}
+
+static void stores(void)
+{
+    SIZE(tsr_store_settings);
+    FIELD(tsr_store_settings, size);
+    FIELD(tsr_store_settings, max_object);
+    FIELD(tsr_store_settings, capacity);
+    FIELD(tsr_store_settings, timeout);
+    FIELD(tsr_store_settings, retries);
+    FIELD(tsr_store_settings, token);
+    FIELD(tsr_store_settings, ca_file);
+    FIELD(tsr_store_settings, endpoint);
+    FIELD(tsr_store_settings, region);
+    FIELD(tsr_store_settings, key_prefix);
+    FIELD(tsr_store_settings, logger);
+    SIZE(tsr_store_entry);
+    FIELD(tsr_store_entry, key);
+    FIELD(tsr_store_entry, bytes);
+    FIELD(tsr_store_entry, modified);
+}
+
+int main(void)
+{
+    context();
+    objects();
+    info();
+    chunks();
+    stores();
+    return 0;
+}

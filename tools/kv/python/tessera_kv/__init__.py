@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Key/value caches of language models, coded by Tessera: see README.md.
+
+Needs libtessera.so (and for stores and jobs libtessera-net.so), no compiler and
+no other package; works on numpy arrays and torch tensors in place.
+"""
+from ._library import TesseraError
+from .chunks import HEAD_BYTES, Chunk, Prefix, check, keys, look, place, \
+    range_of, unwrap, wrap
+from .codec import Coder, Info, Profile, Rope, methods, probe, ranges, reduce
+from .stores import Entry, Store, schemes
+from .views import View
+
+__version__ = "0.1.0"
+__all__ = [
+    "Chunk", "Coder", "Entry", "HEAD_BYTES", "Info", "Prefix", "Profile",
+    "Rope", "Store", "TesseraError", "View", "check", "keys", "look", "methods",
+    "place", "probe", "range_of", "ranges", "reduce", "schemes", "unwrap",
+    "wrap"]

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Stores: a folder, Redis or Valkey, S3, HTTP."""
+import ctypes
+from ctypes import byref, c_void_p
+
+from . import _library as lib
+from .views import flat
+
+
+class Entry:
+    """key, bytes, modified (seconds since 1970; 0: not known)."""
+
+    def __init__(self, struct):
+        self.key = struct.key.decode()
+        self.bytes, self.modified = struct.bytes, struct.modified
+
+
+def settings_of(log, options):
+    """The C structure; options are its fields by name."""
+    s = lib.StoreSettings()
+    lib.net().tsr_store_settings_init(byref(s))
+    for name, value in options.items():
+        if name not in dict(s._fields_) or name in ("size", "logger"):
+            raise TypeError("a store has no setting %s" % name)
+        setattr(s, name, value.encode() if isinstance(value, str) else value)
+    s.logger.log = log.callback
+    return s
+
+
+def schemes():
+    """Kinds of stores in this build."""
+    names = []
+    while True:
+        name = lib.net().tsr_store_scheme_at(len(names))
+        if not name:
+            return names
+        names.append(name.decode())
+
+
+class Store:
+    """A connection to a store; one thread at a time but for cancel().
+
+    url      /path, redis://, s3://, http(s)://
+    options  fields of tsr_store_settings: timeout, retries, token, capacity ...
+
+    A chunk that is not there is a TesseraError with name "MISSING".
+    """
+
+    def __init__(self, url, **options):
+        self.log, self.handle = lib.Log(), c_void_p()
+        self.net = lib.net()
+        settings = settings_of(self.log, options)
+        self.log.check(self.net.tsr_store_open(byref(self.handle), url.encode(),
+                                               byref(settings)))
+
+    def close(self):
+        if getattr(self, "handle", None):
+            self.net.tsr_store_close(byref(self.handle))
+
+    __del__ = close
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.close()
+
+    def opened(self):
+        if not self.handle:
+            raise ValueError("the store is closed")
+        return self.handle
+
+    def get(self, key, offset=0, size=0):
+        """Bytes from offset on, `size` of them or to the end (0)."""
+        out = bytearray()
+
+        @lib.Sink._fields_[1][1]
+        def write(cookie, data, n):
+            out.extend(ctypes.string_at(data, n))
+            return 0
+
+        sink = lib.Sink(None, write)
+        self.log.check(self.net.tsr_store_get(
+            self.opened(), key.encode(), offset, size, byref(sink), None))
+        return bytes(out)
+
+    def put(self, key, data):
+        m = flat(data, "the data")
+        self.log.check(self.net.tsr_store_put(self.opened(), key.encode(),
+                                              m.address, m.bytes))
+
+    def stat(self, key):
+        entry = lib.StoreEntry()
+        self.log.check(self.net.tsr_store_stat(self.opened(), key.encode(),
+                                               byref(entry)))
+        return Entry(entry)
+
+    def remove(self, key):
+        self.log.check(self.net.tsr_store_remove(self.opened(), key.encode()))
+
+    def list(self, prefix=""):
+        """Entries of all keys that begin so."""
+        found = []
+
+        @lib.VISIT_ENTRY
+        def visit(cookie, entry):
+            found.append(Entry(entry.contents))
+            return 0
+
+        self.log.check(self.net.tsr_store_list(
+            self.opened(), prefix.encode(), visit, None))
+        return found
+
+    def cancel(self):
+        """Ends the call under way; from any thread."""
+        self.net.tsr_store_cancel(self.opened())
