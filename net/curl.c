@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 #include <time.h>
 
 /* No more than this of heads in one answer; less than this moved within the
@@ -184,6 +185,7 @@ tsr_error tsri_web_open(tsr_store *store, char *base, char *place,
     w->judge = judge;
     w->easy = curl_easy_init();
     w->multi = curl_multi_init();
+    w->socket = CURL_SOCKET_BAD;
     if (!base || !place || !w->easy || !w->multi)
         return TSR_E_NOMEM;
     if (!strncmp(base, "https:", 6) && !knows("https"))
@@ -295,6 +297,16 @@ static int stalled(tsri_web *w)
     return (double)(now - w->since) >= w->store->settings.timeout * 1000;
 }
 
+/* Whether the server has said more than it was asked for: libcurl would take it
+ * for the beginning of the next answer, and can be told to forget a connection
+ * only with the handle that keeps it. */
+static int soiled(const tsri_web *w)
+{
+    char byte;
+    return w->socket != CURL_SOCKET_BAD &&
+        recv(w->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Drives the transfer.  Returns what libcurl says of it, or TSR_E_CANCELED and
  * TSR_E_IO in *error: given up here. */
 static CURLcode drive(tsri_web *w, tsr_error *error)
@@ -303,7 +315,12 @@ static CURLcode drive(tsri_web *w, tsr_error *error)
     int running = 1, messages;
     w->moved = 0;
     w->since = now_ms();
-    if (curl_multi_add_handle(w->multi, w->easy))
+    if (soiled(w)) {
+        curl_multi_cleanup(w->multi);
+        w->multi = curl_multi_init();
+    }
+    w->socket = CURL_SOCKET_BAD;
+    if (!w->multi || curl_multi_add_handle(w->multi, w->easy))
         return code;
     while (!curl_multi_perform(w->multi, &running) && running) {
         if (atomic_load(&w->store->canceled))
@@ -317,6 +334,8 @@ static CURLcode drive(tsri_web *w, tsr_error *error)
     const CURLMsg *message = curl_multi_info_read(w->multi, &messages);
     if (message && message->msg == CURLMSG_DONE)
         code = message->data.result;
+    if (curl_easy_getinfo(w->easy, CURLINFO_ACTIVESOCKET, &w->socket))
+        w->socket = CURL_SOCKET_BAD;
     curl_multi_remove_handle(w->multi, w->easy);
     return code;
 }
@@ -341,9 +360,14 @@ static CURLcode drive_quietly(tsri_web *w, tsr_error *error)
 static tsr_error transport(tsri_web *w, CURLcode code, const char *what)
 {
     const char *text = *w->problem ? w->problem : curl_easy_strerror(code);
+    long sent = 0;
+    curl_easy_getinfo(w->easy, CURLINFO_REQUEST_SIZE, &sent);
     switch (code) {
-    case CURLE_OUT_OF_MEMORY:
-        return TSR_E_NOMEM;
+    case CURLE_OUT_OF_MEMORY:   /* also what it says of one endless header */
+        if (!sent)
+            return TSR_E_NOMEM;
+        return tsri_store_fail(w->store, TSR_E_IO, "%s: %s answers with a header"
+                               " without an end", what, w->place);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_CERTPROBLEM:

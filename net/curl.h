@@ -41,6 +41,7 @@ struct tsri_web {
     size_t root;                    /**< of base: bytes before the prefix of all
                                          keys (S3) */
     int64_t not_before;             /**< ms; the server wants to be left alone */
+    curl_socket_t socket;           /**< of the last request, if it is still open */
 
     /* Of the request under way. */
     tsri_answer answer;

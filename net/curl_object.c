@@ -27,7 +27,8 @@ static tsr_error send_bound(tsri_web *w, const char *key)
         return TSR_E_NOMEM;
     first->next = w->headers;
     const tsr_error error = tsri_web_send(w, key, first);
-    w->store->replaced = w->answer.status == 412;
+    if (w->answer.status == 412)
+        w->store->replaced = 1;
     first->next = NULL;
     curl_slist_free_all(first);
     return error;

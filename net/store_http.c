@@ -69,19 +69,32 @@ static tsr_error open_http(tsr_store *s, const char *url)
 
 /* ---- the list ---- */
 
-/* "KEY BYTES MTIME"; the line ends with a zero. */
-static int read_entry(const char *line, const char *prefix, tsr_store_entry *e)
+/* Up to 18 digits and the character after them. */
+static int number(const char **text, char after, uint64_t *value)
 {
-    unsigned long long bytes;
-    long long modified;
-    int end = 0;
-    memset(e, 0, sizeof *e);
-    if (sscanf(line, "%200[^ ] %18llu %18lld%n", e->key, &bytes, &modified,
-               &end) != 3 || line[end] || strspn(line, " \t"))
+    const size_t n = strspn(*text, "0123456789");
+    if (!n || n > 18 || (*text)[n] != after)
         return 0;
-    e->bytes = bytes;
-    e->modified = modified > 0 ? modified : 0;
-    return tsri_store_key_good(e->key) &&
+    *value = strtoull(*text, NULL, 10);
+    *text += n + 1;
+    return 1;
+}
+
+/* "KEY BYTES MTIME" with a zero at `end`. */
+static int read_entry(const char *line, const char *end, const char *prefix,
+                      tsr_store_entry *e)
+{
+    uint64_t modified;
+    const size_t n = strcspn(line, " ");
+    memset(e, 0, sizeof *e);
+    if (n >= sizeof e->key || !line[n])
+        return 0;
+    memcpy(e->key, line, n);
+    line += n + 1;
+    if (!number(&line, ' ', &e->bytes) || !number(&line, 0, &modified))
+        return 0;
+    e->modified = (int64_t)modified;
+    return line == end + 1 && tsri_store_key_good(e->key) &&
         !strncmp(e->key, prefix, strlen(prefix));
 }
 
@@ -97,7 +110,7 @@ static tsr_error visit_lines(tsr_store *s, char *text, size_t size,
         end = memchr(line, '\n', (size_t)(text + size - line));
         if (end)
             *end = 0;
-        if (!end || !read_entry(line, prefix, &entry))
+        if (!end || !read_entry(line, end, prefix, &entry))
             return tsri_store_fail(s, TSR_E_IO, "the list of %s breaks off or is"
                                    " none", w->place);
         error = atomic_load(&s->canceled) ? TSR_E_CANCELED

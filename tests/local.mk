@@ -38,6 +38,10 @@ noinst_HEADERS += tests/store_case.h
 tests_test_store_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_store_LDADD = libtsrnet.la $(CMOCKA_LIBS)
 # Over HTTP, against servers that break their word.
+check_PROGRAMS += tests/test_store_http
+noinst_HEADERS += tests/store_peer.h
+tests_test_store_http_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+tests_test_store_http_LDADD = libtsrnet.la $(CMOCKA_LIBS)
 EXTRA_DIST += tests/store_server.py tests/s3_server.py
 check_PROGRAMS += tests/test_kv_stream
 noinst_HEADERS += tests/stream_case.h

@@ -98,9 +98,9 @@ def ranged(p, data, tag='"one"', **more):
 
 
 def plain(p, key, n, store):
-    query = urllib.parse.parse_qs(p.url.query)
     if not key and p.method == "GET":
-        names = sorted(k for k in store if k.startswith(query["prefix"][0]))
+        prefix = urllib.parse.unquote(p.url.query[len("prefix="):])
+        names = sorted(k for k in store if k.startswith(prefix))
         lines = ("%s %d %d\n" % (k, len(store[k]), 784111777) for k in names)
         return p.answer(200, "".join(lines).encode())
     if p.method == "PUT":
@@ -121,8 +121,9 @@ def half(p, data, tag='"one"'):
     r = p.range(len(data)) or (0, len(data) - 1)
     part = data[r[0]:r[1] + 1]
     p.send(("HTTP/1.1 206 X\r\nETag: %s\r\nContent-Length: %d\r\n"
-            "Content-Range: bytes %d-%d/%d\r\n\r\n" %
-            (tag, len(part), *r, len(data))).encode() + part[:len(part) // 2])
+            "Content-Range: bytes %d-%d/%d\r\nLast-Modified: %s\r\n\r\n" %
+            (tag, len(part), *r, len(data), DATE)).encode() +
+           part[:len(part) // 2])
     raise Closed
 
 
@@ -157,7 +158,7 @@ def breaks(p, key, n, store):
 
 
 def dies(p, key, n, store):
-    if n > 1 and p.headers.get("if-match") != '"one"':
+    if p.range(len(OBJECT))[0] > 10 and p.headers.get("if-match") != '"one"':
         notes["dies"] = "no If-Match"
     half(p, OBJECT)
 
@@ -362,8 +363,7 @@ LISTS = {
 
 
 def lists(p, key, n, store):
-    query = urllib.parse.parse_qs(p.url.query)
-    p.answer(200, LISTS[query["prefix"][0]])
+    p.answer(200, LISTS[p.url.query[len("prefix="):]])
 
 
 def serve(sock):
