@@ -207,6 +207,14 @@ static void sum_levels(tsr_kv_job *job, tsri_pull *u)
     job->result.mean_levels = n ? sum / n : 0;
 }
 
+static void state(tsr_kv_job *job, tsr_kv_job_result *r)
+{
+    tsri_pull *u = job->state;
+    r->bytes = atomic_load(&u->bytes);
+    for (int i = 0; i < job->chunks; i++)
+        r->missing += !usable(job, &u->piece[i], job->set.floor);
+}
+
 static void end(tsr_kv_job *job)
 {
     tsri_pull *u = job->state;
@@ -250,7 +258,7 @@ static void close_pull(tsr_kv_job *job)
 }
 
 const tsri_job_kind tsri_pull_kind = {
-    transfer, tsri_pull_code, end, close_pull
+    transfer, tsri_pull_code, state, end, close_pull
 };
 
 /* ---- begin ---- */

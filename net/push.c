@@ -213,6 +213,12 @@ static void code(tsri_lane *lane)
 
 /* ---- begin and end ---- */
 
+static void state(tsr_kv_job *job, tsr_kv_job_result *r)
+{
+    const push *u = job->state;
+    r->missing = job->chunks - u->stored;
+}
+
 static void end(tsr_kv_job *job)
 {
     const push *u = job->state;
@@ -247,7 +253,7 @@ static void close_push(tsr_kv_job *job)
     free(u);
 }
 
-static const tsri_job_kind push_kind = { transfer, code, end, close_push };
+static const tsri_job_kind push_kind = { transfer, code, state, end, close_push };
 
 static tsr_error open_coder(tsr_kv_job *job, push *u,
                             const tsr_kv_settings *codec)

@@ -354,8 +354,12 @@ tsr_error tsr_kv_job_wait(tsr_kv_job *job, double seconds,
     while (!job->ended && tsri_job_now(job) < until)
         tsri_job_sleep(job, until);
     const int ended = job->ended;
-    if (ended && result)
+    if (result) {
         *result = job->result;
+        result->chunks = job->chunks;
+        if (!ended)
+            job->kind->state(job, result);
+    }
     pthread_mutex_unlock(&job->lock);
     return ended ? TSR_OK : TSR_E_LIMIT;
 }

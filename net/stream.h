@@ -23,6 +23,8 @@ typedef struct tsri_lane {
 typedef struct tsri_job_kind {
     void (*transfer)(tsri_lane *lane);
     void (*code)(tsri_lane *lane);
+    /** Bytes and missing chunks by now. */
+    void (*state)(tsr_kv_job *job, tsr_kv_job_result *result);
     void (*end)(tsr_kv_job *job);   /**< fills the result; all threads are done */
     void (*close)(tsr_kv_job *job);
 } tsri_job_kind;

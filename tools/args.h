@@ -61,6 +61,9 @@ typedef struct args {
     int all, long_list;                     /**< of ls, rm */
     /** What these and -f were before the input was named: it is of that form. */
     struct { const char *format, *size, *frame_rate, *pixel_format; } of_input;
+    const char *ids, *policy, *cache;       /**< of push and pull */
+    double deadline;
+    int floor, ceiling, replace;
     int help;
     const char **file;  /**< what is no option; points into argv */
     int files;

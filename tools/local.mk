@@ -16,6 +16,7 @@ tessera_SOURCES += tools/kv/bench.c tools/kv/cache.c tools/kv/cache.h \
 	tools/kv/cmd_kv.c tools/kv/common.c tools/kv/compare.c \
 	tools/kv/error.h tools/kv/info.c tools/kv/layout.c tools/kv/layout.h \
 	tools/kv/objects.c tools/kv/pack.c tools/kv/unpack.c tools/kv/verbs.h
+tessera_SOURCES += tools/kv/push.c tools/kv/pull.c tools/kv/transfer.c tools/kv/transfer.h
 tessera_SOURCES += tools/kv/ls.c tools/kv/remote.c tools/kv/remote.h tools/kv/rm.c
 tessera_SOURCES += tools/kv/serve.h tools/kv/serve_http.h
 if TSR_MHD

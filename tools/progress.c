@@ -138,7 +138,8 @@ static void write_line(const progress *p, double seconds)
     else if (p->sound >= 0)
         write_sound(p, name, seconds);
     else if (p->done > 0 && !p->image)
-        say_status("%.40s: %3.0f %%  %ld:%02ld left", name, 100 * p->done,
+        say_status("%.40s: %3.0f %%  %s%s%ld:%02ld left", name, 100 * p->done,
+                   p->detail ? p->detail : "", p->detail ? "  " : "",
                    to_go / 60, to_go % 60);
     else if (p->done > 0)
         say_status("%.40s: %3.0f %%  %.2f MP/s  %ld:%02ld left", name,

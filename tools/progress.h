@@ -23,6 +23,7 @@ typedef struct progress {
     uint64_t frames, doubled, dropped; /**< so far */
     int at, of;         /**< the file of so many that what is reported is
                              about; of 0: the only one */
+    const char *detail; /**< what else the line says; may be NULL */
     double done;        /**< the part done, 0..1 */
     double start;       /**< seconds, of the monotonic clock */
     double shown;       /**< when either was last written */

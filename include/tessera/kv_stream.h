@@ -142,7 +142,8 @@ typedef struct tsr_kv_job_result {
 } tsr_kv_job_result;
 
 /** Waits for the end, `seconds` at most (negative: as long as it takes).
- *  Returns TSR_OK the job has ended, and how is in result; TSR_E_LIMIT not yet. */
+ *  Returns TSR_OK the job has ended, and how is in result; TSR_E_LIMIT not yet:
+ *  of the result only bytes, chunks and missing (not there so far) are set. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_job_wait(tsr_kv_job *job, double seconds,
                                               tsr_kv_job_result *result);
 

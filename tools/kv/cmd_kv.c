@@ -4,6 +4,7 @@
 #include <string.h>
 #include "tools/commands.h"
 #include "tools/kv/remote.h"
+#include "tools/kv/transfer.h"
 #include "tools/kv/verbs.h"
 #include "tools/say.h"
 
@@ -98,6 +99,8 @@ static const struct verb {
     { "ls", NULL, NULL, kv_ls },
     { "stat", NULL, NULL, kv_stat },
     { "rm", NULL, NULL, kv_rm },
+    { "push", NULL, NULL, kv_push },
+    { "pull", NULL, NULL, kv_pull },
 };
 
 static int run(args *a)
@@ -121,9 +124,9 @@ static int run(args *a)
 const command command_kv = {
     .name = "kv",
     .summary = "key/value caches of language models: pack, unpack, compare",
-    .synopsis = "pack|unpack|reduce|info|compare|bench|profile|serve|ls|stat|rm"
+    .synopsis = "pack|unpack|reduce|info|compare|bench|profile|serve|ls|stat|rm|push|pull"
         " [options] FILE ...",
-    .verbs = "pack unpack reduce info compare bench profile serve ls stat rm",
+    .verbs = "pack unpack reduce info compare bench profile serve ls stat rm push pull",
     .takes = "safetensors npy tkv pkl",
     .usage =
         "  tessera kv pack cache.safetensors             writes cache.tkv\n"
@@ -141,7 +144,11 @@ const command command_kv = {
         "      -rope 500000 dump.bin\n"
         "  tessera kv serve -listen 0.0.0.0:8920 -token_file tokens /var/kv\n"
         "  tessera kv ls -long http://host:8920\n"
-        "  tessera kv rm http://host:8920 KEY ...\n",
+        "  tessera kv rm http://host:8920 KEY ...\n"
+        "  tessera kv push -model llama-8b -levels 3 cache.safetensors \\\n"
+        "      http://host:8920\n"
+        "  tessera kv pull -model llama-8b -ids text.npy -deadline 0.5 \\\n"
+        "      http://host:8920 cache.safetensors\n",
     .notes =
         "A cache is a .safetensors file with layers.N.key and layers.N.value of\n"
         "[heads, tokens, dim] (or layers.N.latent), perhaps token_ids; one array of\n"
@@ -151,7 +158,8 @@ const command command_kv = {
         "unpack also reads the streams of CacheGen that LMCache stores (pickles), and\n"
         "pack writes one where the output's name ends in .pkl; their bins are those of\n"
         "LMCache unless -method cachegen:level=N says otherwise.\n",
-    .tables = { kv_options, kv_remote_options, kv_serve_options,
+    .tables = { kv_options, kv_transfer_options, kv_remote_options,
+                kv_serve_options,
                 args_output_options, args_common_options },
     .run = run
 };

@@ -17,6 +17,8 @@ int kv_serve(args *a);
 int kv_ls(args *a);
 int kv_stat(args *a);
 int kv_rm(args *a);
+int kv_push(args *a);
+int kv_pull(args *a);
 
 /** A file of objects, one after another. */
 typedef struct objects {
