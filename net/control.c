@@ -197,6 +197,8 @@ tsr_kv_step tsri_give_fetch(tsr_kv_control *c, double now, int chunk, int first,
     p->area = c->link.area;
     p->asked = (uint64_t)((double)tsri_part_bytes(c, chunk, first, last) *
                           layers / c->set.layers);
+    p->came = 0;
+    p->received = c->received;
     p->older = c->newest;
     p->newer = -1;
     if (c->newest >= 0)
@@ -212,12 +214,36 @@ tsr_kv_step tsri_give_fetch(tsr_kv_control *c, double now, int chunk, int first,
     };
 }
 
+/* The chunk of a request under way, or -1. */
+static int chunk_of(const tsr_kv_control *c, int id)
+{
+    const int chunk = id >= 0 ? id / 4 : c->set.chunks;
+    return chunk < c->set.chunks && c->part[chunk].busy &&
+        id_of(chunk, c->part[chunk].last_level) == id ? chunk : -1;
+}
+
+static uint64_t to_come(const tsri_part *p)
+{
+    return p->asked > p->came ? p->asked - p->came : 0;
+}
+
+/* Counts what a request has brought. */
+static void bring(tsr_kv_control *c, int chunk, uint64_t bytes)
+{
+    tsri_part *p = &c->part[chunk];
+    if (bytes <= p->came)
+        return;
+    c->under_way -= to_come(p);
+    c->received += bytes - p->came;
+    p->came = bytes;
+    c->under_way += to_come(p);
+}
+
 /* Returns the chunk of a request that is under way no longer, or -1. */
 static int take_back(tsr_kv_control *c, int id)
 {
-    const int chunk = id >= 0 ? id / 4 : c->set.chunks;
-    if (chunk >= c->set.chunks || !c->part[chunk].busy ||
-        id_of(chunk, c->part[chunk].last_level) != id)
+    const int chunk = chunk_of(c, id);
+    if (chunk < 0)
         return -1;
     tsri_part *p = &c->part[chunk];
     if (p->older >= 0)
@@ -228,7 +254,7 @@ static int take_back(tsr_kv_control *c, int id)
         c->part[p->newer].older = p->older;
     else
         c->newest = p->older;
-    c->under_way -= p->asked;
+    c->under_way -= to_come(p);
     p->busy = 0;
     return chunk;
 }
@@ -265,26 +291,38 @@ void tsr_kv_control_sizes(tsr_kv_control *c, int chunk,
     p->known = 1;
     c->known++;
     if (p->busy) {
-        c->under_way -= p->asked;
+        c->under_way -= to_come(p);
         p->asked = (uint64_t)((double)tsri_part_bytes(c, chunk, p->first_level,
                                                       p->last_level) *
                               p->layers / c->set.layers);
-        c->under_way += p->asked;
+        c->under_way += to_come(p);
     }
     weigh(c, chunk, 1);
+}
+
+void tsr_kv_control_progress(tsr_kv_control *c, int id, double now,
+                             uint64_t bytes)
+{
+    const int chunk = chunk_of(c, id);
+    if (chunk < 0)
+        return;
+    tsri_link_busy(&c->link, now, 0);
+    c->watched = 1;
+    bring(c, chunk, bytes);
 }
 
 void tsr_kv_control_fetched(tsr_kv_control *c, int id, double begin, double end,
                             uint64_t bytes)
 {
-    const int chunk = take_back(c, id);
+    const int chunk = chunk_of(c, id);
     if (chunk < 0)
         return;
+    bring(c, chunk, bytes);
+    take_back(c, id);
     tsri_part *p = &c->part[chunk];
     tsri_link_busy(&c->link, end, 0);
     tsri_link_sample(&c->link, p->given, p->area, begin, end, bytes);
     tsri_link_busy(&c->link, end, -1);
-    c->fetched += bytes;
     for (int k = p->first_level; k <= p->last_level; k++)
         p->got[k] = (uint16_t)(p->got[k] + p->layers);
     c->undecoded++;
@@ -326,17 +364,23 @@ void tsr_kv_control_recomputed(tsr_kv_control *c, int id, double now)
 
 /* ---- how long things take ---- */
 
-/* Seconds a byte: as the requests that ended say, or worse if the oldest one
- * under way says so by not having ended. */
+/* Progress says nothing before that many seconds. */
+static const double SOON = 0.05;
+
+/* Seconds a byte: as the requests that ended say, or worse if the time since the
+ * oldest one under way began says so.  Who does not report progress may have
+ * brought all of those under way. */
 static double pace(const tsr_kv_control *c, double now, double safe,
                    double *latency)
 {
     double p = tsri_link_pace(&c->link, safe, latency);
-    if (c->oldest >= 0 && c->under_way) {
-        const double age = now - c->part[c->oldest].given - *latency;
-        p = fmax(p, age / (double)c->under_way);
-    }
-    return p;
+    if (c->oldest < 0)
+        return p;
+    const tsri_part *oldest = &c->part[c->oldest];
+    const double age = now - oldest->given - *latency;
+    const uint64_t bytes = c->received - oldest->received +
+        (c->watched && age > SOON ? 0 : c->under_way);
+    return bytes ? fmax(p, age / (double)bytes) : p;
 }
 
 /* Decoding goes on beside the transfer, one fetch after the other. */
@@ -368,8 +412,10 @@ double tsri_stall_time(const tsr_kv_control *c, double least)
     double latency;
     tsri_link_pace(&c->link, 0, &latency);
     /* t + (t - begin) ratio = deadline, as pace() says. */
-    const double begin = c->part[c->oldest].given + latency;
-    const double ratio = (double)floor_bytes(c) / (double)c->under_way;
+    const tsri_part *oldest = &c->part[c->oldest];
+    const double begin = oldest->given + latency;
+    const double ratio = (double)floor_bytes(c) /
+        (double)(c->received - oldest->received + c->under_way);
     return fmax((c->set.deadline + begin * ratio) / (1 + ratio),
                 begin + least / ratio);
 }
@@ -432,7 +478,7 @@ void tsr_kv_control_state_get(const tsr_kv_control *c,
     *state = (tsr_kv_control_state){
         .bandwidth = p > 0 ? 1 / p : 0,
         .expected_end = c->link.time + tsri_floor_time(c, c->link.time, 0),
-        .bytes = c->fetched, .recomputed = c->remade, .lost = c->lost,
+        .bytes = c->received, .recomputed = c->remade, .lost = c->lost,
         .mean_levels = open ? layers / ((double)open * c->set.layers) : 0
     };
 }

@@ -45,7 +45,8 @@ typedef struct tsri_part {
     uint8_t busy;                   /**< a request is under way: */
     uint8_t first_level, last_level;
     uint16_t layers;                /**< from got[first_level] on */
-    uint64_t asked;                 /**< its bytes as believed */
+    uint64_t asked, came;           /**< its bytes as believed, and so far */
+    uint64_t received;              /**< the control's then */
     double given, area;             /**< tsri_link's then */
     int older, newer;               /**< requests under way; -1: none */
 } tsri_part;
@@ -59,7 +60,9 @@ struct tsr_kv_control {
     double *recompute;
     tsri_link link;
     int oldest, newest;             /**< requests under way, as given out */
-    uint64_t under_way;             /**< their bytes */
+    uint64_t under_way;             /**< their bytes that have not come */
+    uint64_t received;              /**< bytes so far */
+    int watched;                    /**< progress is reported */
     uint64_t known_sum[TSRI_LEVELS];/**< over the chunks known */
     int known;
     uint64_t due_known;             /**< the floor's bytes not yet asked for, of */
@@ -73,7 +76,6 @@ struct tsr_kv_control {
     double decode[TSRI_LEVELS];     /**< seconds a chunk up to that level, all
                                          layers; 0: not seen */
     int undecoded;                  /**< fetches not reported as decoded */
-    uint64_t fetched;
     int done;
 };
 

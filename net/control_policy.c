@@ -6,6 +6,11 @@
 /* Floors are planned with a bandwidth that many standard deviations below the
  * mean, since missing the deadline is worse than what is lost by a level. */
 static const double CAREFUL = 1.0;
+/* While floors are under way, finer levels must fit in so many times: both use
+ * one link. */
+static const double SPARE = 2.0;
+/* Part of the deadline. */
+static const double PATIENCE = 0.125;
 /* Part of a level that is worth a request. */
 enum { LEAST_SHARE = 8 };
 
@@ -72,11 +77,13 @@ static tsr_kv_step next_uniform(tsr_kv_control *c, double now, int room)
     return in_order(c, now, room, c->set.ceiling);
 }
 
-/* ---- cachegen: an equal share of the deadline for each chunk ---- */
+/* ---- cachegen, remaining: one quality for each chunk, in order ---- */
 
-/* Levels that fit into the share at the bandwidth of the last request; 0: none.
- * The first request is of medium quality. */
-static int levels_of_share(const tsr_kv_control *c, int chunk)
+/* Levels of a chunk that the last request's bandwidth brings in `seconds`, with
+ * as many more like it as `chunks` says; 0: none.  The first request is of medium
+ * quality. */
+static int levels_in(const tsr_kv_control *c, int chunk, int chunks,
+                     double seconds)
 {
     const tsri_link *link = &c->link;
     double each = link->prior > 0 ? 1 / link->prior : 0;
@@ -84,20 +91,22 @@ static int levels_of_share(const tsr_kv_control *c, int chunk)
         each = link->seconds[0] / (link->bytes[0] * link->shared[0]);
     if (!(each > 0) || !c->known)
         return (c->set.floor + c->set.ceiling) / 2;
-    const double share = c->set.deadline / c->set.chunks;
     int levels = c->set.ceiling;
-    while (levels >= c->set.floor && share <= each *
+    while (levels >= c->set.floor && seconds <= each * chunks *
            (double)tsri_part_bytes(c, chunk, 0, levels - 1))
         levels--;
     return levels >= c->set.floor ? levels : 0;
 }
 
-static tsr_kv_step next_cachegen(tsr_kv_control *c, double now, int room)
+/* What does not fit is recomputed; where it cannot be, it gets the floor. */
+static tsr_kv_step in_parts(tsr_kv_control *c, double now, int room, int share)
 {
     if (!(c->set.deadline > 0))
         return next_uniform(c, now, room);
     for (int chunk; room && (chunk = next_up(c)) >= 0;) {
-        const int levels = levels_of_share(c, chunk);
+        const int levels = share
+            ? levels_in(c, chunk, 1, c->set.deadline / c->set.chunks)
+            : levels_in(c, chunk, c->set.chunks - chunk, c->set.deadline - now);
         if (levels || !c->recompute)
             return in_order(c, now, room, levels ? levels : c->set.floor);
         tsri_part_fate(c, chunk, TSRI_REMAKE);
@@ -105,6 +114,16 @@ static tsr_kv_step next_cachegen(tsr_kv_control *c, double now, int room)
             return tsri_give_recompute(c, now, c->front);
     }
     return in_order(c, now, room, c->set.floor);
+}
+
+static tsr_kv_step next_cachegen(tsr_kv_control *c, double now, int room)
+{
+    return in_parts(c, now, room, 1);
+}
+
+static tsr_kv_step next_remaining(tsr_kv_control *c, double now, int room)
+{
+    return in_parts(c, now, room, 0);
 }
 
 /* ---- deadline: floors first, then what takes most off the loss ---- */
@@ -117,12 +136,22 @@ static int can_remake(const tsr_kv_control *c, int nothing_due)
         (nothing_due || !c->part[c->front].busy);
 }
 
+/* When a link that has brought nothing yet, so that nothing can be planned, is
+ * taken for one that brings nothing. */
+static double patience(const tsr_kv_control *c)
+{
+    return c->known || c->oldest < 0 ? HUGE_VAL
+        : c->part[c->oldest].given + c->set.deadline * PATIENCE;
+}
+
 /* Whether it should: fetching all that remains takes too long, and longer than
  * that. */
 static int too_slow(const tsr_kv_control *c, double now, int nothing_due)
 {
     if (!can_remake(c, nothing_due))
         return 0;
+    if (now >= patience(c))
+        return 1;
     const double time = tsri_floor_time(c, now, CAREFUL);
     return now + time > c->set.deadline && c->recompute[c->front] < time;
 }
@@ -149,24 +178,41 @@ static int layers_in_time(const tsr_kv_control *c, double now, int chunk,
     const int left = c->set.layers - c->part[chunk].got[level];
     const int least = (c->set.layers + LEAST_SHARE - 1) / LEAST_SHARE;
     const double each = (double)c->part[chunk].bytes[level] / c->set.layers;
+    const double spare = c->front < c->set.chunks ? SPARE : 1;
     for (int layers = left; layers > 0; layers -= least) {
         const double time = tsri_more_time(c, now, 0,
                                            (uint64_t)(each * layers), level);
-        if (now + time <= c->set.deadline)
+        if (now + spare * time <= c->set.deadline)
             return layers;
     }
     return 0;
 }
 
-/* Action 0: there is no time for anything. */
+/* What a byte of a level takes off the loss. */
+static double gain(const tsr_kv_control *c, int chunk, int level)
+{
+    return (c->set.loss[level] - c->set.loss[level + 1]) /
+        fmax((double)c->part[chunk].bytes[level], 1);
+}
+
+/* What brings most of what there is time for; action 0: nothing. */
 static tsr_kv_step refine(tsr_kv_control *c, double now)
 {
-    for (int level = c->set.floor; level < c->set.ceiling; level++) {
-        const int chunk = next_finer(c, level);
-        const int layers = chunk >= 0 ? layers_in_time(c, now, chunk, level) : 0;
-        if (layers)
-            return tsri_give_fetch(c, now, chunk, level, level, layers);
+    int best = -1, level = 0, layers = 0;
+    for (int k = c->set.floor; k < c->set.ceiling; k++) {
+        const int chunk = next_finer(c, k);
+        if (chunk < 0 || (best >= 0 &&
+                          gain(c, chunk, k) <= gain(c, best, level)))
+            continue;
+        const int fit = layers_in_time(c, now, chunk, k);
+        if (fit) {
+            best = chunk;
+            level = k;
+            layers = fit;
+        }
     }
+    if (best >= 0)
+        return tsri_give_fetch(c, now, best, level, level, layers);
     return (tsr_kv_step){ .chunk = -1 };
 }
 
@@ -177,7 +223,8 @@ static tsr_kv_step pause(const tsr_kv_control *c, double now, int nothing_due)
     double until = now < c->set.deadline ? c->set.deadline : HUGE_VAL;
     if (can_remake(c, nothing_due)) {
         /* A little later, so that rounding does not make it ask again. */
-        const double stall = tsri_stall_time(c, c->recompute[c->front]) + 0.001;
+        const double stall = fmin(patience(c), 0.001 +
+            tsri_stall_time(c, c->recompute[c->front]));
         until = stall > now ? fmin(until, stall) : until;
     }
     return wait_until(until);
@@ -207,7 +254,8 @@ static tsr_kv_step next_deadline(tsr_kv_control *c, double now, int room)
 static const tsri_policy policies[] = {
     { "deadline", next_deadline },
     { "uniform", next_uniform },
-    { "cachegen", next_cachegen }
+    { "cachegen", next_cachegen },
+    { "remaining", next_remaining }
 };
 
 const tsri_policy *tsri_policy_at(int i)

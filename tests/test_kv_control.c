@@ -236,6 +236,9 @@ static void event(world *w, check_rng *r, int faults)
         const int chunk = below(r, w->set.chunks);
         tsr_kv_control_sizes(w->control, chunk, w->bytes[chunk]);
     }
+    if (i >= 0 && check_below(r, 4) == 0)
+        tsr_kv_control_progress(w->control, w->busy[i].id, w->now,
+                                check_below(r, 100000));
     if (w->making.action && (i < 0 || check_below(r, 3) == 0))
         recomputed(w);
     else if (i >= 0 && below(r, 100) < faults)
@@ -280,10 +283,436 @@ static void random_scripts(void **state)
     assert_true(ignored > 0);           /* that case was met */
 }
 
+/* ---- on a link of constant bandwidth ---- */
+
+typedef struct fluid {
+    double rate, rtt;
+    double left[MAX_BUSY];          /* bytes; of world.busy */
+    double made;                    /* when world.making is done */
+    double usable;
+} fluid;
+
+static void drain(world *w, fluid *f, double t)
+{
+    int n = 0;
+    for (int i = 0; i < w->busy_count; i++)
+        n += w->begin[i] + f->rtt <= w->now;
+    for (int i = 0; i < w->busy_count; i++)
+        if (w->begin[i] + f->rtt <= w->now)
+            f->left[i] -= f->rate / n * (t - w->now);
+    w->now = t;
+}
+
+static double next_event(const world *w, const fluid *f, double until)
+{
+    double t = w->making.action ? fmin(until, f->made) : until;
+    int n = 0;
+    for (int i = 0; i < w->busy_count; i++)
+        n += w->begin[i] + f->rtt <= w->now;
+    for (int i = 0; i < w->busy_count; i++)
+        if (w->begin[i] + f->rtt > w->now)
+            t = fmin(t, w->begin[i] + f->rtt);
+        else if (f->rate > 0)
+            t = fmin(t, w->now + fmax(f->left[i], 0) * n / f->rate);
+    assert_true(isfinite(t));
+    return t;
+}
+
+static void happen(world *w, fluid *f)
+{
+    for (int i = w->busy_count - 1; i >= 0; i--) {
+        if (w->begin[i] + f->rtt > w->now || f->rate <= 0)
+            continue;
+        tsr_kv_control_sizes(w->control, w->busy[i].chunk,
+                             w->bytes[w->busy[i].chunk]);
+        if (f->left[i] > 1e-3)
+            continue;
+        fetched(w, i);
+        f->left[i] = f->left[w->busy_count];
+    }
+    if (w->making.action && f->made <= w->now)
+        recomputed(w);
+}
+
+/* What began is in the world's lists, but the link does not know of it. */
+static void begun(world *w, fluid *f, const int *chunks, int before)
+{
+    double left[MAX_BUSY];
+    for (int i = 0; i < w->busy_count; i++) {
+        left[i] = (double)bytes_of(w, &w->busy[i]);
+        for (int j = 0; j < before; j++)
+            if (chunks[j] == w->busy[i].chunk)
+                left[i] = f->left[j];
+    }
+    memcpy(f->left, left, sizeof left);
+}
+
+static void transfer(world *w, fluid *f, int connections)
+{
+    for (int events = 0;; events++) {
+        assert_true(events < 5000);
+        int chunks[MAX_BUSY];
+        const int before = w->busy_count, making = w->making.action;
+        for (int i = 0; i < before; i++)
+            chunks[i] = w->busy[i].chunk;
+        const double until = ask(w, connections);
+        if (w->done)
+            return;
+        begun(w, f, chunks, before);
+        if (w->making.action && !making)
+            f->made = w->now + w->recompute[w->making.chunk];
+        drain(w, f, next_event(w, f, until));
+        happen(w, f);
+        int there = 1;
+        for (int i = 0; i < w->set.chunks; i++)
+            there = there && is_there(w, i);
+        if (there && !(f->usable > 0))
+            f->usable = w->now;
+    }
+}
+
+static void even_world(world *w, check_rng *r)
+{
+    tsr_kv_control_settings_init(&w->set);
+    w->set.chunks = 1 + below(r, MAX_CHUNKS);
+    w->set.layers = MAX_LAYERS;
+    w->set.levels = 3;
+    for (int i = 0; i < w->set.chunks; i++)
+        for (int k = 0; k < 3; k++)
+            w->bytes[i][k] = (uint64_t)(k + 1) * (9000 + check_below(r, 2000));
+}
+
+static double sum_of(const world *w, int levels)
+{
+    double sum = 0;
+    for (int i = 0; i < w->set.chunks; i++)
+        for (int k = 0; k < levels; k++)
+            sum += (double)w->bytes[i][k];
+    return sum;
+}
+
+/* Everything that fits by a wide margin comes, in time. */
+static void meets_deadlines(void **state)
+{
+    (void)state;
+    check_rng r = { 77 };
+    for (int round = 0; round < 2000; round++) {
+        world w = { .now = 0 };
+        fluid f = { .rate = pow(10, 5 + check_float(&r)), .usable = 0 };
+        even_world(&w, &r);
+        const int connections = 1 + below(&r, MAX_BUSY), all = below(&r, 2);
+        w.set.deadline = 1.5 * sum_of(&w, all ? 3 : 1) / f.rate;
+        /* Round trips cost a tenth. */
+        f.rtt = 0.1 * w.set.deadline / (3 * w.set.chunks);
+        for (int i = 0; i < w.set.chunks; i++)
+            w.recompute[i] = w.set.deadline;
+        if (check_below(&r, 2))
+            w.set.recompute = w.recompute;
+        assert_int_equal(tsr_kv_control_open(&w.control, &w.set), TSR_OK);
+        transfer(&w, &f, connections);
+        assert_true(f.usable > 0 && f.usable <= w.set.deadline);
+        for (int i = 0; i < w.set.chunks; i++) {
+            assert_false(w.remade[i]);      /* nothing for nothing */
+            if (all)
+                assert_int_equal(least_levels(&w, i), 3);
+        }
+        tsr_kv_control_close(&w.control);
+    }
+}
+
+/* Where the link alone is too slow, both ends are. */
+static void recomputes_enough(void **state)
+{
+    (void)state;
+    check_rng r = { 78 };
+    for (int round = 0; round < 2000; round++) {
+        world w = { .now = 0 };
+        fluid f = { .rate = 1e5, .usable = 0 };
+        even_world(&w, &r);
+        w.set.chunks = MAX_CHUNKS;
+        for (int i = 0; i < MAX_CHUNKS; i++)
+            for (int k = 0; k < 3; k++)
+                w.bytes[i][k] = 10000;
+        /* The link brings `share` of it in five sixths of the time, the rest
+         * takes the caller two thirds. */
+        const double share = check_below(&r, 7) * 0.1;
+        w.set.deadline = 2.4;
+        f.rate = share * 1.2 * MAX_CHUNKS * 1e4 / w.set.deadline;
+        for (int i = 0; i < MAX_CHUNKS; i++)
+            w.recompute[i] = 0.66 * w.set.deadline / ((1 - share) * MAX_CHUNKS);
+        w.set.recompute = w.recompute;
+        assert_int_equal(tsr_kv_control_open(&w.control, &w.set), TSR_OK);
+        transfer(&w, &f, 1 + below(&r, 4));
+        assert_true(f.usable > 0 && f.usable <= w.set.deadline);
+        int remade = 0;
+        for (int i = 0; i < MAX_CHUNKS; i++)
+            remade += w.remade[i];
+        assert_true(remade >= 0.1 * MAX_CHUNKS);
+        if (f.rate <= 0)
+            assert_int_equal(remade, MAX_CHUNKS);
+        tsr_kv_control_close(&w.control);
+    }
+}
+
+/* ---- by hand ---- */
+
+static tsr_kv_control *open_with(int chunks, int layers, int levels,
+                                 double deadline, const char *policy,
+                                 const double *recompute)
+{
+    tsr_kv_control_settings s;
+    tsr_kv_control *c;
+    tsr_kv_control_settings_init(&s);
+    s.chunks = chunks;
+    s.layers = layers;
+    s.levels = levels;
+    s.deadline = deadline;
+    s.policy = policy;
+    s.recompute = recompute;
+    assert_int_equal(tsr_kv_control_open(&c, &s), TSR_OK);
+    return c;
+}
+
+/* The next step is a fetch of these; returns its id. */
+static int expect_fetch(tsr_kv_control *c, double now, int chunk, int first,
+                        int last, int first_layer, int layers)
+{
+    const tsr_kv_step s = tsr_kv_control_next(c, now, 1);
+    assert_int_equal(s.action, TSR_KV_FETCH);
+    assert_int_equal(s.chunk, chunk);
+    assert_int_equal(s.first_level, first);
+    assert_int_equal(s.last_level, last);
+    assert_int_equal(s.first_layer, first_layer);
+    assert_int_equal(s.layers, layers);
+    return s.id;
+}
+
+static void expect(tsr_kv_control *c, double now, tsr_kv_action action)
+{
+    assert_int_equal(tsr_kv_control_next(c, now, 1).action, action);
+}
+
+static const uint64_t sizes[3] = { 1000, 2000, 4000 };
+
+static void sizes_of(tsr_kv_control *c, int chunks)
+{
+    for (int i = 0; i < chunks; i++)
+        tsr_kv_control_sizes(c, i, sizes);
+}
+
+/* Floors in order, then finer levels, the latest tokens first, then as many
+ * layers as there is time for. */
+static void order(void **state)
+{
+    (void)state;
+    tsr_kv_control *c = open_with(2, 8, 3, 10, "deadline", NULL);
+    int id = expect_fetch(c, 0, 0, 0, 0, 0, 8);
+    sizes_of(c, 2);
+    tsr_kv_control_fetched(c, id, 0, 1, 1000);
+    id = expect_fetch(c, 1, 1, 0, 0, 0, 8);
+    assert_int_equal(tsr_kv_control_next(c, 1, 0).action, TSR_KV_WAIT);
+    tsr_kv_control_fetched(c, id, 1, 2, 1000);
+    id = expect_fetch(c, 2, 1, 1, 1, 0, 8);
+    tsr_kv_control_fetched(c, id, 2, 4, 2000);
+    id = expect_fetch(c, 4, 0, 1, 1, 0, 8);
+    tsr_kv_control_fetched(c, id, 4, 6, 2000);
+    id = expect_fetch(c, 6, 1, 2, 2, 0, 8);     /* 4 s, just in time */
+    assert_int_equal(tsr_kv_control_next(c, 6, 0).action, TSR_KV_WAIT);
+    tsr_kv_control_fetched(c, id, 6, 8, 4000);  /* faster than expected */
+    const tsr_kv_step s = tsr_kv_control_next(c, 8, 1);
+    assert_int_equal(s.action, TSR_KV_FETCH);
+    assert_int_equal(s.chunk, 0);
+    assert_true(s.first_level == 2 && s.first_layer == 0);
+    assert_in_range(s.layers, 3, 6);            /* 2 s at 1000 to 2000 a second */
+    assert_int_equal(s.bytes, 500 * s.layers);
+    expect(c, 10, TSR_KV_DONE);                 /* what is under way is dropped */
+    tsr_kv_control_fetched(c, s.id, 8, 11, s.bytes);
+    expect(c, 11, TSR_KV_DONE);
+    assert_int_equal(tsr_kv_control_levels(c, 0, 0), 3);
+    assert_int_equal(tsr_kv_control_levels(c, 0, 7), 2);
+    tsr_kv_control_close(&c);
+}
+
+/* After the deadline the floors still come, and nothing else. */
+static void late(void **state)
+{
+    (void)state;
+    tsr_kv_control *c = open_with(2, 4, 2, 1, "deadline", NULL);
+    int id = expect_fetch(c, 0, 0, 0, 0, 0, 4);
+    sizes_of(c, 2);
+    tsr_kv_control_fetched(c, id, 0, 5, 1000);
+    id = expect_fetch(c, 5, 1, 0, 0, 0, 4);
+    assert_true(isinf(tsr_kv_control_next(c, 5, 1).until));
+    tsr_kv_control_failed(c, id, 6, 0);
+    id = expect_fetch(c, 6, 1, 0, 0, 0, 4);
+    tsr_kv_control_fetched(c, id, 6, 10, 1000);
+    expect(c, 10, TSR_KV_DONE);
+    tsr_kv_control_close(&c);
+}
+
+static void missing(void **state)
+{
+    (void)state;
+    static const double each[3] = { 0.1, 0.1, 0.1 };
+    tsr_kv_control_state s;
+    for (int i = 0; i < 2; i++) {
+        tsr_kv_control *c = open_with(3, 4, 1, 100, "deadline", i ? each : NULL);
+        tsr_kv_step f[3];
+        for (int k = 0; k < 3; k++) {
+            f[k] = tsr_kv_control_next(c, 0, 1);
+            assert_int_equal(f[k].chunk, i ? 2 - k : k);
+        }
+        sizes_of(c, 3);
+        tsr_kv_control_failed(c, f[1].id, 1, 1);
+        expect(c, 1, TSR_KV_WAIT);      /* the first may come still */
+        tsr_kv_control_fetched(c, f[0].id, 0, 2, 1000);
+        tsr_kv_control_fetched(c, f[2].id, 0, 2, 1000);
+        if (i) {
+            const tsr_kv_step r = tsr_kv_control_next(c, 2, 0);
+            assert_int_equal(r.action, TSR_KV_RECOMPUTE);
+            assert_int_equal(r.chunk, 1);
+            expect(c, 2, TSR_KV_WAIT);
+            tsr_kv_control_recomputed(c, r.id, 3);
+        }
+        expect(c, 3, TSR_KV_DONE);
+        tsr_kv_control_state_get(c, &s);
+        assert_int_equal(s.lost, !i);
+        assert_int_equal(s.recomputed, i);
+        assert_int_equal(tsr_kv_control_levels(c, 1, 0), -1);
+        tsr_kv_control_close(&c);
+    }
+}
+
+/* A finer level that is not there leaves the chunk as it is. */
+static void missing_level(void **state)
+{
+    (void)state;
+    tsr_kv_control *c = open_with(1, 4, 3, 100, "deadline", NULL);
+    int id = expect_fetch(c, 0, 0, 0, 0, 0, 4);
+    sizes_of(c, 1);
+    tsr_kv_control_fetched(c, id, 0, 1, 1000);
+    id = expect_fetch(c, 1, 0, 1, 1, 0, 4);
+    tsr_kv_control_failed(c, id, 2, 1);
+    expect(c, 2, TSR_KV_DONE);
+    assert_int_equal(tsr_kv_control_levels(c, 0, 3), 1);
+    tsr_kv_control_close(&c);
+}
+
+static double believed(const tsr_kv_control *c)
+{
+    tsr_kv_control_state s;
+    tsr_kv_control_state_get(c, &s);
+    return s.bandwidth;
+}
+
+/* Requests that run side by side share one link. */
+static void bandwidth(void **state)
+{
+    (void)state;
+    tsr_kv_control *c = open_with(8, 1, 1, 0, "uniform", NULL);
+    assert_true(believed(c) <= 0);
+    int id[4];
+    for (int i = 0; i < 4; i++)
+        id[i] = expect_fetch(c, 0, i, 0, 0, 0, 1);
+    for (int i = 0; i < 4; i++)
+        tsr_kv_control_fetched(c, id[i], 0, 2, 1000);
+    assert_float_equal(believed(c), 2000, 1);
+    tsr_kv_control_close(&c);
+
+    /* One after the other, with a latency of a second that sizes tell apart. */
+    c = open_with(2, 1, 2, 1000, "deadline", NULL);
+    sizes_of(c, 2);
+    double now = 0;
+    for (int i = 0; i < 4; i++) {
+        const tsr_kv_step s = tsr_kv_control_next(c, now, 1);
+        const double end = now + 1 + (double)s.bytes / 1000;
+        tsr_kv_control_fetched(c, s.id, now, end, s.bytes);
+        now = end;
+    }
+    assert_in_range((int)believed(c), 600, 1001);
+    expect(c, now, TSR_KV_DONE);
+    tsr_kv_control_close(&c);
+}
+
+/* A share of a second for each chunk. */
+static void published(void **state)
+{
+    (void)state;
+    static const double each[4] = { 1, 1, 1, 1 };
+    tsr_kv_control *c = open_with(4, 1, 3, 4, "cachegen", each);
+    int id = expect_fetch(c, 0, 0, 0, 1, 0, 1);     /* medium */
+    sizes_of(c, 4);
+    tsr_kv_control_fetched(c, id, 0, 0.5, 3000);
+    id = expect_fetch(c, 0.5, 1, 0, 1, 0, 1);       /* 6000 a second: not 7000 */
+    tsr_kv_control_fetched(c, id, 0.5, 5.5, 3000);
+    const tsr_kv_step s = tsr_kv_control_next(c, 5.5, 1);
+    assert_int_equal(s.action, TSR_KV_RECOMPUTE);   /* 600 a second: not 1000 */
+    assert_int_equal(s.chunk, 2);
+    tsr_kv_control_recomputed(c, s.id, 6);
+    assert_int_equal(tsr_kv_control_next(c, 6, 1).chunk, 3);
+    tsr_kv_control_close(&c);
+
+    c = open_with(4, 1, 3, 4, "remaining", NULL);
+    id = expect_fetch(c, 0, 0, 0, 1, 0, 1);
+    sizes_of(c, 4);
+    tsr_kv_control_fetched(c, id, 0, 0.4, 3000);    /* 3.6 s at 7500 for three */
+    id = expect_fetch(c, 0.4, 1, 0, 2, 0, 1);
+    tsr_kv_control_fetched(c, id, 0.4, 3.9, 7000);  /* 0.1 s at 2000 */
+    expect_fetch(c, 3.9, 2, 0, 0, 0, 1);
+    tsr_kv_control_close(&c);
+}
+
+static void bad_settings(void **state)
+{
+    (void)state;
+    static const double negative[1] = { -1 };
+    tsr_kv_control_settings good, s;
+    tsr_kv_control *c;
+    tsr_kv_control_settings_init(&good);
+    good.chunks = good.layers = 1;
+#define BAD(code, change) \
+    s = good; \
+    change; \
+    assert_int_equal(tsr_kv_control_open(&c, &s), code); \
+    assert_null(c)
+    BAD(TSR_E_ARG, s.size = 0);
+    BAD(TSR_E_ARG, s.chunks = 0);
+    BAD(TSR_E_ARG, s.chunks = (1 << 20) + 1);
+    BAD(TSR_E_ARG, s.layers = 0);
+    BAD(TSR_E_ARG, s.layers = 1025);
+    BAD(TSR_E_ARG, s.levels = 4);
+    BAD(TSR_E_ARG, s.levels = 0);
+    BAD(TSR_E_ARG, s.floor = 0);
+    BAD(TSR_E_ARG, s.floor = 2);
+    BAD(TSR_E_ARG, s.ceiling = 2);
+    BAD(TSR_E_ARG, s.ceiling = -1);
+    BAD(TSR_E_ARG, (s.levels = 2, s.floor = 2, s.ceiling = 1));
+    BAD(TSR_E_ARG, s.deadline = -1);
+    BAD(TSR_E_ARG, s.deadline = NAN);
+    BAD(TSR_E_ARG, s.bandwidth = INFINITY);
+    BAD(TSR_E_ARG, s.loss[1] = NAN);
+    BAD(TSR_E_ARG, s.recompute = negative);
+    BAD(TSR_E_ARG, s.policy = NULL);
+    BAD(TSR_E_UNSUPPORTED, s.policy = "none such");
+#undef BAD
+    assert_int_equal(tsr_kv_control_open(&c, NULL), TSR_E_ARG);
+    assert_int_equal(tsr_kv_control_open(NULL, &good), TSR_E_ARG);
+    assert_int_equal(tsr_kv_control_open(&c, &good), TSR_OK);
+    tsr_kv_control_close(&c);
+    tsr_kv_control_close(&c);
+    assert_string_equal(tsr_kv_policy_at(0), "deadline");
+    assert_null(tsr_kv_policy_at(-1));
+    assert_null(tsr_kv_policy_at(100));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_scripts)
+        cmocka_unit_test(random_scripts), cmocka_unit_test(meets_deadlines),
+        cmocka_unit_test(recomputes_enough), cmocka_unit_test(order),
+        cmocka_unit_test(late), cmocka_unit_test(missing),
+        cmocka_unit_test(missing_level), cmocka_unit_test(bandwidth),
+        cmocka_unit_test(published), cmocka_unit_test(bad_settings)
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,8 @@ extern "C" {
  * Others, to compare with: "uniform" (all chunks in order with `ceiling` levels,
  * whatever it takes), "cachegen" (each chunk gets an equal share of the deadline
  * and the finest level that the bandwidth of the chunk before fits into it, else
- * it is recomputed: Liu et al. 2024).
+ * it is recomputed: Liu et al. 2024, as their program does it), "remaining" (the
+ * same with the finest level in which all chunks to come fit into the time left).
  */
 typedef struct tsr_kv_control tsr_kv_control;
 
@@ -109,6 +110,12 @@ TSR_API tsr_kv_step tsr_kv_control_next(tsr_kv_control *control, double now,
  *  made from the chunks known.  Times are as `now`. */
 TSR_API void tsr_kv_control_sizes(tsr_kv_control *control, int chunk,
                                   const uint64_t *level_bytes);
+
+/** What a fetch under way has brought so far, all levels together.  Need not be
+ *  called; who does, every 20..100 ms of a fetch, learns sooner that the link has
+ *  become slow: ask again afterwards. */
+TSR_API void tsr_kv_control_progress(tsr_kv_control *control, int id, double now,
+                                     uint64_t bytes);
 
 /** A fetch ended well: it ran from begin to end and brought `bytes`. */
 TSR_API void tsr_kv_control_fetched(tsr_kv_control *control, int id,
