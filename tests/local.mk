@@ -42,6 +42,11 @@ check_PROGRAMS += tests/test_store_http
 noinst_HEADERS += tests/store_peer.h
 tests_test_store_http_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_store_http_LDADD = libtsrnet.la $(CMOCKA_LIBS)
+if TSR_CURL
+check_PROGRAMS += tests/test_store_s3
+tests_test_store_s3_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+tests_test_store_s3_LDADD = libtsrnet.la $(CMOCKA_LIBS)
+endif
 EXTRA_DIST += tests/store_server.py tests/s3_server.py
 check_PROGRAMS += tests/test_kv_stream
 noinst_HEADERS += tests/stream_case.h
