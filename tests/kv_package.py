@@ -368,6 +368,57 @@ def _():
     refused(TypeError, tk.Store, "dir:x", patience=3)
 
 
+@case("jobs: push, stored, pull")
+def _():
+    if "dir" not in tk.schemes():
+        return "SKIP this build has no folders as stores"
+    url, ids = os.getcwd() + "/jobs", [7 * t % 50 for t in range(TOKENS)]
+    seen, view = [], tk.View(cache(), "2LTHD")
+    with tk.push(url, "m", coder(levels=2), view, ids, chunk_tokens=32,
+                 on_progress=lambda *n: seen.append(n)) as job:
+        result = job.wait()
+    need((result.error, result.tokens, result.chunks) == ("OK", TOKENS, 3),
+         "pushed: " + str(vars(result)))
+    need(seen and seen[-1][0] == result.bytes, "progress %s" % seen)
+    with tk.Store(url) as store:
+        keys = tk.keys("m", ids, 32)
+        need({e.key for e in store.list()} == set(keys), "keys")
+        store.remove(keys[2])
+        good = store.get(keys[1])
+        need(tk.stored(url, "m", ids, chunk_tokens=32) == 64, "stored")
+        got, layers, chunks = bytearray(len(CACHE)), [], []
+        job = tk.pull(url, "m", LAYERS, HEADS, DIM, tk.View(cache(got), "2LTHD"),
+                      ids, chunk_tokens=32, recompute=[9, 9, 1e-3],
+                      on_layers=lambda *n: layers.append(n),
+                      on_recompute=lambda own, *n: (chunks.append(n),
+                                                    own.recomputed(n[0])))
+        result = job.wait(20)
+        need((result.error, result.tokens, result.recomputed) ==
+             ("OK", TOKENS, 1) and chunks == [(2, 64, 6)],
+             "pulled: %s %s" % (vars(result), chunks))
+        job.close()
+        refused(ValueError, job.wait)
+        need(sum(n for _, n, levels in layers if levels == 1) in (0, LAYERS) and
+             layers[-1][2] == 2, "layers %s" % layers)
+        own = bytearray(good)
+        own[-1] ^= 1
+        store.put(keys[1], own)     # is found out and not used
+        arrivals = []
+        with tk.pull(url, "m", LAYERS, HEADS, DIM, None, ids, chunk_tokens=32,
+                     on_arrival=lambda *a: arrivals.append(a)) as job:
+            result = job.wait(20)
+        need(result.error != "OK" or result.mean_levels < 2, "damage is good")
+        need([a[:3] for a in arrivals if a[0] == 0] == [(0, 0, 32)], "arrivals")
+        data = [a[3] for a in arrivals if a[0] == 0][0]
+    row = HEADS * DIM * 2
+    plain = bytearray(2 * LAYERS * 32 * row)
+    tk.Coder.for_object(data).decode(data, tk.View(Array(
+        (2, LAYERS, 32, HEADS, DIM), "<f2", plain), "2LTHD"))
+    for i in range(2 * LAYERS):
+        need(plain[32 * row * i:32 * row * (i + 1)] ==
+             got[TOKENS * row * i:TOKENS * row * i + 32 * row], "local decode")
+
+
 # ---- LMCache ----
 
 class Dtype:

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <tessera/kv.h>
 #include <tessera/kv_chunk.h>
+#include <tessera/kv_stream.h>
 #include <tessera/store.h>
 
 #define SIZE(type) printf(#type " - 0 %zu\n", sizeof(type))
@@ -157,6 +158,57 @@ static void stores(void)
     FIELD(tsr_store_entry, modified);
 }
 
+static void jobs(void)
+{
+    SIZE(tsr_kv_events);
+    FIELD(tsr_kv_events, cookie);
+    FIELD(tsr_kv_events, layers);
+    FIELD(tsr_kv_events, recompute);
+    FIELD(tsr_kv_events, progress);
+    SIZE(tsr_kv_arrival);
+    FIELD(tsr_kv_arrival, chunk);
+    FIELD(tsr_kv_arrival, first_token);
+    FIELD(tsr_kv_arrival, tokens);
+    FIELD(tsr_kv_arrival, object);
+    FIELD(tsr_kv_arrival, size);
+    FIELD(tsr_kv_arrival, levels);
+    SIZE(tsr_kv_stream_settings);
+    FIELD(tsr_kv_stream_settings, size);
+    FIELD(tsr_kv_stream_settings, url);
+    FIELD(tsr_kv_stream_settings, store);
+    FIELD(tsr_kv_stream_settings, model);
+    FIELD(tsr_kv_stream_settings, profile);
+    FIELD(tsr_kv_stream_settings, chunk_tokens);
+    FIELD(tsr_kv_stream_settings, connections);
+    FIELD(tsr_kv_stream_settings, threads);
+    FIELD(tsr_kv_stream_settings, events);
+    FIELD(tsr_kv_stream_settings, replace);
+    FIELD(tsr_kv_stream_settings, policy);
+    FIELD(tsr_kv_stream_settings, deadline);
+    FIELD(tsr_kv_stream_settings, floor);
+    FIELD(tsr_kv_stream_settings, ceiling);
+    FIELD(tsr_kv_stream_settings, recompute);
+    FIELD(tsr_kv_stream_settings, cache);
+    FIELD(tsr_kv_stream_settings, arrival);
+    FIELD(tsr_kv_stream_settings, arrival_cookie);
+    SIZE(tsr_kv_job_result);
+    FIELD(tsr_kv_job_result, error);
+    FIELD(tsr_kv_job_result, message);
+    FIELD(tsr_kv_job_result, tokens);
+    FIELD(tsr_kv_job_result, chunks);
+    FIELD(tsr_kv_job_result, present);
+    FIELD(tsr_kv_job_result, recomputed);
+    FIELD(tsr_kv_job_result, missing);
+    FIELD(tsr_kv_job_result, late);
+    FIELD(tsr_kv_job_result, retried);
+    FIELD(tsr_kv_job_result, bytes);
+    FIELD(tsr_kv_job_result, raw_bytes);
+    FIELD(tsr_kv_job_result, seconds);
+    FIELD(tsr_kv_job_result, usable);
+    FIELD(tsr_kv_job_result, coding);
+    FIELD(tsr_kv_job_result, mean_levels);
+}
+
 int main(void)
 {
     context();
@@ -164,5 +216,6 @@ int main(void)
     info();
     chunks();
     stores();
+    jobs();
     return 0;
 }

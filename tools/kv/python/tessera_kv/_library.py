@@ -17,7 +17,7 @@ ERRORS = {
     -21: "UNSUPPORTED", -22: "VERSION", -23: "CHECKSUM", -24: "TRUNCATED",
     -25: "FORMAT", -30: "MODEL", -31: "SHAPE", -40: "IO", -41: "MISSING",
     -42: "DENIED", -50: "BACKEND", -60: "CANCELED", -90: "INTERNAL"}
-ARG, LIMIT, CANCELED, MISSING = -1, -4, -60, -41
+LIMIT, INTERNAL = -4, -90
 
 
 class TesseraError(Exception):
@@ -100,9 +100,36 @@ StoreSettings = structure(
 StoreEntry = structure("tsr_store_entry", ("key", c_char * 201),
                        ("bytes", c_uint64), ("modified", c_int64))
 
+LAYERS = CFUNCTYPE(None, c_void_p, c_int, c_int, c_int)
+RECOMPUTE = CFUNCTYPE(None, c_void_p, c_int, c_size_t, c_size_t)
+PROGRESS = CFUNCTYPE(None, c_void_p, c_uint64, c_uint64)
+Events = structure("tsr_kv_events", ("cookie", c_void_p), ("layers", LAYERS),
+                   ("recompute", RECOMPUTE), ("progress", PROGRESS))
+Arrival = structure(
+    "tsr_kv_arrival", ("chunk", c_int), ("first_token", c_size_t),
+    ("tokens", c_size_t), ("object", c_void_p), ("size", c_size_t),
+    ("levels", c_int))
+ARRIVED = CFUNCTYPE(c_int, c_void_p, POINTER(Arrival))
+StreamSettings = structure(
+    "tsr_kv_stream_settings", ("size", c_size_t), ("url", c_char_p),
+    ("store", StoreSettings), ("model", c_char_p), ("profile", c_void_p),
+    ("chunk_tokens", c_int), ("connections", c_int), ("threads", c_int),
+    ("events", Events), ("replace", c_int), ("policy", c_char_p),
+    ("deadline", c_double), ("floor", c_int), ("ceiling", c_int),
+    ("recompute", c_void_p), ("cache", c_char_p), ("arrival", ARRIVED),
+    ("arrival_cookie", c_void_p))
+JobResult = structure(
+    "tsr_kv_job_result", ("error", c_int), ("message", c_char * 256),
+    ("tokens", c_size_t), ("chunks", c_int), ("present", c_int),
+    ("recomputed", c_int), ("missing", c_int), ("late", c_int),
+    ("retried", c_int), ("bytes", c_uint64), ("raw_bytes", c_uint64),
+    ("seconds", c_double), ("usable", c_double), ("coding", c_double),
+    ("mean_levels", c_double))
+
 STRUCTURES = [
     Logger, Allocator, ContextSettings, Tensor, Sink, Shape, Rope, View,
-    Settings, Call, Part, Info, Prefix, Chunk, StoreSettings, StoreEntry]
+    Settings, Call, Part, Info, Prefix, Chunk, StoreSettings, StoreEntry,
+    Events, Arrival, StreamSettings, JobResult]
 
 VISIT_RANGE = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64)
 VISIT_ENTRY = CFUNCTYPE(c_int, c_void_p, POINTER(StoreEntry))
@@ -160,6 +187,17 @@ NET = {
     "tsr_store_list": (c_int, P, c_char_p, VISIT_ENTRY, P),
     "tsr_store_cancel": (None, P),
     "tsr_store_scheme_at": (c_char_p, c_int),
+    "tsr_kv_stream_settings_init": (None, POINTER(StreamSettings)),
+    "tsr_kv_push_begin": (c_int, POINTER(P), POINTER(StreamSettings),
+                          POINTER(Settings), POINTER(View), P, c_uint64),
+    "tsr_kv_pull_begin": (c_int, POINTER(P), POINTER(StreamSettings),
+                          POINTER(Shape), POINTER(View), P, c_size_t),
+    "tsr_kv_job_recomputed": (None, P, c_int),
+    "tsr_kv_job_cancel": (None, P),
+    "tsr_kv_job_wait": (c_int, P, c_double, POINTER(JobResult)),
+    "tsr_kv_job_close": (None, POINTER(P)),
+    "tsr_kv_stored": (c_int, POINTER(StreamSettings), P, c_size_t,
+                      POINTER(c_size_t)),
 }
 
 # ---- finding them ----
