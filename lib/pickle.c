@@ -411,7 +411,7 @@ tsr_error tsri_pickle_run(tsri_pickle *p, const uint8_t *data, size_t size,
     *root = 0;
     p->start = p->at = data;
     p->end = data + size;
-    p->depth = p->marks = p->memo_count = 0;
+    p->depth = p->marks = p->memo_count = p->loaded = 0;
     while (!p->error) {
         const int op = (int)number(p, 1);
         if (op == '.')

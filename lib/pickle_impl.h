@@ -38,6 +38,7 @@ struct tsri_pickle {
     tsri_pickle_ref *memo;
     size_t memo_count, memo_room;
     bool inner;                 /* it reads a file in a pickle */
+    size_t loaded;              /* bytes of such files, of this run */
     tsri_pickle_block *blocks;  /* text that had to be converted */
     size_t block_bytes;
 };

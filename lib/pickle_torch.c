@@ -113,11 +113,18 @@ tsri_pickle_ref tsri_pickle_load(tsri_pickle *p, tsri_pickle_ref arguments)
         tsri_pickle_fail(p, TSR_E_CORRUPT, "a storage with bad arguments");
         return 0;
     }
+    /* One file could be loaded again and again. */
+    const size_t size = p->value[file].size;
+    if (size > (size_t)(p->end - p->start) - p->loaded) {
+        tsri_pickle_fail(p, TSR_E_LIMIT, "storages that are larger than it");
+        return 0;
+    }
+    p->loaded += size;
     const uint8_t *data = (const uint8_t *)p->value[file].text;
     p->error = tsri_pickle_open(&inner, p->ctx, p->what);
     if (!p->error) {
         inner->inner = true;
-        p->error = find(inner, data, p->value[file].size, &f);
+        p->error = find(inner, data, size, &f);
         tsri_pickle_close(&inner);
     }
     const tsri_pickle_ref elements = p->error ? 0 : tsri_pickle_text(

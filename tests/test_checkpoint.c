@@ -550,6 +550,17 @@ static void test_plain_pickles(void **state)
     open_object(good, sizeof good - 2, 4, TSR_E_CORRUPT, "is cut");
     open_object(LITERAL("\x80\2N."), 4, TSR_E_FORMAT, "not of a PyTorch");
     open_pickle(LITERAL(outside), TSR_E_CORRUPT, "not in the file");
+    /* The same file again and again. */
+    char many[1024];
+    size_t at = 0;
+    memcpy(many, "\x80\2](C", 5);
+    many[5] = (char)(sizeof good - 1);
+    memcpy(many + 6, good, sizeof good - 1);
+    at = 6 + sizeof good - 1;
+    memcpy(many + at, "q\0ctorch.storage\n_load_from_bytes\nq\1", 36);
+    for (at += 36; at < 300; at += 6)
+        memcpy(many + at, "h\1h\0\x85R", 6);
+    open_pickle(many, at, TSR_E_LIMIT, "larger than it");
 }
 
 /* The same byte again and again, after a few others. */

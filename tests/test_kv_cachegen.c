@@ -2,6 +2,7 @@
 /* CacheGen's quantiser by hand, and its own streams. */
 #include "tests/kv_tile.h"
 #include "tests/npy.h"
+#include "tests/poor.h"
 #include <tessera/kv_cachegen.h>
 #include "codecs/kv/cachegen.h"
 #include "lib/bytes.h"
@@ -302,6 +303,43 @@ static void test_cachegen_calls(void **state)
     free(x);
 }
 
+/* Every allocation fails once. */
+static void test_cachegen_nomem(void **state)
+{
+    size_t size;
+    uint8_t *file = check_file("tests/vectors/cachegen/cache.pkl", &size);
+    uint16_t *x = calloc(24 * 300 * 6, sizeof *x);
+    tsr_context *poor = poor_context("c", 1);
+    bytes b = { malloc(1 << 20), 0, 1 << 20 };
+    const tsr_sink sink = { &b, append };
+    const int before = poor_held;
+    tsr_cachegen_info info;
+    tsr_error error;
+    void *base[24];
+    (void)state;
+
+    assert_int_equal(tsr_cachegen_probe(poor, file, size, &info), TSR_OK);
+    const tsr_kv_view view = view_of(&info, x, base);
+    for (int way = 0; way < 2; way++) {
+        int n = 0;
+        do {
+            poor_left = n++;
+            b.size = 0;
+            error = way ? tsr_cachegen_encode(poor, &info.shape, &view, 0, &sink)
+                        : tsr_cachegen_decode(poor, file, size, 0, &view);
+            poor_left = POOR_MANY;
+            assert_int_equal(poor_held, before);
+            assert_true(!error || error == TSR_E_NOMEM);
+            assert_true(!error || !b.size);
+        } while (error);
+        assert_true(n > 5);
+    }
+    tsr_context_close(&poor);
+    free(b.data);
+    free(file);
+    free(x);
+}
+
 /* Files as written; cut, or with a byte changed. */
 static void test_cachegen_file(void **state)
 {
@@ -407,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_cachegen_hostile),
         cmocka_unit_test(test_cachegen_vector),
         cmocka_unit_test(test_cachegen_calls),
+        cmocka_unit_test(test_cachegen_nomem),
         cmocka_unit_test(test_cachegen_file),
         cmocka_unit_test(test_cachegen_room)
     };
