@@ -329,12 +329,42 @@ void tsr_kv_control_fetched(tsr_kv_control *c, int id, double begin, double end,
     look_again(c, chunk);
 }
 
+/* The chunk whose last level fetched this was, or -1. */
+static int fetched_chunk(const tsr_kv_control *c, int id)
+{
+    const int chunk = id >= 0 ? id / 4 : c->set.chunks, level = id & 3;
+    return chunk < c->set.chunks && level < TSRI_LEVELS &&
+        c->part[chunk].fate == TSRI_OPEN && c->part[chunk].got[level]
+        ? chunk : -1;
+}
+
+/* What came of it was of no use: all of it is as if it had not come. */
+static void undo(tsr_kv_control *c, int chunk, double now)
+{
+    tsri_part *p = &c->part[chunk];
+    if (p->busy) {
+        take_back(c, id_of(chunk, p->last_level));
+        tsri_link_busy(&c->link, now, -1);
+    } else {
+        weigh(c, chunk, -1);
+    }
+    memset(p->got, 0, sizeof p->got);
+    c->undecoded -= c->undecoded > 0;
+    c->front = chunk < c->front ? chunk : c->front;
+}
+
 void tsr_kv_control_failed(tsr_kv_control *c, int id, double now, int missing)
 {
-    const int chunk = take_back(c, id);
-    if (chunk < 0)
-        return;
-    tsri_link_busy(&c->link, now, -1);
+    int chunk = take_back(c, id);
+    if (chunk >= 0) {
+        tsri_link_busy(&c->link, now, -1);
+    } else {
+        chunk = fetched_chunk(c, id);
+        if (chunk < 0)
+            return;
+        undo(c, chunk, now);
+    }
+    c->done = 0;
     weigh(c, chunk, 1);
     if (missing && tsri_part_has_floor(c, chunk))
         c->part[chunk].ended = 1;

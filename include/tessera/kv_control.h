@@ -76,7 +76,8 @@ typedef enum tsr_kv_action {
                                  of one after the other */
     TSR_KV_WAIT,            /**< nothing before something under way has ended, or
                                  the time is `until` */
-    TSR_KV_DONE             /**< and nothing else from then on.  Fetches of finer
+    TSR_KV_DONE             /**< and nothing else from then on,
+                                 unless a failure is reported.  Fetches of finer
                                  levels may be under way still where the deadline
                                  has come: drop them */
 } tsr_kv_action;
@@ -123,7 +124,10 @@ TSR_API void tsr_kv_control_fetched(tsr_kv_control *control, int id,
 
 /** A fetch failed.  missing: the chunk is not there, or is not fit for use, and
  *  is not asked for again: if it has the floor's levels it stays as it is, else it
- *  is recomputed, or lost.  Not missing: it is asked for again. */
+ *  is recomputed, or lost.  Not missing: it is asked for again.  After
+ *  tsr_kv_control_fetched(), instead of decoded(), it says that the chunk did not
+ *  decode: then nothing of it counts as there, and a request of it that is under
+ *  way is dropped. */
 TSR_API void tsr_kv_control_failed(tsr_kv_control *control, int id, double now,
                                    int missing);
 
