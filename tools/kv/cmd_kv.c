@@ -124,8 +124,7 @@ static int run(args *a)
 const command command_kv = {
     .name = "kv",
     .summary = "key/value caches of language models: pack, unpack, compare",
-    .synopsis = "pack|unpack|reduce|info|compare|bench|profile|serve|ls|stat|rm|push|pull"
-        " [options] FILE ...",
+    .synopsis = "pack|unpack|push|pull|serve|ls|stat|rm|... [options] FILE ...",
     .verbs = "pack unpack reduce info compare bench profile serve ls stat rm push pull",
     .takes = "safetensors npy tkv pkl",
     .usage =
