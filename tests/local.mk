@@ -392,3 +392,9 @@ if TSR_CMOCKA
 check_PROGRAMS += tests/test_kv_control
 tests_test_kv_control_LDADD = libtsrnet.la -lm $(LDADD)
 endif
+
+# tessera kv serve.
+tests/test_kv_serve.log: tessera$(EXEEXT) tests/kv_chunk_tool$(EXEEXT)
+check_SCRIPTS += tests/test_kv_serve.sh
+EXTRA_DIST += tests/test_kv_serve.sh tests/kv_serve_case.py \
+	tests/kv_serve_check.py

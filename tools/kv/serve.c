@@ -2,13 +2,13 @@
 /* serve: a store for others, over HTTP (docs/kv-store.md). */
 #include "tools/kv/serve.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
-#include <pthread.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 #include "tools/kv/remote.h"
 #include "tools/kv/verbs.h"
@@ -30,7 +30,6 @@ typedef struct job {
     char shown[SHOWN_SIZE];
     char folder[4096];
     struct MHD_Daemon *daemon;
-    sigset_t signals, before;
 } job;
 
 /* ---- what the options say ---- */
@@ -126,7 +125,7 @@ static int set_limits(job *j)
                                              : DEFAULT_CONNECTIONS;
     j->settings.per_ip = a->per_ip;
     s->metrics = metrics_open();
-    s->conns = conns_open();
+    s->conns = conns_open((unsigned)j->settings.connections);
     if (!s->metrics || !s->conns)
         return say_error(RC_MACHINE, NULL, "out of memory");
     return RC_OK;
@@ -153,24 +152,53 @@ static int open_socket(job *j)
 
 /* ---- while it runs ---- */
 
-static void block_signals(job *j)
+/* Signals come through a pipe: libraries' threads, which were there before any
+ * could be told to block them, may be the ones that get them. */
+static int signal_pipe[2] = { -1, -1 };
+static const int heard[] = { SIGTERM, SIGINT, SIGHUP };
+enum { HEARD = sizeof heard / sizeof *heard };
+static struct sigaction before[HEARD];
+
+static void hear(int number)
 {
-    sigemptyset(&j->signals);
-    sigaddset(&j->signals, SIGTERM);
-    sigaddset(&j->signals, SIGINT);
-    sigaddset(&j->signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &j->signals, &j->before);
+    const int kept = errno;
+    const char c = (char)number;
+    const ssize_t n = write(signal_pipe[1], &c, 1);
+    (void)n;
+    errno = kept;
+}
+
+static int listen_to_signals(void)
+{
+    struct sigaction action = { .sa_handler = hear, .sa_flags = SA_RESTART };
+    if (pipe(signal_pipe))
+        return say_error(RC_MACHINE, NULL, "%s", strerror(errno));
+    for (int i = 0; i < 2; i++) {
+        (void)fcntl(signal_pipe[i], F_SETFD, FD_CLOEXEC);
+        (void)fcntl(signal_pipe[i], F_SETFL, O_NONBLOCK);
+    }
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < HEARD; i++)
+        sigaction(heard[i], &action, &before[i]);
+    return RC_OK;
+}
+
+static void stop_listening(void)
+{
+    for (int i = 0; i < HEARD; i++)
+        sigaction(heard[i], &before[i], NULL);
+    close(signal_pipe[0]);
+    close(signal_pipe[1]);
 }
 
 /* The next signal, or 0 after so many seconds. */
-static int next_signal(const job *j, double seconds)
+static int next_signal(double seconds)
 {
-    const struct timespec t = {
-        .tv_sec = (time_t)seconds,
-        .tv_nsec = (long)(1e9 * (seconds - (double)(time_t)seconds))
-    };
-    const int n = sigtimedwait(&j->signals, NULL, &t);
-    return n > 0 ? n : 0;
+    struct pollfd p = { .fd = signal_pipe[0], .events = POLLIN };
+    char c = 0;
+    if (poll(&p, 1, (int)(1e3 * seconds)) > 0 && read(p.fd, &c, 1) == 1)
+        return c;
+    return 0;
 }
 
 static void reap(job *j)
@@ -185,7 +213,7 @@ static void watch(job *j)
     const double quarter = j->settings.timeout / 4;
     const double tick = quarter < 1 ? quarter : 1;
     for (;;) {
-        const int n = next_signal(j, tick);
+        const int n = next_signal(tick);
         reap(j);
         if (n == SIGTERM || n == SIGINT)
             return;
@@ -204,7 +232,7 @@ static void wind_down(job *j)
     if (socket >= 0)
         close(socket);
     while (metrics_in_flight(j->server.metrics) && serve_now() < end) {
-        const int n = next_signal(j, 0.05);
+        const int n = next_signal(0.05);
         if (n == SIGTERM || n == SIGINT)
             _exit(RC_SIGNAL);
         reap(j);
@@ -216,9 +244,12 @@ static void wind_down(job *j)
 
 static int serve(job *j)
 {
-    block_signals(j);
+    const int rc = listen_to_signals();
+    if (rc)
+        return rc;
     j->daemon = server_start(&j->server, &j->settings);
     if (!j->daemon) {
+        stop_listening();
         close(j->settings.socket);
         return say_error(RC_MACHINE, j->shown, "libmicrohttpd does not start%s",
                          j->cert ? "; do certificate and key fit?" : "");
@@ -229,7 +260,7 @@ static int serve(job *j)
     wind_down(j);
     pool_cancel(j->server.pool);
     MHD_stop_daemon(j->daemon);
-    pthread_sigmask(SIG_SETMASK, &j->before, NULL);
+    stop_listening();
     return RC_OK;
 }
 

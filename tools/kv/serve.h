@@ -78,6 +78,8 @@ tsr_error feed_open(feed **f, pool *p, handle *h, const char *key,
 /** Waits for the first byte, or the end.  Returns what came of the call so far;
  *  why: out, 512 bytes, where it failed. */
 tsr_error feed_wait(feed *f, char *why);
+/** Adds what is read to *count from now on. */
+void feed_count(feed *f, uint64_t *count);
 /** Up to `size` bytes; 0: the end; below 0: the call failed. */
 ptrdiff_t feed_read(feed *f, void *data, size_t size);
 void feed_close(feed **f);
@@ -149,11 +151,12 @@ typedef struct conn {
                                          milliseconds */
     atomic_ullong received;         /**< of a body, since then */
     atomic_int ended;
+    int beyond;                     /**< one more than there may be */
     struct conn *next, **at;
 } conn;
 
 typedef struct conns conns;
-conns *conns_open(void);
+conns *conns_open(unsigned most);
 conn *conns_add(conns *cs, int fd, const void *address, size_t size);
 void conns_remove(conns *cs, conn *c);
 void conn_enter(conn *c, int state);

@@ -175,6 +175,7 @@ static struct MHD_Response *feed_response(request *r, handle *h,
         feed_close(&f);
         return NULL;
     }
+    feed_count(f, key ? NULL : &r->sent);
     struct MHD_Response *p = MHD_create_response_from_callback(
         key ? bytes : MHD_SIZE_UNKNOWN, BLOCK, pull, f, pulled);
     if (!p)

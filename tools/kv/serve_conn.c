@@ -9,7 +9,7 @@
 struct conns {
     pthread_mutex_t lock;
     conn *first;
-    unsigned n;
+    unsigned n, most;
 };
 
 double serve_now(void)
@@ -24,13 +24,15 @@ static long long milliseconds(double seconds)
     return (long long)(1e3 * seconds);
 }
 
-conns *conns_open(void)
+conns *conns_open(unsigned most)
 {
     conns *cs = calloc(1, sizeof *cs);
     if (cs && pthread_mutex_init(&cs->lock, NULL)) {
         free(cs);
         return NULL;
     }
+    if (cs)
+        cs->most = most;
     return cs;
 }
 
@@ -50,7 +52,7 @@ conn *conns_add(conns *cs, int fd, const void *address, size_t size)
     if (c->next)
         c->next->at = &c->next;
     cs->first = c;
-    cs->n++;
+    c->beyond = ++cs->n > cs->most;
     pthread_mutex_unlock(&cs->lock);
     return c;
 }

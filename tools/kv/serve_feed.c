@@ -18,6 +18,7 @@ struct feed {
     pthread_t thread;
     atomic_int done;
     tsr_error error;            /* when done */
+    uint64_t *count;
 };
 
 /* Fails when the reader has gone. */
@@ -109,12 +110,19 @@ tsr_error feed_wait(feed *f, char *why)
     return f->error;
 }
 
+void feed_count(feed *f, uint64_t *count)
+{
+    f->count = count;
+}
+
 ptrdiff_t feed_read(feed *f, void *data, size_t size)
 {
     ssize_t n;
     do
         n = read(f->out, data, size);
     while (n < 0 && errno == EINTR);
+    if (n > 0 && f->count)
+        *f->count += (uint64_t)n;
     return n == 0 && f->error ? -1 : n;
 }
 

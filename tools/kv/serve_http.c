@@ -13,6 +13,7 @@ enum {
     MOST_DROPPED = 1 << 26,     /* bytes of a refused upload that are read, so
                                    that the client gets to see why; beyond them
                                    the connection is closed */
+    MORE_CONNECTIONS = 64,      /* that hear 503; libmicrohttpd resets others */
     MEMORY_OF_CONNECTION = 1 << 17, /* bytes that one read brings, at most */
     STACK_OF_CONNECTION = 1 << 18
 };
@@ -35,7 +36,7 @@ static void add_by_status(const request *r, unsigned status,
                                 ? "GET, HEAD, PUT, DELETE" : "GET, HEAD");
     if (status == 503)
         MHD_add_response_header(p, "Retry-After", "1");
-    if (atomic_load(&r->server->stopping))
+    if (atomic_load(&r->server->stopping) || (r->conn && r->conn->beyond))
         MHD_add_response_header(p, "Connection", "close");
 }
 
@@ -175,6 +176,8 @@ static void check_right(request *r)
 {
     if (r->route == ROUTE_HEALTH)
         return;
+    if (!r->conn || r->conn->beyond)
+        refuse(r, 503, "too many connections");
     const int right = tokens_right(r->server->tokens,
                                    request_field(r, "Authorization"));
     if (right == TOKEN_NONE)
@@ -410,7 +413,7 @@ struct MHD_Daemon *server_start(server *s, const server_settings *k)
         flags, 0, NULL, NULL, handle_request, s,
         MHD_OPTION_EXTERNAL_LOGGER, keep_quiet, NULL,
         MHD_OPTION_LISTEN_SOCKET, k->socket,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)k->connections,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)k->connections + MORE_CONNECTIONS,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)k->per_ip,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ceil(k->timeout),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_OF_CONNECTION,
