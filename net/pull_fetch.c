@@ -12,7 +12,8 @@ typedef struct fetch {
     tsr_kv_job *job;
     tsri_pull *pull;
     tsri_piece *piece;
-    int chunk, near;
+    int chunk, near, id;
+    double told;            /* when the controller last heard of it */
     uint8_t small[TSR_KV_CHUNK_HEAD];
     tsr_store_entry entry;
     tsri_body *body;
@@ -175,22 +176,29 @@ static tsr_error take_front(fetch *f)
 
 /* ---- units ---- */
 
-/* What is whole now goes to its place. */
-static tsr_error take_units(fetch *f)
+static tsr_error place(fetch *f, uint64_t begin, uint64_t end)
+{
+    const tsri_body *b = f->body;
+    return tsr_kv_chunk_place(f->lane->context, b->data, (size_t)f->at, begin,
+                              end, b->object, (size_t)b->head.object_bytes);
+}
+
+/* The first unit from `first` on that is damaged; those before go to their
+ * places. */
+static int place_singly(fetch *f, int first, int next)
+{
+    const tsri_body *b = f->body;
+    if (f->placed < b->head.front_bytes && place(f, 0, b->head.front_bytes))
+        return first;
+    while (first < next && !place(f, b->begin[first], b->end[first]))
+        first++;
+    return first;
+}
+
+static void mark(fetch *f, int first, int next)
 {
     tsri_body *b = f->body;
-    const int first = f->unit, all = units_of(b);
-    int next = first;
 
-    while (next < all && b->end[next] <= f->at)
-        next++;
-    if (next == first && f->placed >= b->head.front_bytes)
-        return TSR_OK;
-    const uint64_t to = next > first ? b->end[next - 1] : b->head.front_bytes;
-    if (tsr_kv_chunk_place(f->lane->context, b->data, (size_t)f->at, f->placed,
-                           to, b->object, (size_t)b->head.object_bytes))
-        return bad(f, f->lane->reason);
-    f->placed = to;
     f->unit = next;
     pthread_mutex_lock(&f->job->lock);
     memset(b->have + first, 1, (size_t)(next - first));
@@ -199,6 +207,26 @@ static tsr_error take_units(fetch *f)
         pthread_cond_broadcast(&f->job->change);
     }
     pthread_mutex_unlock(&f->job->lock);
+}
+
+/* What is whole now goes to its place. */
+static tsr_error take_units(fetch *f)
+{
+    const tsri_body *b = f->body;
+    const int first = f->unit, all = units_of(b);
+    int next = first;
+
+    while (next < all && b->end[next] <= f->at)
+        next++;
+    if (next == first && f->placed >= b->head.front_bytes)
+        return TSR_OK;
+    const uint64_t to = next > first ? b->end[next - 1] : b->head.front_bytes;
+    if (place(f, f->placed, to)) {
+        mark(f, first, place_singly(f, first, next));
+        return bad(f, f->lane->reason);
+    }
+    f->placed = to;
+    mark(f, first, next);
     return TSR_OK;
 }
 
@@ -214,6 +242,21 @@ static size_t take_bytes(fetch *f, const uint8_t *data, size_t size)
     return n;
 }
 
+/* A line that sags is seen before the request has ended. */
+static void tell_control(fetch *f)
+{
+    enum { EVERY_MS = 40 };
+    const double now = tsri_job_now(f->job);
+
+    if (now - f->told < 1e-3 * EVERY_MS)
+        return;
+    f->told = now;
+    pthread_mutex_lock(&f->job->lock);
+    tsr_kv_control_progress(f->pull->control, f->id, now, f->bytes);
+    tsri_pull_pump(f->job);
+    pthread_mutex_unlock(&f->job->lock);
+}
+
 static tsr_error take(void *cookie, const void *data, size_t size)
 {
     fetch *f = cookie;
@@ -223,6 +266,8 @@ static tsr_error take(void *cookie, const void *data, size_t size)
     if (tsri_job_stopped(f->job) || atomic_load(&f->lane->aborted))
         return TSR_E_CANCELED;
     f->bytes += size;
+    if (!f->near)
+        tell_control(f);
     if (!f->near)
         tsri_job_progress(f->job, atomic_fetch_add(&f->pull->bytes, size) + size,
                           atomic_load(&f->pull->expected), 0);
@@ -490,6 +535,7 @@ void tsri_pull_fetch(tsri_lane *lane, const tsr_kv_step *step)
     tsr_kv_job *job = lane->job;
     tsri_pull *p = job->state;
     fetch f = { .lane = lane, .job = job, .pull = p, .chunk = step->chunk,
+                .id = step->id, .told = tsri_job_now(job),
                 .piece = &p->piece[step->chunk], .end_unit = 1 };
     const int ask_near = lane->near && !f.piece->asked_near && !p->near_dead;
     const double begin = tsri_job_now(job);

@@ -51,7 +51,10 @@ EXTRA_DIST += tests/store_server.py tests/s3_server.py
 check_PROGRAMS += tests/test_kv_stream
 noinst_HEADERS += tests/stream_case.h
 tests_test_kv_stream_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
-tests_test_kv_stream_LDADD = libtsrnet.la $(LDADD)
+tests_test_kv_stream_LDADD = libtsrnet.la -lm $(LDADD)
+check_PROGRAMS += tests/test_kv_stream_bad
+tests_test_kv_stream_bad_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+tests_test_kv_stream_bad_LDADD = libtsrnet.la -lm $(LDADD)
 check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn tests/test_nn_norm

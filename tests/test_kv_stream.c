@@ -75,10 +75,418 @@ static void round_trips(void **state)
     mem_reset(0);
 }
 
+/* ---- chunks once ---- */
+
+/** Two contexts that begin alike share what they have in common; a longer one
+ *  sends only what is new, in the same step. */
+static void prefixes(void **state)
+{
+    stream_case c, longer;
+    tsr_kv_stream_settings s;
+    tsr_kv_job_result r;
+    kv_cache to;
+    size_t tokens;
+    (void)state;
+    mem_reset(0);
+    stream_case_open(&longer, 330, 64, 2, KV_HTD, 0);
+    stream_case_open(&c, 200, 64, 2, KV_THD, 0);
+    KV_EACH(&c.cache, l, p, t, h, d)
+        kv_put(&c.cache, l, p, t, h, d, kv_get(&longer.cache, l, p, t, h, d));
+    s = stream_settings(&c, "redis://0");
+    assert_int_equal(tsr_kv_stored(&s, longer.ids, longer.n, &tokens), TSR_OK);
+    assert_int_equal(tokens, 0);
+    r = stream_push(&c, &s);
+    check_there(&r, &c);
+    assert_int_equal(mem[0].puts, 4);
+    /* The last chunk is whole only in the context that ends there. */
+    assert_int_equal(tsr_kv_stored(&s, longer.ids, longer.n, &tokens), TSR_OK);
+    assert_int_equal(tokens, 192);
+    assert_int_equal(tsr_kv_stored(&s, c.ids, 200, &tokens), TSR_OK);
+    assert_int_equal(tokens, 200);
+    assert_int_equal(tsr_kv_stored(&s, c.ids, 199, &tokens), TSR_OK);
+    assert_int_equal(tokens, 192);
+    r = stream_push(&longer, &s);
+    check_there(&r, &longer);
+    assert_int_equal(r.present, 3);
+    assert_int_equal(mem[0].puts, 4 + 3);
+    stream_room(&longer, &to);
+    r = stream_pull(&longer, &s, &to);
+    check_there(&r, &longer);
+    assert_true(kv_same(&to, &longer.local));
+    /* Another model, profile or cut of the text is another name. */
+    s.model = "another";
+    assert_int_equal(tsr_kv_stored(&s, c.ids, 200, &tokens), TSR_OK);
+    assert_int_equal(tokens, 0);
+    s = stream_settings(&c, "redis://0");
+    s.chunk_tokens = 32;
+    assert_int_equal(tsr_kv_stored(&s, c.ids, 200, &tokens), TSR_OK);
+    assert_int_equal(tokens, 0);
+    mem[0].deny = 1;
+    assert_int_equal(tsr_kv_stored(&s, c.ids, 200, &tokens), TSR_E_DENIED);
+    kv_cache_close(&to);
+    stream_case_close(&c);
+    stream_case_close(&longer);
+    mem_reset(0);
+}
+
+static void two_writers(void **state)
+{
+    stream_case c;
+    tsr_kv_stream_settings s;
+    tsr_kv_job *job[2];
+    tsr_kv_job_result r;
+    kv_cache to;
+    (void)state;
+    stream_case_open(&c, 500, 64, 3, KV_NHD, 0);
+    s = stream_settings(&c, "redis://0");
+    for (int k = 0; k < 10; k++) {
+        mem_reset(0);
+        mem[0].jitter = 2000;
+        mem[0].seed = (unsigned)k;
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(tsr_kv_push_begin(&job[i], &s, &c.codec,
+                                               &c.cache.view, c.ids, c.pos0),
+                             TSR_OK);
+        for (int i = 0; i < 2; i++) {
+            r = stream_end(job[i]);
+            check_there(&r, &c);
+        }
+        assert_int_equal(mem[0].objects, stream_chunks(&c));
+        stream_room(&c, &to);
+        r = stream_pull(&c, &s, &to);
+        check_there(&r, &c);
+        assert_true(kv_same(&to, &c.local));
+        kv_cache_close(&to);
+    }
+    stream_case_close(&c);
+    mem_reset(0);
+}
+
+/* ---- what is told ---- */
+
+typedef struct told {
+    int layers[4], levels;      /* layers known with 1.. levels */
+    uint64_t bytes, expected;
+    int chunk, calls;
+    tsr_kv_job *volatile *job;
+    const stream_case *c;
+    const kv_cache *to;
+} told;
+
+static void on_layers(void *cookie, int first, int layers, int levels)
+{
+    told *t = cookie;
+    assert_true(levels >= 1 && levels <= 3 && layers >= 1);
+    assert_int_equal(first, t->layers[levels]);
+    for (int k = 1; k <= levels; k++)
+        if (t->layers[k] < first + layers)
+            t->layers[k] = first + layers;
+    if (levels > t->levels)
+        t->levels = levels;
+}
+
+static void on_progress(void *cookie, uint64_t bytes, uint64_t expected)
+{
+    told *t = cookie;
+    assert_true(bytes >= t->bytes);
+    t->bytes = bytes;
+    t->expected = expected;
+}
+
+static void events(void **state)
+{
+    static const char *const policies[] = { "deadline", "uniform" };
+    (void)state;
+    for (int k = 0; k < 6; k++) {
+        stream_case c;
+        tsr_kv_stream_settings s;
+        tsr_kv_job_result r;
+        kv_cache to;
+        told t = { .bytes = 0 };
+        mem_reset(0);
+        mem[0].jitter = 200;
+        stream_case_open(&c, 300, 64, 1 + k % 3, KV_HND, 0);
+        s = stream_settings(&c, "redis://0");
+        s.policy = policies[k % 2];
+        s.deadline = k < 3 ? 0 : 60;
+        r = stream_push(&c, &s);
+        check_there(&r, &c);
+        s.events = (tsr_kv_events){ .cookie = &t, .layers = on_layers,
+                                    .progress = on_progress };
+        stream_room(&c, &to);
+        r = stream_pull(&c, &s, &to);
+        check_there(&r, &c);
+        assert_true(kv_same(&to, &c.local));
+        for (int l = 1; l <= 1 + k % 3; l++)
+            assert_int_equal(t.layers[l], 4);
+        assert_int_equal(t.levels, 1 + k % 3);
+        assert_int_equal(t.bytes, r.bytes);
+        assert_int_equal(t.expected, r.bytes);
+        kv_cache_close(&to);
+        stream_case_close(&c);
+    }
+    mem_reset(0);
+}
+
+/* ---- deadlines ---- */
+
+/** A slow line: less comes, and what came is what decoding at fewer levels
+ *  gives. */
+static void deadlines(void **state)
+{
+    stream_case c;
+    tsr_kv_stream_settings s;
+    tsr_kv_job_result r;
+    kv_cache to, low;
+    uint64_t all;
+    (void)state;
+    mem_reset(0);
+    stream_case_open(&c, 2560, 256, 3, KV_THD, 0);
+    s = stream_settings(&c, "redis://0");
+    r = stream_push(&c, &s);
+    check_there(&r, &c);
+    all = r.bytes;
+    stream_room(&c, &to);
+    stream_room(&c, &low);
+    s.deadline = 0.001;         /* never: only what must be */
+    mem[0].rate = (double)all / 0.1;
+    for (int floor = 1; floor <= 3; floor++) {
+        s.floor = floor;
+        r = stream_pull(&c, &s, &to);
+        check_there(&r, &c);
+        assert_true(r.late);
+        assert_true(r.mean_levels >= floor);
+        if (floor < 3)
+            assert_true(r.bytes < all);
+    }
+    mem[0].rate = 0;
+    s.floor = 1;
+    s.deadline = 60;
+    s.ceiling = 2;
+    r = stream_pull(&c, &s, &to);
+    check_there(&r, &c);
+    assert_false(r.late);
+    assert_true(r.mean_levels == 2);
+    stream_local_all(&c, 2, &low);
+    assert_true(kv_same(&to, &low));
+    /* Half of what all would take. */
+    s.ceiling = 0;
+    mem[0].rate = (double)all / 0.6;
+    s.deadline = 0.3;
+    r = stream_pull(&c, &s, &to);
+    check_there(&r, &c);
+    assert_true(r.mean_levels >= 1 && r.mean_levels < 3);
+    assert_true(r.bytes < all);
+    kv_cache_close(&to);
+    kv_cache_close(&low);
+    stream_case_close(&c);
+    mem_reset(0);
+}
+
+/* ---- made by the caller ---- */
+
+static void fill_from(const stream_case *c, const kv_cache *to, size_t first,
+                      size_t n)
+{
+    kv_cache a = stream_part(&c->local, first, n), b = stream_part(to, first, n);
+    KV_EACH(&b, l, p, t, h, d)
+        memcpy(kv_at(&b, l, p, t, h, d), kv_at(&a, l, p, t, h, d), 2);
+    free(a.base);
+    free(b.base);
+}
+
+static void on_recompute(void *cookie, int chunk, size_t first, size_t tokens)
+{
+    told *t = cookie;
+    assert_int_equal(first, (size_t)chunk * t->c->each);
+    fill_from(t->c, t->to, first, tokens);
+    t->chunk = chunk;
+    t->calls++;
+    while (!*t->job)            /* begin has not returned yet */
+        store_pause(0.001);
+    tsr_kv_job_recomputed(*t->job, chunk);
+}
+
+static void recomputes(void **state)
+{
+    const double cost[10] = { 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01,
+                              0.01, 0.01 };
+    stream_case c;
+    tsr_kv_stream_settings s;
+    tsr_kv_job_result r;
+    kv_cache to;
+    (void)state;
+    stream_case_open(&c, 600, 64, 2, KV_NHD, 0);
+    for (int k = 0; k < 6; k++) {
+        tsr_kv_job *job = NULL;
+        told t = { .c = &c, .to = &to, .job = (tsr_kv_job *volatile *)&job };
+        mem_reset(0);
+        mem[0].jitter = 500;
+        s = stream_settings(&c, "redis://0");
+        r = stream_push(&c, &s);
+        check_there(&r, &c);
+        /* Two are not there, or are damaged. */
+        mem[0].object[2 + k].data[200] ^= k % 2;
+        if (k % 2 == 0)
+            mem[0].object[2 + k].key[0] = 'x';
+        mem[0].object[0].size = 0;
+        s.recompute = cost;
+        s.events = (tsr_kv_events){ .cookie = &t, .recompute = on_recompute };
+        s.connections = 1 + k % 3;
+        stream_room(&c, &to);
+        assert_int_equal(tsr_kv_pull_begin(&job, &s, &c.shape, &to.view, c.ids,
+                                           c.n), TSR_OK);
+        assert_int_equal(tsr_kv_job_wait(job, -1, &r), TSR_OK);
+        assert_int_equal(r.error, TSR_OK);
+        assert_int_equal(r.recomputed, 2);
+        assert_int_equal(t.calls, 2);
+        assert_int_equal(r.tokens, c.n);
+        assert_true(kv_same(&to, &c.local));
+        tsr_kv_job_close(&job);
+        kv_cache_close(&to);
+    }
+    stream_case_close(&c);
+    mem_reset(0);
+}
+
+/* ---- objects instead of a view ---- */
+
+typedef struct arrived {
+    const stream_case *c;
+    const kv_cache *to;
+    kv_coder k;
+    int seen[16], levels, refuse;
+} arrived;
+
+static tsr_error on_arrival(void *cookie, const tsr_kv_arrival *a)
+{
+    arrived *t = cookie;
+    kv_cache to = stream_part(t->to, a->first_token, a->tokens);
+    const tsr_kv_part part = { .level = a->levels };
+
+    t->seen[a->chunk]++;
+    t->levels = a->levels;
+    t->k.call.token_ids = t->c->ids + a->first_token;
+    assert_int_equal(tsr_kv_decode(t->k.kv, a->object, a->size, &part, &to.view,
+                                   &t->k.call), TSR_OK);
+    free(to.base);
+    return a->chunk == t->refuse ? TSR_E_BACKEND : TSR_OK;
+}
+
+static void arrivals(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 6; k++) {
+        stream_case c;
+        tsr_kv_stream_settings s;
+        tsr_kv_job_result r;
+        tsr_kv_job *job;
+        kv_cache to, low;
+        arrived t = { .c = &c, .to = &to, .refuse = k < 4 ? -1 : 2 };
+        mem_reset(0);
+        stream_case_open(&c, 450, 64, 3, KV_HTD, k % 2);
+        s = stream_settings(&c, "redis://0");
+        r = stream_push(&c, &s);
+        check_there(&r, &c);
+        tsr_kv_settings codec = c.codec;
+        codec.profile = c.profile;
+        kv_coder_open(&t.k, c.ctx, &codec, c.each);
+        stream_room(&c, &to);
+        stream_room(&c, &low);
+        s.deadline = k < 2 ? 0 : 0.001;
+        s.arrival = on_arrival;
+        s.arrival_cookie = &t;
+        assert_int_equal(tsr_kv_pull_begin(&job, &s, &c.shape, NULL, c.ids, c.n),
+                         TSR_OK);
+        r = stream_end(job);
+        assert_int_equal(r.error, k < 4 ? TSR_OK : TSR_E_MISSING);
+        assert_int_equal(r.tokens, k < 4 ? 450 : 128);
+        for (int i = 0; i < r.chunks; i++)
+            assert_int_equal(t.seen[i], 1);
+        if (k < 2) {
+            assert_int_equal(t.levels, 3);
+            assert_true(kv_same(&to, &c.local));
+        }
+        kv_coder_close(&t.k);
+        kv_cache_close(&to);
+        kv_cache_close(&low);
+        stream_case_close(&c);
+    }
+    mem_reset(0);
+}
+
+/* ---- the caller's mistakes ---- */
+
+static void arguments(void **state)
+{
+    stream_case c;
+    tsr_kv_stream_settings s, bad;
+    tsr_kv_job *job;
+    (void)state;
+    mem_reset(0);
+    stream_case_open(&c, 100, 64, 1, KV_NHD, 0);
+    s = stream_settings(&c, "redis://0");
+    tsr_kv_view view = c.cache.view;
+    tsr_kv_shape shape = c.shape;
+#define REFUSED(error) do {                                                    \
+        assert_int_equal(tsr_kv_pull_begin(&job, &bad, &shape, &view, c.ids,    \
+                                           100), error);                        \
+        assert_null(job);                                                       \
+        bad = s;                                                                \
+    } while (0)
+    bad = s;
+    bad.url = "ftp://x";
+    REFUSED(TSR_E_ARG);
+    bad.url = NULL;
+    REFUSED(TSR_E_ARG);
+    bad.model = NULL;
+    REFUSED(TSR_E_ARG);
+    bad.model = "";
+    REFUSED(TSR_E_ARG);
+    bad.chunk_tokens = 31;
+    REFUSED(TSR_E_ARG);
+    bad.chunk_tokens = 40;      /* not a multiple of the blocks */
+    REFUSED(TSR_E_ARG);
+    bad.connections = 0;
+    REFUSED(TSR_E_ARG);
+    bad.threads = 257;
+    REFUSED(TSR_E_ARG);
+    bad.floor = 4;
+    REFUSED(TSR_E_ARG);
+    bad.policy = "none";
+    REFUSED(TSR_E_UNSUPPORTED);
+    bad.size--;
+    REFUSED(TSR_E_ARG);
+    view.tokens = 99;
+    REFUSED(TSR_E_ARG);
+    view.tokens = 100;
+    shape.layers = 0;
+    REFUSED(TSR_E_ARG);
+    shape.layers = 1 << 30;
+    REFUSED(TSR_E_ARG);
+    c.codec.method = "nothing";
+    assert_int_equal(tsr_kv_push_begin(&job, &s, &c.codec, &c.cache.view, c.ids,
+                                       0), TSR_E_UNSUPPORTED);
+    assert_null(job);
+    c.codec.method = NULL;
+    /* A value that is none ends a push with a reason. */
+    kv_put(&c.cache, 1, 1, 70, 0, 0, INFINITY);
+    tsr_kv_job_result r = stream_push(&c, &s);
+    assert_int_equal(r.error, TSR_E_ARG);
+    assert_true(strlen(r.message) > 10);
+    tsr_kv_job_close(NULL);
+    tsr_kv_job_cancel(NULL);
+    stream_case_close(&c);
+    mem_reset(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(round_trips),
+        cmocka_unit_test(round_trips), cmocka_unit_test(prefixes),
+        cmocka_unit_test(two_writers), cmocka_unit_test(events),
+        cmocka_unit_test(deadlines), cmocka_unit_test(recomputes),
+        cmocka_unit_test(arrivals), cmocka_unit_test(arguments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
