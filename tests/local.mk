@@ -37,6 +37,9 @@ check_PROGRAMS += tests/test_store
 noinst_HEADERS += tests/store_case.h
 tests_test_store_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 tests_test_store_LDADD = libtsrnet.la $(CMOCKA_LIBS)
+check_PROGRAMS += tests/test_store_dir
+tests_test_store_dir_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
+tests_test_store_dir_LDADD = libtsrnet.la $(CMOCKA_LIBS)
 # Over HTTP, against servers that break their word.
 check_PROGRAMS += tests/test_store_http
 noinst_HEADERS += tests/store_peer.h

@@ -11,13 +11,6 @@
 #include <unistd.h>
 #include <tessera/store.h>
 
-/** A new folder below the one the test runs in; removed with store_rmdir(). */
-static inline void store_mkdir(char path[32])
-{
-    strcpy(path, "./store-XXXXXX");
-    assert_non_null(mkdtemp(path));
-}
-
 static inline void store_rmdir_at(int at, const char *name)
 {
     struct stat info;
@@ -40,6 +33,48 @@ static inline void store_rmdir_at(int at, const char *name)
 static inline void store_rmdir(const char *path)
 {
     store_rmdir_at(AT_FDCWD, path);
+}
+
+/** Folders that were made; those that a failed test leaves go at the end. */
+static char store_made[64][32];
+static pid_t store_maker;
+
+static inline void store_tidy(void)
+{
+    for (int i = 0; i < 64 && getpid() == store_maker; i++)
+        if (*store_made[i])
+            store_rmdir(store_made[i]);
+}
+
+static inline void store_mkdir_as(char path[32], const char *template)
+{
+    static int n;
+    strcpy(path, template);
+    if (!mkdtemp(path)) {
+        *path = '\0';
+        return;
+    }
+    if (!n) {
+        store_maker = getpid();
+        atexit(store_tidy);
+    }
+    strcpy(store_made[n++ % 64], path);
+}
+
+/** A new folder below the one the test runs in: a disk, most often. */
+static inline void store_mkdir_disk(char path[32])
+{
+    store_mkdir_as(path, "./store-XXXXXX");
+    assert_true(*path);
+}
+
+/** A new folder in memory where there is such a place: a disk takes its time for
+ *  each object, and most tests are not about disks. */
+static inline void store_mkdir(char path[32])
+{
+    store_mkdir_as(path, "/dev/shm/store-XXXXXX");
+    if (!*path)
+        store_mkdir_disk(path);
 }
 
 static inline int store_files(const char *path)
