@@ -40,6 +40,12 @@ tests_test_store_LDADD = libtsrnet.la $(CMOCKA_LIBS)
 check_PROGRAMS += tests/test_store_dir
 tests_test_store_dir_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE
 tests_test_store_dir_LDADD = libtsrnet.la $(CMOCKA_LIBS)
+noinst_HEADERS += tests/redis_server.h
+if TSR_HIREDIS
+check_PROGRAMS += tests/test_store_redis
+tests_test_store_redis_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)
+tests_test_store_redis_LDADD = libtsrnet.la $(HIREDIS_LIBS) $(CMOCKA_LIBS)
+endif
 # Over HTTP, against servers that break their word.
 check_PROGRAMS += tests/test_store_http
 noinst_HEADERS += tests/store_peer.h
