@@ -45,6 +45,9 @@ if TSR_HIREDIS
 check_PROGRAMS += tests/test_store_redis
 tests_test_store_redis_CPPFLAGS = $(AM_CPPFLAGS) -D_GNU_SOURCE $(HIREDIS_CFLAGS)
 tests_test_store_redis_LDADD = libtsrnet.la $(HIREDIS_LIBS) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/test_store_redis_bad
+tests_test_store_redis_bad_CPPFLAGS = $(tests_test_store_redis_CPPFLAGS)
+tests_test_store_redis_bad_LDADD = $(tests_test_store_redis_LDADD)
 endif
 # Over HTTP, against servers that break their word.
 check_PROGRAMS += tests/test_store_http
