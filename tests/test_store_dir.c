@@ -199,7 +199,7 @@ static void killed(void **state)
     tsr_store_close(&store);
     /* Old leftovers go with the next writer, young ones stay. */
     const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
-    snprintf(name, sizeof name, "%s/tmp/old", path);
+    snprintf(name, sizeof name, "%s/tmp/%s", path, "old");
     assert_int_equal(close(open(name, O_WRONLY | O_CREAT, 0666)), 0);
     assert_int_equal(utimensat(AT_FDCWD, name, old, 0), 0);
     const int before = left_in_tmp(path);
