@@ -285,6 +285,12 @@ tests_codes_speed_LDADD = libtsrcore.la
 EXTRA_PROGRAMS += tests/kv_transform_speed
 CLEANFILES += tests/kv_transform_speed$(EXEEXT)
 tests_kv_transform_speed_LDADD = libtsrcore.la
+# What a store over HTTP costs: make tests/http_speed
+EXTRA_PROGRAMS += tests/http_speed
+CLEANFILES += tests/http_speed$(EXEEXT)
+tests_http_speed_CPPFLAGS = $(AM_CPPFLAGS) -D_DEFAULT_SOURCE
+tests_http_speed_LDADD = libtsrnet.la
+
 # How fast nets over streams are: make tests/seq_net_speed
 EXTRA_PROGRAMS += tests/seq_net_speed
 CLEANFILES += tests/seq_net_speed$(EXEEXT)
