@@ -44,7 +44,7 @@ static tsr_error meaning(const char *code, long status)
 /* One line of it: what is not ASCII becomes '?'. */
 static void say(char reason[160], const char *code, const char *message)
 {
-    snprintf(reason, 160, "%s%s%s", code, *code && *message ? ": " : "", message);
+    snprintf(reason, 160, "%s%s%.90s", code, *code && *message ? ": " : "", message);
     for (char *c = reason; *c; c++)
         if (*c < ' ' || *c > '~')
             *c = '?';
