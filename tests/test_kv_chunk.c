@@ -169,6 +169,22 @@ static void teardown(fixture *f)
 
 /* ---- round trips ---- */
 
+/* Layers that are coded together have the same range; others follow each
+ * other. */
+static void check_layers(fixture *f, int level, uint64_t at)
+{
+    uint64_t begin, end, from = at;
+
+    for (int layer = 0; layer < f->chunk.layers; layer++) {
+        assert_int_equal(tsr_kv_chunk_range(f->ctx, f->stored, f->bytes, level,
+                                            layer, 1, &begin, &end), TSR_OK);
+        assert_true(begin == at || (begin == from && end == at));
+        from = begin;
+        at = end;
+    }
+    assert_int_equal(at, f->chunk.level_end[level]);
+}
+
 static void check_head(fixture *f)
 {
     const tsr_kv_chunk *c = &f->chunk;
@@ -196,6 +212,7 @@ static void check_head(fixture *f)
         assert_int_equal(tsr_kv_chunk_range(f->ctx, f->stored, c->front_bytes,
                                             k, 0, 0, &begin, &end), TSR_OK);
         assert_int_equal(begin, at);
+        check_layers(f, k, at);
         at += f->info.level_bytes[k];
         assert_int_equal(end, at);
         assert_int_equal(end, c->level_end[k]);
@@ -379,6 +396,53 @@ static void test_lies(void **state)
     teardown(&f);
 }
 
+/* What a head says alone, within the limits and out of them. */
+static void test_limits(void **state)
+{
+    static const struct { int at, bytes; uint64_t value; bool good; } cases[] = {
+        { 5, 1, 0, false }, { 5, 1, 4, false }, { 5, 1, 3, true },
+        { 6, 2, 0, false }, { 6, 2, 1025, false }, { 6, 2, 1024, true },
+        { 8, 4, (1 << 20) + 1, false }, { 8, 4, 1 << 20, true },
+        { 12, 4, 0x80000001, false }, { 12, 4, 0x80000000, true },
+        { 80, 8, 999, false }, { 80, 8, 1001, false },
+        { 80, 8, UINT64_MAX, false },
+        { 88, 8, 291, false }, { 88, 8, 292, true }, { 88, 8, 501, false },
+        { 88, 8, UINT64_MAX, false },
+        { 96, 8, 299, false }, { 96, 8, 601, false }, { 104, 8, 499, false },
+        { 104, 8, 1129, false }, { 112, 8, 1127, false },
+        { 112, 8, 1129, false }, { 120, 4, 1, false },
+    };
+    tsr_context *ctx = kv_quiet_context(1);
+    tsr_kv_chunk c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t head[HEAD] = { 0x89, 'T', 'K', 'S', 1, 3, 2 };
+        tsri_put64(head + 80, 1000);
+        tsri_put64(head + 88, 300);
+        tsri_put64(head + 96, 500);
+        tsri_put64(head + 104, 600);
+        tsri_put64(head + 112, 1128);
+        for (int k = 0; k < cases[i].bytes; k++)
+            head[cases[i].at + k] = (uint8_t)(cases[i].value >> 8 * k);
+        tsri_put32(head + 124, tsri_crc32c(0, head, 124));
+        assert_int_equal(tsr_kv_chunk_probe(ctx, head, HEAD, &c),
+                         cases[i].good ? TSR_OK : TSR_E_CORRUPT);
+    }
+    /* The largest object there may be, and one byte more. */
+    for (uint64_t more = 0; more < 2; more++) {
+        uint8_t head[HEAD] = { 0x89, 'T', 'K', 'S', 1, 1, 2 };
+        tsri_put64(head + 80, ((uint64_t)1 << 48) + more);
+        tsri_put64(head + 88, 300);
+        for (int k = 0; k < 3; k++)
+            tsri_put64(head + 96 + 8 * k, ((uint64_t)1 << 48) + 128 + more);
+        tsri_put32(head + 124, tsri_crc32c(0, head, 124));
+        assert_int_equal(tsr_kv_chunk_probe(ctx, head, HEAD, &c),
+                         more ? TSR_E_CORRUPT : TSR_OK);
+    }
+    tsr_context_close(&ctx);
+}
+
 static void test_bad_objects(void **state)
 {
     const size_t ample = 1 << 16;
@@ -486,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_profiles),
         cmocka_unit_test(test_damaged),
         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_limits),
         cmocka_unit_test(test_bad_objects),
         cmocka_unit_test(test_damaged_on_the_way),
         cmocka_unit_test(test_arguments),
