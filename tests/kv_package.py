@@ -598,6 +598,26 @@ def _():
     need(results == [True] * 4, "the same on every thread: %s" % results)
 
 
+@case("LMCache: a module of it, with the serializer registered")
+def _():
+    for folder in "lmcache", "lmcache/v1", "lmcache/v1/distributed", \
+            "lmcache/v1/distributed/serde":
+        os.mkdir(folder)
+        open(folder + "/__init__.py", "w").close()
+    serde = "lmcache/v1/distributed/serde/"
+    with open(serde + "base.py", "w") as file:
+        file.write("class Serializer: pass\nclass Deserializer: pass\n")
+    with open(serde + "__init__.py", "w") as file:
+        file.write("known = {}\nregister_serde_factory = known.__setitem__\n")
+    with open("lmcache/server.py", "w") as file:
+        file.write("import sys\nfrom lmcache.v1.distributed.serde import known\n"
+                   "print(__name__, *known, *sys.argv[1:])\n")
+    done = subprocess.run([sys.executable, "-m", "tessera_kv.lmcache",
+                           "lmcache.server", "--port", "9"], capture_output=True)
+    need(done.stdout.decode().split() == ["__main__", "tessera", "--port", "9"],
+         done.stdout.decode() + done.stderr.decode())
+
+
 # ---- what is installed ----
 
 @case("numpy")

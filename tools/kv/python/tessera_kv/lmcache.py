@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Tessera as a serializer of LMCache's distributed mode.
 
+    python3 -m tessera_kv.lmcache MODULE OPTION...
+
+runs a module of LMCache with the serializer registered; or, in a program,
+
     import tessera_kv.lmcache
     tessera_kv.lmcache.register()
 
@@ -11,6 +15,8 @@ before LMCache reads its configuration, in which an adapter then may have
 Caches are [2, L, T, H * D], or [L, T, C] where keys and values are not apart
 (MLA), in any number of groups; one object of docs/kv-format.md for each.
 """
+import runpy
+import sys
 import threading
 
 from .codec import Coder, Profile, Rope, probe
@@ -234,3 +240,9 @@ def factory(kwargs):
 def register(name="tessera"):
     from lmcache.v1.distributed.serde import register_serde_factory
     register_serde_factory(name, factory)
+
+
+if __name__ == "__main__":
+    register()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
