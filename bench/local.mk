@@ -15,3 +15,9 @@ EXTRA_DIST += bench/kv-points.txt bench/kv_points.py bench/kv_page.py bench/kv_p
 EXTRA_DIST += training/kv_stats.py training/tensorfile.py
 EXTRA_DIST += bench/vq bench/vq_worker.py bench/vq_gpu.py
 noinst_HEADERS += bench/entropy_data.h bench/vq_data.h bench/kv_data.h
+# Stores beside cp and redis-benchmark: make bench/store_speed && bench/store bench/store_speed FOLDER...
+EXTRA_DIST += bench/store
+EXTRA_PROGRAMS += bench/store_speed
+CLEANFILES += bench/store_speed$(EXEEXT)
+bench_store_speed_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+bench_store_speed_LDADD = libtessera-net.la libtessera.la

@@ -156,7 +156,11 @@ const command command_kv = {
         "position that -rope describes (a file's metadata rope_theta says it too).\n"
         "unpack also reads the streams of CacheGen that LMCache stores (pickles), and\n"
         "pack writes one where the output's name ends in .pkl; their bins are those of\n"
-        "LMCache unless -method cachegen:level=N says otherwise.\n",
+        "LMCache unless -method cachegen:level=N says otherwise.\n"
+        "A store is a folder (/path, ./path, dir:path), redis://[[user:]password@]\n"
+        "host[:port][/db], s3://bucket[/prefix] with the AWS_ variables of the\n"
+        "environment, or http[s]://host[:port][/path] of kv serve; docs/kv-store.md\n"
+        "says what each promises.\n",
     .tables = { kv_options, kv_transfer_options, kv_remote_options,
                 kv_serve_options,
                 args_output_options, args_common_options },
