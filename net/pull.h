@@ -34,6 +34,7 @@ typedef struct tsri_piece {
     uint8_t counted;        /**< its raw bytes are */
     uint8_t sized;          /**< the controller knows its size */
     uint8_t queued;         /**< bits of the queues that it is in */
+    uint8_t whole;          /**< it has all levels that it can get */
     uint8_t arrived;        /**< the caller's arrival() took it */
     int waiting, id;        /**< fetches that the controller has not heard to be
                                  decoded, and the last one */

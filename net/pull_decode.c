@@ -164,15 +164,16 @@ static tsr_error decode(coder *c, const run *r)
 
 /* ---- what to decode; lock held from here on ---- */
 
-/* Levels that are used of those that came: while more is on its way only what
- * makes it usable, after the deadline only what must be. */
+/* Levels that are used of those that came, which may be more than were asked for:
+ * while more is on its way only what makes it usable, after the deadline only what
+ * must be. */
 static int use_levels(const coder *c, const tsri_piece *p, int layer)
 {
     const tsr_kv_job *job = c->job;
     const int have = tsri_body_levels(p->body, layer);
     const int late = job->set.deadline > 0 &&
         tsri_job_now(job) >= job->set.deadline;
-    const int most = p->busy ? 1 : late ? job->set.floor : TSRI_PULL_LEVELS;
+    const int most = p->busy ? 1 : late ? job->set.floor : c->pull->ceiling;
     return have < most ? have : most;
 }
 
@@ -248,6 +249,7 @@ static void release_when_whole(coder *c, tsri_piece *p)
     for (int l = 0; l < b->head.layers; l++)
         if (done_levels(p, l) < most)
             return;
+    p->whole = 1;
     tsri_pull_drop(p);
 }
 
@@ -294,9 +296,10 @@ static void code_chunk(coder *c, int chunk, int queue)
 
 /* ---- arrivals instead ---- */
 
-static int least_levels(const tsri_body *b)
+static int least_levels(const coder *c, const tsri_body *b)
 {
-    int least = b->head.levels;
+    const int most = c->pull->ceiling;
+    int least = b->head.levels < most ? b->head.levels : most;
     for (int l = 0; l < b->head.layers; l++) {
         const int n = tsri_body_levels(b, l);
         least = n < least ? n : least;
@@ -328,7 +331,7 @@ static void arrive(coder *c, int chunk, int last)
 
     if (p->busy || !b || p->arrived || p->fate != TSRI_PULL_OPEN)
         return;
-    const int levels = least_levels(b);
+    const int levels = least_levels(c, b);
     const int most = c->pull->ceiling < b->head.levels ? c->pull->ceiling
                                                        : b->head.levels;
     if (levels < (last ? 1 : most)) {
@@ -350,6 +353,7 @@ static void arrive(coder *c, int chunk, int last)
         tsri_pull_raise(job, chunk, l, levels, levels >= b->head.levels);
     tsri_body_release(b);
     report_decoded(c, p);
+    p->whole = !error;
     tsri_pull_drop(p);
     tsri_pull_pump(job);
 }

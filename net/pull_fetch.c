@@ -288,10 +288,12 @@ static tsr_error take(void *cookie, const void *data, size_t size)
 
 /* ---- requests ---- */
 
-/* Bytes to ask for when nothing is known of a chunk but how many values it has. */
+/* Bytes to ask for when nothing is known of a chunk but how many values it has:
+ * rather few, since what is missing costs a way there and back, once, and what is
+ * too much delays all others. */
 static uint64_t guess(const fetch *f, const tsr_kv_step *step)
 {
-    enum { SPARE = 4096, BASE = 10, ALL = 4 };
+    enum { SPARE = 4096, BASE = 48, ALL = 12 };
     if (step->bytes)
         return step->bytes + step->bytes / 16 + SPARE;
     const uint64_t raw = (uint64_t)f->job->shape.layers *
@@ -530,10 +532,25 @@ static void reopen(tsri_lane *lane)
         tsri_job_fail(job, error, "%s", lane->reason);
 }
 
+/* Levels that came already, or that it was stored without. */
+static int is_whole(tsr_kv_job *job, const tsr_kv_step *step)
+{
+    tsri_pull *p = job->state;
+    const double now = tsri_job_now(job);
+
+    if (!p->piece[step->chunk].whole)
+        return 0;
+    tsr_kv_control_fetched(p->control, step->id, now, now, 0);
+    tsr_kv_control_decoded(p->control, step->id, 0);
+    return 1;
+}
+
 void tsri_pull_fetch(tsri_lane *lane, const tsr_kv_step *step)
 {
     tsr_kv_job *job = lane->job;
     tsri_pull *p = job->state;
+    if (is_whole(job, step))
+        return;
     fetch f = { .lane = lane, .job = job, .pull = p, .chunk = step->chunk,
                 .id = step->id, .told = tsri_job_now(job),
                 .piece = &p->piece[step->chunk], .end_unit = 1 };

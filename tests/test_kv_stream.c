@@ -269,6 +269,21 @@ static void deadlines(void **state)
     assert_true(r.mean_levels == 2);
     stream_local_all(&c, 2, &low);
     assert_true(kv_same(&to, &low));
+    /* Nor is more used where more is at hand. */
+    mem_reset(1);
+    s.cache = "redis://1";
+    s.ceiling = 0;
+    r = stream_pull(&c, &s, &to);
+    assert_int_equal(mem[1].objects, 10);
+    s.ceiling = 1;
+    r = stream_pull(&c, &s, &to);
+    check_there(&r, &c);
+    assert_int_equal(r.present, 10);
+    assert_true(r.mean_levels == 1);
+    stream_local_all(&c, 1, &low);
+    assert_true(kv_same(&to, &low));
+    s.cache = NULL;
+    mem_reset(1);
     /* Half of what all would take. */
     s.ceiling = 0;
     mem[0].rate = (double)all / 0.6;
