@@ -160,9 +160,9 @@ conns *conns_open(unsigned most);
 conn *conns_add(conns *cs, int fd, const void *address, size_t size);
 void conns_remove(conns *cs, conn *c);
 void conn_enter(conn *c, int state);
-/** Shuts down those that have been at a request's head, or waited for one, for
- *  longer than `timeout` seconds, or whose body comes slower than
- *  CONN_LEAST_RATE over that time.  Returns how many. */
+/** Shuts down those that have been at a request's head for a second longer than
+ *  `timeout`, or whose body comes slower than CONN_LEAST_RATE over that time.
+ *  Returns how many. */
 int conns_reap(conns *cs, double timeout);
 unsigned conns_count(conns *cs);
 void conns_close(conns **cs);

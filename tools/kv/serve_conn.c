@@ -77,12 +77,14 @@ void conn_enter(conn *c, int state)
     atomic_store(&c->state, state);
 }
 
-/* Whether nothing, or hardly anything, has come for so long. */
+/* Whether nothing, or hardly anything, has come for so long.  libmicrohttpd ends
+ * silent connections itself; a second later those are left that drip. */
 static int stalled(conn *c, double now, double timeout)
 {
     const int state = atomic_load(&c->state);
+    const double most = state == CONN_HEAD ? timeout + 1 : timeout;
     if (state == CONN_ANSWER ||
-        milliseconds(now - timeout) < atomic_load(&c->since))
+        milliseconds(now - most) < atomic_load(&c->since))
         return 0;
     const double came = (double)atomic_load(&c->received);
     if (state == CONN_HEAD || came < CONN_LEAST_RATE * timeout)

@@ -123,7 +123,7 @@ ptrdiff_t feed_read(feed *f, void *data, size_t size)
     while (n < 0 && errno == EINTR);
     if (n > 0 && f->count)
         *f->count += (uint64_t)n;
-    return n == 0 && f->error ? -1 : n;
+    return n == 0 && atomic_load(&f->done) && f->error ? -1 : n;
 }
 
 void feed_close(feed **ff)

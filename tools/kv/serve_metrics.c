@@ -163,7 +163,7 @@ char *metrics_text(const metrics *m, unsigned connections,
         "Calls that the store behind could not answer.",
         atomic_load(&m->store_errors));
     one(&t, "stalled_connections_total", "counter",
-        "Connections ended since they made no progress.",
+        "Connections ended in a request that came too slowly.",
         atomic_load(&m->stalled));
     one(&t, "requests_in_flight", "gauge", "Requests being answered.",
         atomic_load(&m->in_flight));
