@@ -63,6 +63,8 @@ libtsrcore_la_SOURCES += codecs/audio/blocks.c codecs/audio/encodec.c \
 	codecs/audio/encodec_nets.c codecs/audio/flow.c \
 	codecs/audio/hificodec.c codecs/audio/hificodec_nets.c \
 	codecs/audio/loader.c codecs/audio/quantiser.c codecs/audio/segments.c
+noinst_HEADERS += codecs/audio/search.h
+libtsrcore_la_SOURCES += codecs/audio/search.c
 noinst_HEADERS += codecs/kv/kv.h codecs/kv/match.h codecs/kv/method.h \
 	codecs/kv/move.h codecs/kv/profile.h codecs/kv/rope.h
 

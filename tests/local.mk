@@ -325,7 +325,7 @@ noinst_HEADERS += tests/audio_case.h tests/audio_toy.h tests/audio_toy_case.h
 check_PROGRAMS += tests/test_audio tests/test_audio_bad tests/test_audio_file \
 	tests/test_audio_loss tests/test_audio_nets tests/test_audio_state \
 	tests/test_audio_carry tests/test_media tests/test_media_bad
-check_PROGRAMS += tests/test_audio_ends
+check_PROGRAMS += tests/test_audio_ends tests/test_audio_search
 noinst_HEADERS += tests/media_case.h
 EXTRA_PROGRAMS += tests/audio_tool
 CLEANFILES += tests/audio_tool$(EXEEXT)

@@ -58,6 +58,7 @@ static void test_bad_settings(void **state)
     BAD(bitrate, NAN);
     BAD(bitrate, INFINITY);
     BAD(window, NAN);
+    BAD(search, 17);
     BAD(books, -1);
     BAD(books, 9);
     BAD(entropy, -1);

@@ -308,7 +308,7 @@ int args_parse(args *a, const command *cmd, int argc, char **argv)
     *a = (args){ .quality = -1, .file = files, .max_pixels = 2147483647.0,
                  .seed = 1, .iterations = 50, .tolerance = 1e-4,
                  .sinks = -1, .boost = -1, .window = -1, .retries = -1,
-                 .grace = -1 };
+                 .grace = -1, .search = -1 };
     for (int i = 0; i < argc && !rc; i++) {
         if (plain || argv[i][0] != '-' || !argv[i][1])
             rc = add_file(a, argv[i]);

@@ -42,6 +42,7 @@ typedef struct args {
     double bitrate, packet, window;         /**< of sound; 0: not given */
     double start, length, until;            /**< seconds; 0: not given */
     int books, live, droppable, rate, channels;
+    int search;                 /**< -compression_level; -1: not given */
     const char *entropy, *sample_format;
     args_list map;
     int no_video, no_audio;

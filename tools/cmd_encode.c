@@ -113,7 +113,7 @@ static int check_options(const args *a, const media_in_info *info)
         alien = a->bitrate > 0
             ? "-b:a is for sound; -q chooses a picture's quality"
             : a->books || a->channels || a->entropy || a->packet > 0 ||
-              a->live || a->droppable || a->window >= 0
+              a->live || a->droppable || a->window >= 0 || a->search >= 0
                 ? "is a picture, and an option for sound was given" : NULL;
     return alien ? say_error(RC_USAGE, a->in, "%s", alien) : RC_OK;
 }

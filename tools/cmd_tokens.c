@@ -79,7 +79,7 @@ static int check_options(const tokens_job *j, int kind)
     if (kind == TSR_KIND_IMAGE && (a->bitrate > 0 || a->books || a->channels ||
                                    a->entropy || a->packet > 0 || a->live ||
                                    a->droppable || a->window >= 0 || a->rate ||
-                                   a->sample_format))
+                                   a->search >= 0 || a->sample_format))
         return say_error(RC_USAGE, j->in->name, "is a picture, and an option for"
                          " sound was given");
     return RC_OK;

@@ -172,7 +172,7 @@ static void gather_rows(const search *s, int group, int first, int n, float *x)
                (size_t)(first + v) * map->row, d * sizeof *x);
 }
 
-static tsri_nearest_book book_of(const tsri_codebook *cb, int group)
+tsri_nearest_book tsri_codebook_packed(const tsri_codebook *cb, int group)
 {
     return (tsri_nearest_book){
         .panels = cb->panels, .d = cb->d,
@@ -186,7 +186,7 @@ static void search_some(const search *s, const struct worker *w, int group,
                         int first, int n)
 {
     const tsri_codebook *cb = s->cb;
-    const tsri_nearest_book book = book_of(cb, group);
+    const tsri_nearest_book book = tsri_codebook_packed(cb, group);
 
     if (w->work) {
         if (s->x->plane == 1 && s->x->width == 1)

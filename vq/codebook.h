@@ -6,6 +6,7 @@
 #define TSR_VQ_CODEBOOK_H
 #include "lib/core.h"
 #include "lib/nn/net.h"
+#include "vq/nearest.h"
 
 typedef struct tsri_codebook tsri_codebook;
 
@@ -30,6 +31,9 @@ typedef struct tsri_codes {
 tsr_error tsri_codebook_new(tsri_codebook **codebook, tsr_context *ctx, int m,
                             int k, int d, const float *codewords);
 void tsri_codebook_free(tsri_codebook **codebook, tsr_context *ctx);
+
+/** The codewords of a group as the kernels take them; the codebook's. */
+tsri_nearest_book tsri_codebook_packed(const tsri_codebook *codebook, int group);
 
 int tsri_codebook_groups(const tsri_codebook *codebook);
 int tsri_codebook_size(const tsri_codebook *codebook);      /* k */

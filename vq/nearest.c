@@ -2,15 +2,20 @@
 #include <math.h>
 #include "vq/nearest.h"
 
-enum { LANES = TSRI_NEAREST_LANES, BLOCK = TSRI_NEAREST_BLOCK };
+enum {
+    LANES = TSRI_NEAREST_LANES, BLOCK = TSRI_NEAREST_BLOCK,
+    FEW = TSRI_SCORES_BLOCK
+};
 
-/* dot[l] = sum over channels of vector v times codeword l of the panel. */
-static void dot_panel(const float *panel, const float *x, int d, float *dot)
+/* dot[l] = sum over channels of a vector, which are `step` apart, times codeword l
+ * of the panel. */
+static void dot_panel(const float *panel, const float *x, int d, int step,
+                      float *dot)
 {
     float sum[LANES] = { 0 };
     for (int j = 0; j < d; j++)
         for (int l = 0; l < LANES; l++)
-            sum[l] += panel[j * LANES + l] * x[j * BLOCK];
+            sum[l] += panel[j * LANES + l] * x[j * step];
     for (int l = 0; l < LANES; l++)
         dot[l] = sum[l];
 }
@@ -28,7 +33,7 @@ void tsri_nearest_plain(const tsri_nearest_book *book, const float *x,
         const float *panel = book->code + (int64_t)p * book->d * LANES;
         const float *norm = book->norm + (int64_t)p * LANES;
         for (int v = 0; v < BLOCK; v++) {
-            dot_panel(panel, x + v, book->d, dot);
+            dot_panel(panel, x + v, book->d, BLOCK, dot);
             for (int l = 0; l < LANES; l++) {
                 const float score = norm[l] - 2 * dot[l];
                 if (score < best[v]) {
@@ -38,4 +43,19 @@ void tsri_nearest_plain(const tsri_nearest_book *book, const float *x,
             }
         }
     }
+}
+
+void tsri_scores_plain(const tsri_nearest_book *book, const float *x, int blocks,
+                       float *score)
+{
+    float dot[LANES];
+
+    for (int v = 0; v < blocks * FEW; v++)
+        for (int p = 0; p < book->panels; p++, score += LANES) {
+            dot_panel(book->code + (int64_t)p * book->d * LANES,
+                      x + (int64_t)(v / FEW) * book->d * FEW + v % FEW, book->d,
+                      FEW, dot);
+            for (int l = 0; l < LANES; l++)
+                score[l] = book->norm[(int64_t)p * LANES + l] - 2 * dot[l];
+        }
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The kernel of the nearest search and its variants. */
+/* The kernels of the nearest search, and of searches that need more than the
+ * nearest, with their variants. */
 #ifndef TSR_VQ_NEAREST_H
 #define TSR_VQ_NEAREST_H
 #include <stdint.h>
 
 enum {
     TSRI_NEAREST_LANES = 16,    /* codewords that lie side by side */
-    TSRI_NEAREST_BLOCK = 64     /* vectors of one call */
+    TSRI_NEAREST_BLOCK = 64,    /* vectors of one call */
+    TSRI_SCORES_BLOCK = 4       /* the same of the scores */
 };
 
 /** One group's codewords, packed for the kernels. */
@@ -30,4 +32,22 @@ void tsri_nearest_plain(const tsri_nearest_book *book, const float *x,
 
 /** The AVX2 variant; NULL in builds for other processors. */
 tsri_nearest_fn tsri_nearest_avx2(void);
+
+/**
+ * The scores that the nearest search compares, |c|^2 - 2 c.x in the order of sums
+ * of tsri_codebook_encode(), of `blocks` times 4 vectors with all codewords.
+ *
+ * x      [blocks][d][4]
+ * score  out, [blocks][4][panels * 16]; +inf (or NaN) for padding
+ *
+ * Cost: 64 * blocks * panels * d multiply-adds.
+ */
+typedef void (*tsri_scores_fn)(const tsri_nearest_book *book, const float *x,
+                               int blocks, float *score);
+
+void tsri_scores_plain(const tsri_nearest_book *book, const float *x, int blocks,
+                       float *score);
+
+/** The AVX2 variant; NULL in builds for other processors. */
+tsri_scores_fn tsri_scores_avx2(void);
 #endif

@@ -5,7 +5,8 @@
 
 void tsr_audio_settings_init(tsr_audio_settings *settings)
 {
-    *settings = (tsr_audio_settings){ .size = sizeof *settings, .window = -1 };
+    *settings = (tsr_audio_settings){ .size = sizeof *settings, .window = -1,
+                                       .search = -1 };
 }
 
 /* What the rest relies on; a codec that breaks it is a fault of ours. */

@@ -6,6 +6,7 @@
 #ifndef TSR_CODECS_AUDIO_CODEC_H
 #define TSR_CODECS_AUDIO_CODEC_H
 #include <tessera/audio.h>
+#include "codecs/audio/codes.h"
 #include "lib/core.h"
 
 enum { TSRI_AUDIO_SIDE_MAX = 4 };
@@ -41,6 +42,8 @@ typedef struct tsri_audio_options {
     bool zero_start;        /* see tsri_seq_open() */
     bool lazy;              /* see tsri_seq_push() */
     double window;          /* seconds; whole-sound encoders, 0 = whole */
+    int beam;               /* see tsri_search_open() */
+    const tsri_codes *codes; /* the model's; encoder */
 } tsri_audio_options;
 
 typedef struct tsri_audio_codec {

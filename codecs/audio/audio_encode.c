@@ -3,9 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 #include "codecs/audio/audio.h"
+#include "codecs/audio/search.h"
 #include "lib/bytes.h"
 
-enum { PACKET_SECONDS = 5, WINDOW_SECONDS = 10 };
+enum { PACKET_SECONDS = 5, WINDOW_SECONDS = 10, BEAM = 8 };
 
 /* ---- settings ---- */
 
@@ -25,6 +26,9 @@ static tsr_error take_settings(tsr_context *ctx, tsr_audio_settings *own,
                          TSR_AUDIO_MAX_FRAMES);
     if (!(own->bitrate >= 0) || !isfinite(own->bitrate) || isnan(own->window))
         return tsri_fail(ctx, TSR_E_ARG, "a bit rate or a window is no number");
+    if (own->search > TSRI_SEARCH_BEAM_MAX)
+        return tsri_fail(ctx, TSR_E_ARG, "search must be at most %d",
+                         TSRI_SEARCH_BEAM_MAX);
     if (own->window < 0)
         own->window = own->live ? 1 : WINDOW_SECONDS;
     return TSR_OK;
@@ -105,6 +109,16 @@ static tsr_error fill_head(tsr_audio_encoder *e, const tsr_audio_settings *s)
     return choose_entropy(e, s);
 }
 
+/* The beam of models made for it.  It chooses for all books together, so where the
+ * finer ones may be cut off it is not the default. */
+static int choose_beam(const tsr_audio_encoder *e, const tsr_audio_settings *s)
+{
+    if (s->search >= 0)
+        return s->search;
+    return tsri_codes_has(e->m.codes, TSR_AUDIO_ENTROPY_CONTEXT) &&
+           !s->droppable ? BEAM : 0;
+}
+
 /* ---- opening ---- */
 
 static tsr_error make_memory(tsr_audio_encoder *e)
@@ -135,7 +149,9 @@ static tsr_error open_all(tsr_audio_encoder *e, tsr_context *ctx,
                       e->extradata + TSRI_AUDIO_HEAD_BYTES);
     e->options = (tsri_audio_options){ .books = e->head.books,
                                        .zero_start = s->live, .lazy = !s->live,
-                                       .window = s->window };
+                                       .window = s->window,
+                                       .beam = choose_beam(e, s),
+                                       .codes = e->m.codes };
     TSR_TRY(tsri_codes_coder_open(&e->m.coder, e->m.codes, ctx));
     TSR_TRY(make_memory(e));
     for (int g = 0; g < tsri_audio_groups(&e->head); g++)

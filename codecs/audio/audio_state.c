@@ -73,8 +73,8 @@ static void load_codes(loader *l, uint16_t *codes, size_t n, int words)
 static uint32_t identity(const uint8_t *extradata, size_t bytes,
                          const tsri_audio_options *o)
 {
-    const uint8_t flags[2] = { o->zero_start, o->lazy };
-    const uint32_t crc = tsri_crc32c(tsri_crc32c(0, extradata, bytes), flags, 2);
+    const uint8_t flags[3] = { o->zero_start, o->lazy, (uint8_t)o->beam };
+    const uint32_t crc = tsri_crc32c(tsri_crc32c(0, extradata, bytes), flags, 3);
     return tsri_crc32c(crc, &o->window, sizeof o->window);
 }
 

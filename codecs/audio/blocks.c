@@ -36,6 +36,8 @@ tsr_error tsri_blocks_open(tsri_blocks **blocks, const tsri_flow *flow,
     b->flow = flow;
     b->books = options->books;
     set_sizes(b, options);
+    TSR_TRY(tsri_search_open(&b->search, &flow->quantiser, options->codes,
+                             b->books, options->beam));
     return tsri_seq_open(&b->stream, flow->enc, flow->ctx, false);
 }
 
@@ -45,6 +47,7 @@ void tsri_blocks_close(tsri_blocks **blocks)
     if (!b)
         return;
     tsri_seq_close(&b->stream);
+    tsri_search_close(&b->search);
     tsri_free(b->flow->ctx, b->wait.data);
     tsri_free(b->flow->ctx, b->codes);
     tsri_free(b->flow->ctx, b);
@@ -111,8 +114,8 @@ static tsr_error take_frames(tsri_blocks *b, size_t skip, size_t keep)
         const size_t left = keep - b->count;
         const size_t n = tsri_seq_take(b->stream, b->z, left < TSRI_FLOW_BATCH ?
                                        left : TSRI_FLOW_BATCH);
-        TSR_TRY(tsri_quantiser_search(&b->flow->quantiser, b->z, (int)n,
-                                      b->books, b->codes + b->count * books));
+        TSR_TRY(tsri_search_frames(b->search, b->z, (int)n,
+                                   b->codes + b->count * books));
         b->count += n;
     }
     return TSR_OK;
@@ -185,7 +188,8 @@ enum { NUMBERS = 6 };
 size_t tsri_blocks_state_bytes(const tsri_blocks *b)
 {
     return NUMBERS * 8 + (1 + b->wait.used) * sizeof(float) +
-           b->count * (size_t)b->books * sizeof *b->codes;
+           b->count * (size_t)b->books * sizeof *b->codes +
+           tsri_search_state_bytes(b->search);
 }
 
 void tsri_blocks_state_save(const tsri_blocks *b, uint8_t *state)
@@ -203,6 +207,8 @@ void tsri_blocks_state_save(const tsri_blocks *b, uint8_t *state)
     if (b->count)
         memcpy(s.at, b->codes + b->first * (size_t)b->books,
                b->count * (size_t)b->books * sizeof *b->codes);
+    tsri_search_state_save(b->search, s.at + b->count * (size_t)b->books *
+                                                 sizeof *b->codes);
 }
 
 /* The rest must be exactly these samples and codes. */
@@ -212,7 +218,8 @@ static tsr_error load_arrays(tsri_blocks *b, tsri_restorer *r, size_t waits,
     tsr_context *ctx = b->flow->ctx;
 
     r->good = r->good && (size_t)(r->end - r->at) ==
-                             (1 + waits) * sizeof(float) + codes * 2;
+                             (1 + waits) * sizeof(float) + codes * 2 +
+                             tsri_search_state_bytes(b->search);
     if (!r->good)
         return TSR_OK;
     b->wait.head = b->wait.used = 0;
@@ -227,6 +234,7 @@ static tsr_error load_arrays(tsri_blocks *b, tsri_restorer *r, size_t waits,
         memcpy(b->codes, r->at, codes * sizeof *b->codes);
     for (size_t i = 0; i < codes; i++)
         r->good = r->good && b->codes[i] < b->flow->shape.codewords;
+    r->good = tsri_search_state_load(b->search, r->at + 2 * codes) && r->good;
     return TSR_OK;
 }
 

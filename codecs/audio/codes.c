@@ -65,6 +65,11 @@ void tsri_codes_close(tsri_codes **out)
     *out = NULL;
 }
 
+const tsri_codes_tables *tsri_codes_contexts(const tsri_codes *c)
+{
+    return c->tables.rows ? &c->tables : NULL;
+}
+
 bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
 {
     switch (entropy) {

@@ -70,7 +70,12 @@ void tsri_codes_tables_close(tsri_codes_tables *tables, tsr_context *ctx);
 
 /** The table of a book: starts. */
 const uint32_t *tsri_codes_static(const tsri_codes_tables *tables, int k);
-/** Makes the one of code (f, k).  logs: scratch, [codewords].  Cost: codewords
+/** The tables of a model that has contexts; else NULL. */
+const tsri_codes_tables *tsri_codes_contexts(const tsri_codes *codes);
+/** Logarithms v of the weights of code (f, k): logs, [codewords], out. */
+void tsri_codes_logs(const tsri_codes_tables *tables, const tsri_codes_view *view,
+                     int f, int k, int16_t *logs);
+/** Makes the table of code (f, k).  logs: scratch, [codewords].  Cost: codewords
  *  times 4 + relations operations. */
 void tsri_codes_context(const tsri_codes_tables *tables,
                         const tsri_codes_view *view, int f, int k,

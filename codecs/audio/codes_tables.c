@@ -159,7 +159,7 @@ static const uint8_t *row_of(const tsri_codes_tables *t,
  * last ones of a table are single. */
 enum { BLOCK = 32 };
 
-static void add_row(int16_t *logs, const uint8_t *row, int n)
+static void add_row(int16_t *restrict logs, const uint8_t *restrict row, int n)
 {
     int s = 0;
 
@@ -185,11 +185,27 @@ static int largest(const int16_t *logs, int n)
     return all;
 }
 
-void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
-                        int f, int k, int16_t *logs, uint32_t *start)
+static int16_t lowered(int16_t log, int less)
+{
+    const int16_t v = (int16_t)(log - less);
+    return v > 0 ? v : 0;
+}
+
+static void lower(int16_t *logs, int n, int less)
+{
+    int s = 0;
+
+    for (; s + BLOCK <= n; s += BLOCK)
+        for (int i = 0; i < BLOCK; i++)
+            logs[s + i] = lowered(logs[s + i], less);
+    for (; s < n; s++)
+        logs[s] = lowered(logs[s], less);
+}
+
+void tsri_codes_logs(const tsri_codes_tables *t, const tsri_codes_view *view,
+                     int f, int k, int16_t *logs)
 {
     const int n = t->codewords;
-    int most;
 
     memset(logs, 0, (size_t)n * sizeof *logs);
     for (int r = 0; r < t->relations; r++) {
@@ -197,8 +213,14 @@ void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
         if (row)
             add_row(logs, row, n);
     }
-    most = largest(logs, n) - UINT8_MAX;
-    for (int s = 0; s < n; s++)
-        start[s] = t->weight[tsri_max(logs[s] - most, 0)];
-    make_starts(start, n);
+    lower(logs, n, largest(logs, n) - UINT8_MAX);
+}
+
+void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
+                        int f, int k, int16_t *logs, uint32_t *start)
+{
+    tsri_codes_logs(t, view, f, k, logs);
+    for (int s = 0; s < t->codewords; s++)
+        start[s] = t->weight[logs[s]];
+    make_starts(start, t->codewords);
 }

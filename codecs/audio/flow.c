@@ -179,6 +179,7 @@ typedef struct encoder {
     const tsri_flow *flow;
     tsri_blocks *blocks;    /* all that is used, if it is used */
     tsri_seq_stream *stream;
+    tsri_search *search;    /* with the stream */
     int books;
     bool lazy, zero_start;
     float z[];              /* [TSRI_FLOW_BATCH][latent] */
@@ -210,9 +211,12 @@ tsr_error tsri_flow_enc_open(void **enc, const void *self,
     e->books = options->books;
     e->lazy = options->lazy;
     e->zero_start = options->zero_start;
-    const tsr_error error =
+    tsr_error error =
         blocks ? tsri_blocks_open(&e->blocks, flow, options)
                : tsri_seq_open(&e->stream, flow->enc, flow->ctx, e->zero_start);
+    if (!blocks && !error)
+        error = tsri_search_open(&e->search, &flow->quantiser, options->codes,
+                                 e->books, options->beam);
     *enc = e;
     if (error)
         tsri_flow_enc_close(enc);
@@ -226,6 +230,7 @@ void tsri_flow_enc_close(void **enc)
         return;
     tsri_blocks_close(&e->blocks);
     tsri_seq_close(&e->stream);
+    tsri_search_close(&e->search);
     tsri_free(e->flow->ctx, e);
     *enc = NULL;
 }
@@ -251,9 +256,8 @@ tsr_error tsri_flow_enc_take(void *enc, uint16_t *codes, int room, int *frames,
         const int n = (int)tsri_seq_take(e->stream, e->z, (size_t)want);
         if (!n)
             break;
-        TSR_TRY(tsri_quantiser_search(&e->flow->quantiser, e->z, n, e->books,
-                                      codes + (size_t)*frames *
-                                              (size_t)e->books));
+        TSR_TRY(tsri_search_frames(e->search, e->z, n,
+                                   codes + (size_t)*frames * (size_t)e->books));
         *frames += n;
     }
     return TSR_OK;
@@ -308,7 +312,8 @@ size_t tsri_flow_enc_state_bytes(const void *enc)
 {
     const encoder *e = enc;
     return HEAD_BYTES + (e->blocks ? tsri_blocks_state_bytes(e->blocks)
-                                   : tsri_seq_state_bytes(e->stream));
+                                   : tsri_search_state_bytes(e->search) +
+                                         tsri_seq_state_bytes(e->stream));
 }
 
 void tsri_flow_enc_state_save(const void *enc, uint8_t *state)
@@ -316,10 +321,14 @@ void tsri_flow_enc_state_save(const void *enc, uint8_t *state)
     const encoder *e = enc;
 
     save_head(state, ENC_MAGIC, e->blocks != NULL, e->books);
-    if (e->blocks)
-        tsri_blocks_state_save(e->blocks, state + HEAD_BYTES);
-    else
-        tsri_seq_state_save(e->stream, state + HEAD_BYTES);
+    state += HEAD_BYTES;
+    if (e->blocks) {
+        tsri_blocks_state_save(e->blocks, state);
+    } else {
+        tsri_search_state_save(e->search, state);
+        tsri_seq_state_save(e->stream,
+                            state + tsri_search_state_bytes(e->search));
+    }
 }
 
 tsr_error tsri_flow_enc_state_load(void *enc, const uint8_t *state,
@@ -331,8 +340,12 @@ tsr_error tsri_flow_enc_state_load(void *enc, const uint8_t *state,
                       e->books));
     state += HEAD_BYTES;
     bytes -= HEAD_BYTES;
-    return e->blocks ? tsri_blocks_state_load(e->blocks, state, bytes)
-                     : tsri_seq_state_load(e->stream, state, bytes);
+    if (e->blocks)
+        return tsri_blocks_state_load(e->blocks, state, bytes);
+    const size_t own = tsri_search_state_bytes(e->search);
+    if (bytes < own || !tsri_search_state_load(e->search, state))
+        return tsri_fail(e->flow->ctx, TSR_E_CORRUPT, "the state is damaged");
+    return tsri_seq_state_load(e->stream, state + own, bytes - own);
 }
 
 /* ---- codes to samples ---- */

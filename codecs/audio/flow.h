@@ -15,6 +15,7 @@
 #include "codecs/audio/audio_codec.h"
 #include "codecs/audio/loader.h"
 #include "codecs/audio/quantiser.h"
+#include "codecs/audio/search.h"
 
 extern const tsri_audio_codec tsri_audio_codec_encodec;
 extern const tsri_audio_codec tsri_audio_codec_hificodec;
@@ -96,6 +97,7 @@ size_t tsri_restore_left(const tsri_restorer *r);
 typedef struct tsri_blocks {
     const tsri_flow *flow;
     tsri_seq_stream *stream;
+    tsri_search *search;
     int books;
     uint64_t step, before, after; /* samples */
     bool ended;

@@ -103,6 +103,13 @@ typedef struct tsr_audio_settings {
                              (default): 10, live: 1 */
     tsr_progress progress; /**< of tsr_audio_encode(); 0 all the time if the
                                 source's length is not known */
+    int search;         /**< 0: each code is the codeword nearest to what the
+                             coarser ones leave, as published; 1..16: so many
+                             beginnings of a frame are kept from book to book, and
+                             the best whole one is taken, by its error and, if
+                             the model has context tables, its bits; below 0
+                             (default): 8 if it has and not droppable, else 0.
+                             Decoders need not know */
 } tsr_audio_settings;
 
 TSR_API void tsr_audio_settings_init(tsr_audio_settings *settings);

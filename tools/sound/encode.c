@@ -28,6 +28,9 @@ const opt sound_encode_options[] = {
       OPT_FLAG, offsetof(args, droppable), 0, 0 },
     { "-window", "SECONDS", "sound: of HiFi-Codec's normalisation; 0: the whole",
       OPT_TIME, offsetof(args, window), 0, 1e5 },
+    { "-compression_level", "N", "sound: 0: codes as published; 1..16: so many"
+      " are kept in a search for better ones; default: 8 with models like sound",
+      OPT_INT, offsetof(args, search), 0, 16 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -96,6 +99,7 @@ int sound_settings(tsr_audio_settings *s, const args *a,
     s->books = a->books;
     s->droppable = a->droppable;
     s->live = a->live;
+    s->search = a->search;
     if (a->books > model->books)
         return say_error(RC_USAGE, NULL, "-books %d: the model has %d",
                          a->books, model->books);

@@ -7,7 +7,10 @@
 #include <math.h>
 #include "vq/nearest.h"
 
-enum { LANES = TSRI_NEAREST_LANES, BLOCK = TSRI_NEAREST_BLOCK, ROWS = 4 };
+enum {
+    LANES = TSRI_NEAREST_LANES, BLOCK = TSRI_NEAREST_BLOCK,
+    ROWS = TSRI_SCORES_BLOCK
+};
 
 /* Best score and its codeword in each of 16 lanes, for one vector. */
 typedef struct lanes {
@@ -36,22 +39,18 @@ static inline void keep(float *score, int32_t *code, __m256 norm, __m256 dot,
                                            _mm256_castps_si256(less)));
 }
 
-static void four_vectors(const tsri_nearest_book *book, int p, const float *x,
-                         lanes *best)
+/* s[r] = products of vector r with the codewords of a panel; channels of x are
+ * `step` apart. */
+static inline __attribute__((always_inline)) void
+four_products(const tsri_nearest_book *book, int p, const float *x, int step,
+              __m256 s[ROWS][2])
 {
     const float *c = book->code + (int64_t)p * book->d * LANES;
-    const __m256 n0 = _mm256_loadu_ps(book->norm + (int64_t)p * LANES);
-    const __m256 n1 = _mm256_loadu_ps(book->norm + (int64_t)p * LANES + 8);
-    const __m256i i0 = _mm256_add_epi32(_mm256_set1_epi32(p * LANES),
-                                        _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6,
-                                                          7));
-    const __m256i i1 = _mm256_add_epi32(i0, _mm256_set1_epi32(8));
-    __m256 s[ROWS][2];
 
 #pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++)
         s[r][0] = s[r][1] = _mm256_setzero_ps();
-    for (int j = 0; j < book->d; j++, c += LANES, x += BLOCK) {
+    for (int j = 0; j < book->d; j++, c += LANES, x += step) {
         const __m256 c0 = _mm256_loadu_ps(c), c1 = _mm256_loadu_ps(c + 8);
 #pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++) {
@@ -60,6 +59,20 @@ static void four_vectors(const tsri_nearest_book *book, int p, const float *x,
             s[r][1] = mul_add(s[r][1], c1, v);
         }
     }
+}
+
+static void four_vectors(const tsri_nearest_book *book, int p, const float *x,
+                         lanes *best)
+{
+    const __m256 n0 = _mm256_loadu_ps(book->norm + (int64_t)p * LANES);
+    const __m256 n1 = _mm256_loadu_ps(book->norm + (int64_t)p * LANES + 8);
+    const __m256i i0 = _mm256_add_epi32(_mm256_set1_epi32(p * LANES),
+                                        _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6,
+                                                          7));
+    const __m256i i1 = _mm256_add_epi32(i0, _mm256_set1_epi32(8));
+    __m256 s[ROWS][2];
+
+    four_products(book, p, x, BLOCK, s);
 #pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++) {
         keep(best[r].score, best[r].code, n0, s[r][0], i0);
@@ -98,4 +111,39 @@ static void nearest(const tsri_nearest_book *book, const float *x,
 tsri_nearest_fn tsri_nearest_avx2(void)
 {
     return nearest;
+}
+
+/* Of four vectors with a panel; n: scores of a vector. */
+static void four_scores(const tsri_nearest_book *book, int p, const float *x,
+                        int64_t n, float *score)
+{
+    const float *norm = book->norm + (int64_t)p * LANES;
+    const __m256 n0 = _mm256_loadu_ps(norm), n1 = _mm256_loadu_ps(norm + 8);
+    __m256 s[ROWS][2];
+
+    four_products(book, p, x, ROWS, s);
+#pragma GCC unroll 4
+    for (int r = 0; r < ROWS; r++, score += n) {
+        _mm256_storeu_ps(score, _mm256_sub_ps(n0, _mm256_add_ps(s[r][0],
+                                                                s[r][0])));
+        _mm256_storeu_ps(score + 8,
+                         _mm256_sub_ps(n1, _mm256_add_ps(s[r][1], s[r][1])));
+    }
+}
+
+/* All vectors with a panel while it is near. */
+static void scores(const tsri_nearest_book *book, const float *x, int blocks,
+                   float *score)
+{
+    const int64_t n = (int64_t)book->panels * LANES;
+
+    for (int p = 0; p < book->panels; p++)
+        for (int64_t b = 0; b < blocks; b++)
+            four_scores(book, p, x + b * book->d * ROWS, n,
+                        score + b * ROWS * n + (int64_t)p * LANES);
+}
+
+tsri_scores_fn tsri_scores_avx2(void)
+{
+    return scores;
 }
