@@ -113,6 +113,10 @@ static size_t on_header(char *data, size_t one, size_t size, void *cookie)
         w->nonsense = "more than 64 KiB of headers";
         return 0;
     }
+    if (size && (*data == ' ' || *data == '\t')) {
+        w->nonsense = "a folded header";
+        return 0;
+    }
     if (size >= 5 && !memcmp(data, "HTTP/", 5))
         w->answer = (tsri_answer){ 0 };     /* after 100 there is another */
     size_t n = size < sizeof line ? size : sizeof line - 1;
@@ -183,10 +187,9 @@ tsr_error tsri_web_open(tsr_store *store, char *base, char *place,
     w->base = base;
     w->place = place;
     w->judge = judge;
-    w->easy = curl_easy_init();
     w->multi = curl_multi_init();
     w->socket = CURL_SOCKET_BAD;
-    if (!base || !place || !w->easy || !w->multi)
+    if (!base || !place || !w->multi)
         return TSR_E_NOMEM;
     if (!strncmp(base, "https:", 6) && !knows("https"))
         return tsri_store_fail(store, TSR_E_UNSUPPORTED, "%s: this libcurl has"
@@ -238,17 +241,22 @@ tsr_error tsri_web_begin(tsri_web *w, const char *url, tsri_take take,
                          void *cookie)
 {
     const tsr_store_settings *s = &w->store->settings;
-    CURL *e = w->easy;
+    /* A new handle: of an old one libcurl 7.88 remembers the last header, which it
+     * has freed, and adds a folded first line of the next answer to it.
+     * Connections are with the other handle. */
+    curl_easy_cleanup(w->easy);
+    CURL *e = w->easy = curl_easy_init();
+    if (!e)
+        return TSR_E_NOMEM;
     w->take = take;
     w->cookie = cookie;
     w->nonsense = NULL;
     w->head_bytes = w->text_bytes = 0;
     *w->text = *w->problem = 0;
-    curl_easy_reset(e);     /* keeps connections */
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 512L * 1024);
-    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 512L * 1024);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 256L * 1024);
+    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)(s->timeout * 1000) + 1);
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, w->problem);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);

@@ -72,8 +72,9 @@ static uint64_t wanted(const reading *r, uint64_t total)
 static tsr_error check_range(reading *r, const tsri_answer *a, uint64_t *total)
 {
     if (a->status == 200) {
-        if (!a->sized)
-            return nonsense(r, "no Content-Length");
+        if (!a->sized || a->ranged)
+            return nonsense(r, a->ranged ? "a range that it calls the whole"
+                                         : "no Content-Length");
         *total = a->length;
         r->left = wanted(r, *total);
         r->skip = r->left ? r->offset : 0;

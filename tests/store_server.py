@@ -6,6 +6,7 @@ and that of a second server that counts connections; ends with its input.
     store_server.py [CERTIFICATE KEY]
 """
 import os
+import random
 import re
 import socket
 import ssl
@@ -344,6 +345,26 @@ def past(p, key, n, store):
 def sleepy(p, key, n, store):
     """Drops idle connections."""
     ranged(p, OBJECT)
+    raise Closed
+
+
+def folded(p, key, n, store):
+    p.send(b"HTTP/1.1 200 X\r\n folded: %s\r\nContent-Length: 5\r\n\r\nhello" %
+           (b"x" * 200))
+
+
+def noise(p, key, n, store):
+    """A good answer, of whose fields up to three bytes are others; they end where
+    they did."""
+    rng = random.Random(n)
+    a, b = p.range(len(OBJECT))
+    head = bytearray(("HTTP/1.1 206 X\r\nETag: \"one\"\r\nContent-Length: %d\r\n"
+                      "Content-Range: bytes %d-%d/%d\r\n\r\n" %
+                      (b - a + 1, a, b, len(OBJECT))).encode())
+    for _ in range(rng.randint(1, 3)):
+        at = rng.randrange(16, len(head) - 4)
+        head[at] = rng.choice(b"0123456789 -/:Te\0*\"")
+    p.send(bytes(head) + OBJECT[a:b + 1])
     raise Closed
 
 

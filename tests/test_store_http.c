@@ -201,7 +201,7 @@ static void bad_reads(void **state)
         { "gzip", "encoded" }, { "nothing", "neither" },
         { "long_length", "remaining" }, { "dies", "remaining" },
         { "heads", "64 KiB" }, { "long_head", "" }, { "continues", "64 KiB" },
-        { "garbage", "" }
+        { "garbage", "" }, { "folded", "folded" }
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -217,6 +217,28 @@ static void bad_reads(void **state)
             fail_msg("%s: %d, %s", cases[i].name, error, note.line);
         tsr_store_close(&s);
     }
+}
+
+/* Whatever becomes of the fields of a head, what is passed on is the object's. */
+static void noise(void **state)
+{
+    int good = 0, bad = 0;
+    tsr_store *s = open_case("noise", 5, 0, NULL);
+    (void)state;
+    for (int i = 0; i < 500; i++) {
+        store_bytes b = { 0 };
+        const tsr_sink sink = { &b, store_take };
+        const tsr_error error = tsr_store_get(s, "k", 5, 500, &sink, NULL);
+        peer_check(&b, 5, b.size);
+        assert_true(b.size <= 500);
+        if (!error)
+            assert_int_equal(b.size, 500);
+        good += !error;
+        bad += error == TSR_E_IO;
+        free(b.data);
+    }
+    assert_true(good > 50 && bad > 100);
+    tsr_store_close(&s);
 }
 
 /* What lies behind an answer is not taken for the next one. */
@@ -469,7 +491,7 @@ int main(void)
         cmocka_unit_test(plain), cmocka_unit_test(visitors),
         cmocka_unit_test(sink_says_no), cmocka_unit_test(addresses),
         cmocka_unit_test(good_reads), cmocka_unit_test(bad_reads),
-        cmocka_unit_test(smuggled), cmocka_unit_test(empty),
+        cmocka_unit_test(noise), cmocka_unit_test(smuggled), cmocka_unit_test(empty),
         cmocka_unit_test(too_long), cmocka_unit_test(resumed),
         cmocka_unit_test(replaced), cmocka_unit_test(patient),
         cmocka_unit_test(slow), cmocka_unit_test(canceled),
