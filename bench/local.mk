@@ -23,3 +23,8 @@ EXTRA_PROGRAMS += bench/store_speed
 CLEANFILES += bench/store_speed$(EXEEXT)
 bench_store_speed_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 bench_store_speed_LDADD = libtessera-net.la libtessera.la
+# Policies for streamed caches on simulated links: make bench/kv_stream
+EXTRA_PROGRAMS += bench/kv_stream
+CLEANFILES += bench/kv_stream$(EXEEXT)
+bench_kv_stream_LDADD = libtessera-net.la -lm
+EXTRA_DIST += bench/kv-stream bench/kv-stream.md bench/kv-stream-requirements.txt

@@ -400,10 +400,9 @@ static const double SOON = 0.05;
 /* Seconds a byte: as the requests that ended say, or worse if the time since the
  * oldest one under way began says so.  Who does not report progress may have
  * brought all of those under way. */
-static double pace(const tsr_kv_control *c, double now, double safe,
-                   double *latency)
+static double pace(const tsr_kv_control *c, double now, double *latency)
 {
-    double p = tsri_link_pace(&c->link, safe, latency);
+    double p = tsri_link_pace(&c->link, latency);
     if (c->oldest < 0)
         return p;
     const tsri_part *oldest = &c->part[c->oldest];
@@ -435,25 +434,25 @@ static uint64_t floor_bytes(const tsr_kv_control *c)
     return bytes;
 }
 
-double tsri_stall_time(const tsr_kv_control *c, double least)
+double tsri_stall_time(const tsr_kv_control *c, double slack, double least)
 {
     if (c->oldest < 0 || !c->under_way)
         return HUGE_VAL;
     double latency;
-    tsri_link_pace(&c->link, 0, &latency);
-    /* t + (t - begin) ratio = deadline, as pace() says. */
+    tsri_link_pace(&c->link, &latency);
+    /* t + slack (t - begin) ratio = deadline, as pace() says. */
     const tsri_part *oldest = &c->part[c->oldest];
     const double begin = oldest->given + latency;
     const double ratio = (double)floor_bytes(c) /
         (double)(c->received - oldest->received + c->under_way);
-    return fmax((c->set.deadline + begin * ratio) / (1 + ratio),
+    return fmax((c->set.deadline + slack * begin * ratio) / (1 + slack * ratio),
                 begin + least / ratio);
 }
 
-double tsri_floor_time(const tsr_kv_control *c, double now, double safe)
+double tsri_floor_time(const tsr_kv_control *c, double now)
 {
     double latency;
-    const double p = pace(c, now, safe, &latency);
+    const double p = pace(c, now, &latency);
     const uint64_t bytes = floor_bytes(c);
     if (!bytes)
         return 0;
@@ -461,11 +460,11 @@ double tsri_floor_time(const tsr_kv_control *c, double now, double safe)
                          c->set.floor - 1);
 }
 
-double tsri_more_time(const tsr_kv_control *c, double now, double safe,
-                      uint64_t bytes, int level)
+double tsri_more_time(const tsr_kv_control *c, double now, uint64_t bytes,
+                      int level)
 {
     double latency;
-    const double p = pace(c, now, safe, &latency);
+    const double p = pace(c, now, &latency);
     return with_decoding(c, latency + p * (double)(c->under_way + bytes),
                          c->link.busy + 1, level);
 }
@@ -497,7 +496,7 @@ void tsr_kv_control_state_get(const tsr_kv_control *c,
                               tsr_kv_control_state *state)
 {
     double latency, layers = 0;
-    const double p = tsri_link_pace(&c->link, 0, &latency);
+    const double p = tsri_link_pace(&c->link, &latency);
     int open = 0;
     for (int i = 0; i < c->set.chunks; i++) {
         const tsri_part *part = &c->part[i];
@@ -507,7 +506,7 @@ void tsr_kv_control_state_get(const tsr_kv_control *c,
     }
     *state = (tsr_kv_control_state){
         .bandwidth = p > 0 ? 1 / p : 0,
-        .expected_end = c->link.time + tsri_floor_time(c, c->link.time, 0),
+        .expected_end = c->link.time + tsri_floor_time(c, c->link.time),
         .bytes = c->received, .recomputed = c->remade, .lost = c->lost,
         .mean_levels = open ? layers / ((double)open * c->set.layers) : 0
     };

@@ -23,9 +23,9 @@ void tsri_link_busy(tsri_link *link, double now, int change);
 /** A request that began when `area` was that, at `given`. */
 void tsri_link_sample(tsri_link *link, double given, double area, double begin,
                       double end, uint64_t bytes);
-/** Seconds a byte of the whole link and seconds of waiting a request; `safe`
- *  standard deviations worse than the mean.  0: nothing is known. */
-double tsri_link_pace(const tsri_link *link, double safe, double *latency);
+/** Seconds a byte of the whole link and seconds of waiting a request.  0: nothing
+ *  is known. */
+double tsri_link_pace(const tsri_link *link, double *latency);
 
 typedef enum tsri_fate {
     TSRI_OPEN,              /**< is fetched */
@@ -103,14 +103,14 @@ tsr_kv_step tsri_give_fetch(tsr_kv_control *control, double now, int chunk,
 /** Drops a fetch of it that is under way. */
 tsr_kv_step tsri_give_recompute(tsr_kv_control *control, double now, int chunk);
 
-/** Seconds until all floors are fetched and decoded at a bandwidth that much
- *  worse than the mean; 0 where nothing is known. */
-double tsri_floor_time(const tsr_kv_control *control, double now, double safe);
-/** When tsri_floor_time() will say that the floors come after the deadline, and
- *  take longer than `least`, if nothing ends until then; HUGE_VAL: never. */
-double tsri_stall_time(const tsr_kv_control *control, double least);
+/** Seconds until all floors are fetched and decoded; 0 where nothing is known. */
+double tsri_floor_time(const tsr_kv_control *control, double now);
+/** When `slack` times that will be beyond the deadline, and it will be longer than
+ *  `least`, if nothing comes until then; HUGE_VAL: never. */
+double tsri_stall_time(const tsr_kv_control *control, double slack,
+                       double least);
 /** Seconds until what is under way and `bytes` more, up to that level, are
  *  fetched and decoded. */
-double tsri_more_time(const tsr_kv_control *control, double now, double safe,
-                      uint64_t bytes, int level);
+double tsri_more_time(const tsr_kv_control *control, double now, uint64_t bytes,
+                      int level);
 #endif

@@ -65,13 +65,13 @@ static double intercept(const tsri_link *link)
     return fmin(fmax(at_zero, 0), 0.9 * least);
 }
 
-double tsri_link_pace(const tsri_link *link, double safe, double *latency)
+double tsri_link_pace(const tsri_link *link, double *latency)
 {
     *latency = 0;
     if (!link->samples)
         return link->prior > 0 ? 1 / link->prior : 0;
     const double wait = intercept(link);
-    double time = 0, bytes = 0, squares = 0, weight = 1;
+    double time = 0, bytes = 0, weight = 1;
     for (int i = 0; i < link->samples; i++, weight *= FADE) {
         const double d = link->seconds[i], t = d - wait;
         /* While this one was past its latency, others were in theirs. */
@@ -79,11 +79,8 @@ double tsri_link_pace(const tsri_link *link, double safe, double *latency)
             (1 + (link->shared[i] - 1) * t / d);
         time += weight * t;
         bytes += weight * x;
-        squares += weight * t * t / x;
     }
     *latency = wait;
-    /* Harmonic mean of the bandwidths, weighted by bytes, and their spread. */
-    const double mean = time / bytes;
-    const double variance = fmax(0, squares / bytes - mean * mean);
-    return mean + safe * sqrt(variance);
+    /* The harmonic mean of the bandwidths, weighted by bytes. */
+    return time / bytes;
 }

@@ -22,9 +22,11 @@ extern "C" {
  *   requests, come before the deadline, they are fetched first, in order of
  *   tokens; then finer levels, those first that take most off the loss a byte,
  *   whole chunks or as many layers as there is time for.
- * - If they do not, and chunks can be recomputed from their text, the caller is
- *   told to recompute from the front while the rest is fetched from the back,
- *   as few chunks as it takes (both ends at once, as Cake does: Jin et al. 2024).
+ * - If they do not, with half as much time again to spare, and chunks can be
+ *   recomputed from their text, the caller is told to recompute from the front
+ *   while the rest is fetched from the back, as few chunks as it takes (both ends
+ *   at once, as Cake does: Jin et al. 2024).  What is fetched is not recomputed,
+ *   though it may be decoding that takes too long.
  * - Decoding of what came runs beside the transfer; the time that it has been
  *   seen to take is kept back at the end.
  *
