@@ -419,3 +419,8 @@ tests/test_kv_serve.log: tessera$(EXEEXT) tests/kv_chunk_tool$(EXEEXT)
 check_SCRIPTS += tests/test_kv_serve.sh
 EXTRA_DIST += tests/test_kv_serve.sh tests/kv_serve_case.py \
 	tests/kv_serve_check.py
+
+# tessera kv push and pull.
+tests/test_kv_net_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
+check_SCRIPTS += tests/test_kv_net_cli.sh
+EXTRA_DIST += tests/test_kv_net_cli.sh tests/cli_kv_net.py

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <tessera/kv_control.h>
 #include "tools/io/array.h"
 #include "tools/kv/remote.h"
 #include "tools/kv/transfer.h"
@@ -28,6 +29,19 @@ const opt kv_transfer_options[] = {
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
+static int check_policy(const args *a)
+{
+    char known[80] = "";
+
+    for (int i = 0; tsr_kv_policy_at(i); i++) {
+        if (!a->policy || !strcmp(a->policy, tsr_kv_policy_at(i)))
+            return RC_OK;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s",
+                 i ? ", " : "", tsr_kv_policy_at(i));
+    }
+    return say_error(RC_USAGE, NULL, "-policy %s: one of %s", a->policy, known);
+}
+
 int kv_transfer_settings(tsr_kv_stream_settings *s, const args *a,
                          const char *url, tsr_model *profile)
 {
@@ -42,7 +56,9 @@ int kv_transfer_settings(tsr_kv_stream_settings *s, const args *a,
     if (a->chunk && a->chunk < LEAST_CHUNK)
         return say_error(RC_USAGE, NULL, "-chunk: at least %d tokens",
                          LEAST_CHUNK);
-    const int rc = kv_remote_settings(&s->store, a);
+    int rc = check_policy(a);
+    if (!rc)
+        rc = kv_remote_settings(&s->store, a);
     s->url = url;
     s->model = a->model;
     s->profile = profile;
