@@ -178,7 +178,7 @@ static void print(const char *name, cost c)
 int main(int argc, char **argv)
 {
     int port;
-    char url[64], file[] = "/tmp/http-speed-XXXXXX";
+    char url[64], file[] = "./http-speed-XXXXXX";
     if (argc > 3) {
         object = (size_t)atoi(argv[1]) << 20;
         objects = atoi(argv[2]);

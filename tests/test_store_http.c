@@ -201,7 +201,7 @@ static void bad_reads(void **state)
         { "gzip", "encoded" }, { "nothing", "neither" },
         { "long_length", "remaining" }, { "dies", "remaining" },
         { "heads", "64 KiB" }, { "long_head", "" }, { "continues", "64 KiB" },
-        { "garbage", "" }, { "folded", "folded" }
+        { "garbage", "" }, { "folded", "" }
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
