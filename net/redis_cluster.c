@@ -78,6 +78,7 @@ typedef struct table {
     const tsri_redis_link *link;
     long first, last;
     char host[256];
+    int named;              /* it has said at least one server */
 } table;
 
 static long small(const char *data, size_t size)
@@ -114,6 +115,7 @@ static tsr_error table_entry(void *cookie, const redisReadTask *task,
     if (t->first < 0 || t->last >= TSRI_REDIS_SLOTS || t->first > t->last ||
         port < 1 || port > 65535)
         return TSR_E_CORRUPT;
+    t->named = 1;
     return own(t->store, t->first, t->last, t->host, (int)port);
 }
 
@@ -129,12 +131,15 @@ tsr_error tsri_redis_learn(tsr_store *store, tsri_redis_link *l, int *cluster)
         error = tsri_redis_flush(l);
     if (!error)
         error = tsri_redis_next(l, &r);
+    /* Empty: a cluster without slots, or none. */
+    if (!error && r.type == REDIS_REPLY_ARRAY && r.integer > 0 && !t.named)
+        error = TSR_E_CORRUPT;
     if (error)
         tsri_redis_drop(l);
     if (error == TSR_E_CORRUPT)
         error = tsri_store_fail(store, TSR_E_IO, "%s:%d: nonsense instead of "
                                 "the table of the cluster", l->host, l->port);
-    *cluster = r.type == REDIS_REPLY_ARRAY && r.integer > 0;
+    *cluster = t.named;
     return error;
 }
 
@@ -152,7 +157,7 @@ static tsr_error redirected(tsri_redis_call *call, int *node)
         !strcmp(host, "?"))
         return tsri_store_fail(call->store, TSR_E_IO, "%s:%d: sends us nowhere:"
                                " %s", call->link->host, call->link->port,
-                               call->reply.text);
+                               tsri_redis_said(call->link, &call->reply));
     return tsri_redis_node(call->store, *host ? host : call->link->host, port,
                            node);
 }

@@ -190,6 +190,16 @@ static int begins(const char *text, const char *with)
     return !strncmp(text, with, strlen(with));
 }
 
+/* Replies are cut, so that the beginning of a password counts as all of it. */
+const char *tsri_redis_said(const tsri_redis_link *l, const tsri_redis_reply *r)
+{
+    char start[9];
+    if (!l->login->password)
+        return r->text;
+    snprintf(start, sizeof start, "%s", l->login->password);
+    return strstr(r->text, start) ? "it says the password back" : r->text;
+}
+
 tsr_error tsri_redis_refused(tsri_redis_link *l, const tsri_redis_reply *r)
 {
     static const struct { const char *text; tsr_error error; } table[] = {
@@ -208,7 +218,7 @@ tsr_error tsri_redis_refused(tsri_redis_link *l, const tsri_redis_reply *r)
         if (begins(r->text, table[i].text))
             error = table[i].error;
     return tsri_store_fail(l->store, error, "%s:%d: %s", l->host, l->port,
-                           r->text);
+                           tsri_redis_said(l, r));
 }
 
 tsr_error tsri_redis_expect(tsri_redis_link *l, tsri_redis_reply *r, int type)

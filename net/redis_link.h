@@ -67,6 +67,10 @@ tsr_error tsri_redis_next(tsri_redis_link *link, tsri_redis_reply *reply);
  *  returned as what it means. */
 tsr_error tsri_redis_expect(tsri_redis_link *link, tsri_redis_reply *reply,
                             int type);
+/** An error reply for messages: servers that do not know AUTH say it back with
+ *  the password, which nobody is to see. */
+const char *tsri_redis_said(const tsri_redis_link *link,
+                            const tsri_redis_reply *reply);
 /** The meaning of an error reply, logged. */
 tsr_error tsri_redis_refused(tsri_redis_link *link,
                              const tsri_redis_reply *reply);

@@ -215,9 +215,12 @@ static tsr_error drop(tsr_store *store, const tsri_dir_old *old, uint64_t *sum)
     const int shard = tsri_dir_open_shard(store->state, old->key);
     if (shard < 0)
         return TSR_OK;
-    const uint64_t bytes = bytes_of(shard, old->key, &info);
+    /* An empty one, too: a search that finds nothing else would not end. */
+    const int there = !fstatat(shard, old->key, &info, AT_SYMLINK_NOFOLLOW) &&
+        S_ISREG(info.st_mode);
     tsr_error error = TSR_OK;
-    if (bytes && tsri_dir_used(&info) == old->used) {
+    if (there && tsri_dir_used(&info) == old->used) {
+        const uint64_t bytes = (uint64_t)info.st_size;
         if (!unlinkat(shard, old->key, 0))
             *sum -= bytes < *sum ? bytes : *sum;
         else

@@ -462,6 +462,33 @@ static void shared(void **state)
     store_rmdir(path);
 }
 
+/* More empty objects than a search finds at once, all older than the others. */
+static void empty(void **state)
+{
+    static const struct timespec old[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+    tsr_store_settings s = store_settings(NULL);
+    char path[32], name[64];
+    (void)state;
+    store_mkdir(path);
+    s.capacity = 2500;
+    tsr_store *store = store_open(path, &s);
+    snprintf(name, sizeof name, "%s/ze", path);
+    assert_int_equal(mkdir(name, 0777), 0);
+    for (int i = 0; i < 1100; i++) {
+        snprintf(name, sizeof name, "%s/ze/ze%d", path, i);
+        const int fd = open(name, O_WRONLY | O_CREAT, 0666);
+        assert_int_equal(futimens(fd, old), 0);
+        close(fd);
+    }
+    assert_int_equal(store_put_object(store, "a", 1, 1000), TSR_OK);
+    assert_int_equal(store_put_object(store, "b", 1, 1000), TSR_OK);
+    assert_int_equal(store_put_object(store, "c", 1, 1000), TSR_OK);
+    assert_int_equal(store_get_object(store, "a", 1, 1000), TSR_E_MISSING);
+    assert_int_equal(store_list(store, "").bytes, 2000);
+    tsr_store_close(&store);
+    store_rmdir(path);
+}
+
 /* A sum that was damaged is counted anew. */
 static void bad_sum(void **state)
 {
@@ -543,6 +570,7 @@ int main(void)
         cmocka_unit_test(order),
         cmocka_unit_test(long_order),
         cmocka_unit_test(shared),
+        cmocka_unit_test(empty),
         cmocka_unit_test(bad_sum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

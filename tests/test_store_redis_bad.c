@@ -122,6 +122,67 @@ static void lists(void **state)
     assert_int_equal(c.n, 0);
 }
 
+/* Tables of a cluster that name no server. */
+static void tables(void **state)
+{
+    static const char *const bad[] = {
+        "*1\r\n:5\r\n", "*1\r\n*2\r\n:0\r\n:99\r\n", "*1\r\n*1\r\n*1\r\n:1\r\n",
+        "*1\r\n*3\r\n:0\r\n:99\r\n*1\r\n$1\r\nh\r\n",
+        "*1\r\n*3\r\n:0\r\n:99\r\n*2\r\n$1\r\nh\r\n:0\r\n"
+    };
+    const tsr_store_settings s = store_settings(NULL);
+    store_count c = { 0 };
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        fake_redis f = { .say = bad[i], .hangs_up = 1 };
+        fake_start(&f);
+        tsr_store *store = store_open(f.url, &s);
+        assert_int_equal(tsr_store_list(store, "", store_count_one, &c),
+                         TSR_E_IO);
+        tsr_store_close(&store);
+        fake_stop(&f);
+    }
+    assert_int_equal(c.n, 0);
+}
+
+static void hears_password(void *cookie, tsr_log_level level, const char *text)
+{
+    int *lines = cookie;
+    (void)level;
+    ++*lines;
+    if (strstr(text, "correct horse"))
+        fail_msg("%s", text);
+}
+
+/* A server that does not know AUTH says what it was told. */
+static void echo(void **state)
+{
+    static const char *const say[] = {
+        "-ERR unknown command 'AUTH', with args beginning with: 'correct horse"
+        " battery' \r\n",
+        "-ERR unknown command `AUTH`, with args beginning with: `correct horse\r\n",
+        "+OK\r\n-MOVED 1 correct horse battery\r\n-x\r\n-x\r\n"
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof say / sizeof *say; i++) {
+        int lines = 0;
+        tsr_store_settings s = store_settings(NULL);
+        store_bytes b = { 0 };
+        const tsr_sink sink = { &b, store_take };
+        fake_redis f = { .say = say[i], .hangs_up = 1 };
+        tsr_store *store;
+        fake_start(&f);
+        s.token = "correct horse battery";
+        s.logger = (tsr_logger){ .log = hears_password, .cookie = &lines };
+        assert_int_equal(tsr_store_open(&store, f.url, &s), TSR_OK);
+        assert_int_equal(tsr_store_get(store, "abc", 0, 0, &sink, NULL),
+                         TSR_E_IO);
+        assert_true(lines > 0);
+        tsr_store_close(&store);
+        fake_stop(&f);
+    }
+}
+
 /* ---- sent elsewhere ---- */
 
 static void redirections(void **state)
@@ -308,6 +369,8 @@ int main(void)
         cmocka_unit_test(nonsense),
         cmocka_unit_test(drips_and_floods),
         cmocka_unit_test(lists),
+        cmocka_unit_test(tables),
+        cmocka_unit_test(echo),
         cmocka_unit_test(redirections),
         cmocka_unit_test(cluster),
     };
