@@ -688,6 +688,61 @@ def _():
             equal(s.stop(), 0)
 
 
+@case("a server over Redis, which then dies")
+def _():
+    program = shutil.which("redis-check-rdb")   # the same file as redis-server
+    if not program:
+        return "no Redis"
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    redis = subprocess.Popen(["redis-server", "--port", str(port), "--bind",
+                              "127.0.0.1", "--save", "", "--dir", os.getcwd()],
+                             executable=program, stdout=subprocess.DEVNULL)
+    def answers():
+        try:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as c:
+                c.sendall(b"PING\r\n")
+                return c.recv(9) == b"+PONG\r\n"
+        except ConnectionError:
+            return False
+    try:
+        assert wait_for(answers)
+        try:
+            server = Server("redis://127.0.0.1:%d" % port, "-retries", "0")
+        except RuntimeError as e:
+            if "no such stores" in str(e):
+                return "built without hiredis"
+            raise
+        with server as s:
+            equal(s.get(path()).status, 404)
+            equal(s.put(KEY, CHUNK).status, 201)
+            a = s.get(path())
+            equal((a.status, a.body == CHUNK, a.headers["ETag"]),
+                  (200, True, digest(CHUNK)))
+            a = s.get(path(), Range="bytes=1000-1999")
+            equal((a.status, a.body == CHUNK[1000:2000]), (206, True))
+            equal(s.put(KEY, CHUNK[:-1]).status, 422)
+            equal(s.get("/v1/chunks").body.split()[0], KEY.encode())
+            threads = [threading.Thread(target=lambda: [
+                s.get(path()) for _ in range(20)]) for _ in range(4)]
+            for t in threads:
+                t.start()
+            time.sleep(0.1)
+            redis.kill()
+            redis.wait(PATIENCE)
+            for t in threads:
+                t.join(PATIENCE)
+            for a in (s.get(path()), s.put(KEY, CHUNK), s.get("/v1/chunks"),
+                      s.request("DELETE", path())):
+                equal(a.status, 502)
+            equal(s.get("/healthz").status, 200)
+            equal(s.stop(), 0)
+    finally:
+        redis.kill()
+        redis.wait(PATIENCE)
+
+
 @case("TLS")
 def _():
     if not shutil.which("openssl"):

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "tools/kv/remote.h"
@@ -217,7 +218,8 @@ static void watch(job *j)
         reap(j);
         if (n == SIGTERM || n == SIGINT)
             return;
-        if (n == SIGHUP && !tokens_reload(j->server.tokens))
+        if (n == SIGHUP && j->server.tokens &&
+            !tokens_reload(j->server.tokens))
             say_info("tokens read again");
     }
 }
@@ -242,11 +244,26 @@ static void wind_down(job *j)
         say_warning(NULL, "%u requests were cut off", left);
 }
 
+/* Of a connection: its socket, a file or a store's socket, the ends of a pipe. */
+static void raise_files(const job *j)
+{
+    const rlim_t wanted = 4 * (rlim_t)(j->settings.connections + 64) + 64;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (!setrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < wanted)
+        say_warning(NULL, "the system allows %llu open files, -connections %d"
+                    " may want %llu", (unsigned long long)limit.rlim_cur,
+                    j->settings.connections, (unsigned long long)wanted);
+}
+
 static int serve(job *j)
 {
     const int rc = listen_to_signals();
     if (rc)
         return rc;
+    raise_files(j);
     j->daemon = server_start(&j->server, &j->settings);
     if (!j->daemon) {
         stop_listening();
