@@ -350,7 +350,7 @@ static bool place_piece(void *cookie, const piece *p)
     if (range->damaged)
         return false;
     place(range, p->stored, p->bytes, p->object);
-    return end < range->end;
+    return end <= range->end;   /* what is empty at the end, too */
 }
 
 tsr_error tsr_kv_chunk_place(tsr_context *ctx, const uint8_t *chunk, size_t size,
@@ -370,7 +370,7 @@ tsr_error tsr_kv_chunk_place(tsr_context *ctx, const uint8_t *chunk, size_t size
     range.damaged = begin <= HEAD && end >= what.front_bytes &&
         !heads_sound(&head, chunk + HEAD);
     place(&range, HEAD, what.front_bytes - HEAD, 0);
-    if (end > what.front_bytes && !range.damaged)
+    if (end >= what.front_bytes && !range.damaged)
         each_piece(&head, chunk + HEAD, &what, place_piece, &range);
     return range.damaged ? tsri_fail(ctx, TSR_E_CHECKSUM, "stored KV chunk: a "
                                      "part is damaged") : TSR_OK;
