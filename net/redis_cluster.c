@@ -136,6 +136,9 @@ tsr_error tsri_redis_learn(tsr_store *store, tsri_redis_link *l, int *cluster)
         error = TSR_E_CORRUPT;
     if (error)
         tsri_redis_drop(l);
+    /* Whoever may not ask would take a part of a cluster for all of it. */
+    if (!error && r.type == REDIS_REPLY_ERROR && !strncmp(r.text, "NOPERM", 6))
+        error = tsri_redis_refused(l, &r);
     if (error == TSR_E_CORRUPT)
         error = tsri_store_fail(store, TSR_E_IO, "%s:%d: nonsense instead of "
                                 "the table of the cluster", l->host, l->port);

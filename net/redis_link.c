@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "net/redis_link.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -384,6 +385,7 @@ static tsr_error connect_to(tsri_redis_link *l)
     l->reader->maxbuf = 0;      /* keeps its buffer from piece to piece */
     if (l->context->err)
         return broken(l, l->context->errstr);
+    fcntl(l->context->fd, F_SETFD, FD_CLOEXEC);
     const tsr_error error = wait_for(l, POLLOUT);
     if (!error && !getsockopt(l->context->fd, SOL_SOCKET, SO_ERROR, &code,
                               &size) && code)

@@ -393,9 +393,10 @@ static tsr_error scan_keys(scan *s, tsri_redis_link *l)
                                      s->pattern, BATCH);
     if (!error)
         error = tsri_redis_flush(l);
+    *s->cursor = '\0';
     if (!error)
         error = tsri_redis_expect(l, &r, REDIS_REPLY_ARRAY);
-    if (error == TSR_E_CORRUPT)
+    if (error == TSR_E_CORRUPT || (!error && !*s->cursor))
         return tsri_store_fail(s->store, TSR_E_IO, "%s:%d: nonsense instead of "
                                "keys", l->host, l->port);
     return error;

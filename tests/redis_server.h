@@ -163,7 +163,7 @@ typedef struct fake_redis {
     pthread_t thread;
     char url[64];
     const char *say;            /* to whatever first comes over a connection */
-    size_t size;                /* 0: strlen */
+    const char *then;           /* to what comes next; NULL: nothing */
     int drip;                   /* then a byte each 10 ms, endlessly */
     int hangs_up;               /* then it closes; else it waits for us to */
     int pour;                   /* then as much as it can, endlessly */
@@ -176,7 +176,10 @@ static inline void fake_talk(const fake_redis *f, int fd)
     memset(much, 'x', sizeof much);
     if (recv(fd, in, sizeof in, 0) <= 0)
         return;
-    if (send(fd, f->say, f->size ? f->size : strlen(f->say), MSG_NOSIGNAL) < 0)
+    if (send(fd, f->say, strlen(f->say), MSG_NOSIGNAL) < 0)
+        return;
+    if (f->then && (recv(fd, in, sizeof in, 0) <= 0 ||
+                    send(fd, f->then, strlen(f->then), MSG_NOSIGNAL) < 0))
         return;
     while (f->drip && send(fd, "1", 1, MSG_NOSIGNAL) == 1)
         store_pause(0.01);

@@ -172,8 +172,8 @@ static inline tsr_error store_take(void *cookie, const void *data, size_t size)
     b->calls++;
     if (b->fail_at && b->size + size > b->fail_at)
         return TSR_E_EOF;
-    if (b->size + size > b->room) {
-        b->room = 2 * (b->size + size);
+    if (b->size + size >= b->room) {
+        b->room = 2 * (b->size + size) + 1;
         b->data = realloc(b->data, b->room);
         assert_non_null(b->data);
     }

@@ -179,7 +179,7 @@ static void logins(void **state)
     c = redisConnect("127.0.0.1", server.port);
     freeReplyObject(redisCommand(c, "AUTH s3cret/@"));
     freeReplyObject(redisCommand(c, "ACL SETUSER reader on >readcret ~* +@read "
-                                 "+@connection +watch +multi +exec"));
+                                 "+@connection +watch +multi +exec -cluster"));
     assert_int_equal(try_login(&server, "reader:readcret@", NULL), TSR_E_DENIED);
     /* A password that was good a moment ago. */
     char url[128];
@@ -188,6 +188,9 @@ static void logins(void **state)
              server.port);
     tsr_store *store = store_open(url, &s);
     assert_int_equal(store_get_object(store, "a", 1, 100), TSR_OK);
+    /* Whether this is all of a list, it may not ask. */
+    assert_int_equal(tsr_store_list(store, "", store_count_one, NULL),
+                     TSR_E_DENIED);
     freeReplyObject(redisCommand(c, "ACL SETUSER reader resetpass >other"));
     freeReplyObject(redisCommand(c, "CLIENT KILL USER reader"));
     assert_int_equal(store_get_object(store, "a", 1, 100), TSR_E_DENIED);
