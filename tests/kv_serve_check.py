@@ -213,6 +213,15 @@ def _():
             with s.raw(b"PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n"
                        % (path().encode(), length)) as c:
                 assert c.recv(100)[9:12] in (b"400", b"413"), length
+        # What a proxy could read otherwise ends the connection.
+        for fields in (b"Content-Length: 3\r\nContent-Length: 4",
+                       b"Content-Length : 3", b"Content-Length\t: 3"):
+            with s.raw(b"PUT %s HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n"
+                       b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" %
+                       (path().encode(), fields)) as c:
+                data = read_to_end(c)
+                assert data.startswith(b"HTTP/1.1 400 "), fields
+                equal(data.count(b"HTTP/1.1 "), 1, fields)
         # Who asks first hears it before sending anything.
         with s.raw(b"PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n"
                    b"Expect: 100-continue\r\n\r\n" % path().encode()) as c:
@@ -324,6 +333,18 @@ def _():
         first.close()
         assert wait_for(lambda: used() == 0)
         equal(s.put(other, named(CHUNK, other)).status, 201)
+
+
+@case("a size alone takes no memory from others")
+def _():
+    with Server(folder(), "-max_object", "8M", "-upload_memory", "8M") as s:
+        first = s.raw(b"PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: 8000000"
+                      b"\r\n\r\n" % path().encode() + CHUNK[:1000])
+        used = lambda: s.metrics()["tessera_kv_upload_memory_bytes"]
+        assert wait_for(used)
+        equal(s.put(KEY, CHUNK).status, 201)
+        first.close()
+        assert wait_for(lambda: used() == 0)
 
 
 @case("two writers and readers: every answer is one of the two, whole")
@@ -787,6 +808,7 @@ def _():
         assert words in a.stderr.decode(), a.stderr
         equal((len(a.stderr.splitlines()), a.stdout), (1, b""), options)
     for name, text in (("empty", ""), ("blank", "a b\n"), ("long", "x" * 1024),
+                       ("comment", "#" * 1038 + " \ncc\n"),
                        ("pem", "-----BEGIN CERTIFICATE-----\nx\n")):
         with open(name, "w") as f:
             f.write(text)
@@ -797,6 +819,7 @@ def _():
     refused("empty", "-token_file", "empty")
     refused("line 1", "-token_file", "blank")
     refused("line 1", "-token_file", "long")
+    refused("too long", "-token_file", "comment")
     refused("gone", "-token_file", "gone")
     refused("go together", "-cert", "pem")
     refused("PEM", "-cert", "empty", "-key", "pem")

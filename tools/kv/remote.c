@@ -85,10 +85,8 @@ const char *kv_remote_shown(const char *url)
 {
     static char shown[512];
     const char *host = strstr(url, "://");
-    const char *end = host ? host + 3 + strcspn(host + 3, "/") : NULL;
-    const char *at = NULL;
-    for (const char *s = host; s && s < end; s++)
-        at = *s == '@' ? s : at;
+    /* The last one: a password may have anything in it. */
+    const char *at = host ? strrchr(host, '@') : NULL;
     if (at)
         snprintf(shown, sizeof shown, "%.*s://...%s", (int)(host - url), url, at);
     else
@@ -131,8 +129,13 @@ int kv_remote_tokens(const char *path,
     if (!file)
         return say_error(RC_USAGE, path, "%s", strerror(errno));
     while (!rc && fgets(line, sizeof line, file)) {
+        const int cut = !strchr(line, '\n') && strlen(line) == sizeof line - 1;
         const char *token = token_of(line, &write);
         number++;
+        if (cut) {
+            rc = say_error(RC_USAGE, path, "line %d is too long", number);
+            break;
+        }
         if (!*token || *token == '#')
             continue;
         if (!is_token(token))

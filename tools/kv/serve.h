@@ -71,9 +71,9 @@ void pool_close(pool **p);
  *  is never more than the pipe holds. */
 typedef struct feed feed;
 
-/** Starts reading bytes of an object, or (key NULL) writing a list of those
- *  whose keys begin with prefix.  The handle goes over to the feed. */
-tsr_error feed_open(feed **f, pool *p, handle *h, const char *key,
+/** Starts reading bytes of this very object, or (entry NULL) writing a list of
+ *  those whose keys begin with prefix.  The handle goes over to the feed. */
+tsr_error feed_open(feed **f, pool *p, handle *h, const tsr_store_entry *entry,
                     uint64_t offset, uint64_t bytes, const char *prefix);
 /** Waits for the first byte, or the end.  Returns what came of the call so far;
  *  why: out, 512 bytes, where it failed. */
@@ -95,14 +95,17 @@ typedef struct body_budget {
 typedef struct body {
     body_budget *budget;
     uint8_t *data;
-    size_t size, room;
+    size_t size, room;          /**< what there is, what there is room for */
+    size_t booked;              /**< of the budget: what has come, roughly, so
+                                     that saying a size alone takes nothing */
 } body;
 
-enum { BODY_OK, BODY_BUSY, BODY_NOMEM };
-/** Room for `room` bytes in all; takes none where it fails. */
+/** Whether the budget has so much left now. */
+int body_fits(const body_budget *budget, size_t bytes);
+/** Room for `room` bytes in all.  0: there is no memory. */
 int body_reserve(body *b, size_t room);
-/** Appends; there must be room. */
-void body_add(body *b, const void *data, size_t size);
+/** Appends; there must be room.  0: the budget is used up. */
+int body_add(body *b, const void *data, size_t size);
 void body_free(body *b);
 
 /* ---- serve_range.c: header fields ---- */

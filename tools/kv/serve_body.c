@@ -6,54 +6,64 @@
 #include <sys/mman.h>
 #include "tools/kv/serve.h"
 
+enum { STEP = 1 << 20 };
+
 static int book(body_budget *g, size_t bytes)
 {
     unsigned long long used = atomic_load(&g->used);
     do
         if (bytes > g->most || used > g->most - bytes)
-            return BODY_BUSY;
+            return 0;
     while (!atomic_compare_exchange_weak(&g->used, &used, used + bytes));
-    return BODY_OK;
+    return 1;
 }
 
-static void release(body_budget *g, void *data, size_t room)
+int body_fits(const body_budget *g, size_t bytes)
 {
-    if (data)
-        munmap(data, room);
-    atomic_fetch_sub(&g->used, room);
+    const unsigned long long used = atomic_load(&g->used);
+    return bytes <= g->most && used <= g->most - bytes;
 }
 
 int body_reserve(body *b, size_t room)
 {
     if (room <= b->room)
-        return BODY_OK;
-    const int busy = book(b->budget, room);
-    if (busy)
-        return busy;
+        return 1;
     uint8_t *data = mmap(NULL, room, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data == MAP_FAILED) {
-        release(b->budget, NULL, room);
-        return BODY_NOMEM;
-    }
+    if (data == MAP_FAILED)
+        return 0;
     if (b->size)
         memcpy(data, b->data, b->size);
-    release(b->budget, b->data, b->room);
+    if (b->data)
+        munmap(b->data, b->room);
     b->data = data;
     b->room = room;
-    return BODY_OK;
+    return 1;
 }
 
-void body_add(body *b, const void *data, size_t size)
+int body_add(body *b, const void *data, size_t size)
 {
+    const size_t needed = b->size + size;
+    if (needed > b->booked) {
+        size_t step = needed - b->booked;
+        const size_t left = b->room - b->booked;
+        step = step < STEP ? STEP : step;
+        step = step < left ? step : left;
+        if (!book(b->budget, step))
+            return 0;
+        b->booked += step;
+    }
     memcpy(b->data + b->size, data, size);
-    b->size += size;
+    b->size = needed;
+    return 1;
 }
 
 void body_free(body *b)
 {
     if (b->data)
-        release(b->budget, b->data, b->room);
+        munmap(b->data, b->room);
+    if (b->booked)
+        atomic_fetch_sub(&b->budget->used, b->booked);
     b->data = NULL;
-    b->size = b->room = 0;
+    b->size = b->room = b->booked = 0;
 }

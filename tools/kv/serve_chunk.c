@@ -163,21 +163,21 @@ static ssize_t pull_nothing(void *cookie, uint64_t at, char *data, size_t size)
 
 /* An answer whose body a store pushes, or NULL after *error. */
 static struct MHD_Response *feed_response(request *r, handle *h,
-                                          const char *key, uint64_t first,
-                                          uint64_t bytes, const char *prefix,
-                                          tsr_error *error)
+                                          const tsr_store_entry *entry,
+                                          uint64_t first, uint64_t bytes,
+                                          const char *prefix, tsr_error *error)
 {
     feed *f;
-    *error = feed_open(&f, r->server->pool, h, key, first, bytes, prefix);
+    *error = feed_open(&f, r->server->pool, h, entry, first, bytes, prefix);
     if (!*error)
         *error = feed_wait(f, r->why);
     if (*error) {
         feed_close(&f);
         return NULL;
     }
-    feed_count(f, key ? NULL : &r->sent);
+    feed_count(f, entry ? NULL : &r->sent);
     struct MHD_Response *p = MHD_create_response_from_callback(
-        key ? bytes : MHD_SIZE_UNKNOWN, BLOCK, pull, f, pulled);
+        entry ? bytes : MHD_SIZE_UNKNOWN, BLOCK, pull, f, pulled);
     if (!p)
         feed_close(&f);
     return p;
@@ -199,7 +199,7 @@ static struct MHD_Response *body_of(request *r, found *f, uint64_t first,
     }
     handle *h = f->handle;
     f->handle = NULL;
-    return feed_response(r, h, r->key, first, bytes, NULL, error);
+    return feed_response(r, h, &f->entry, first, bytes, NULL, error);
 }
 
 static enum MHD_Result refuse_range(request *r, const found *f)

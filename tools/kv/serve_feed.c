@@ -18,13 +18,14 @@ struct feed {
     pthread_t thread;
     atomic_int done;
     tsr_error error;            /* when done */
+    tsr_store_entry wanted, entry;      /* of the object: to be, and as it is */
+    int begun;
     uint64_t *count;
 };
 
 /* Fails when the reader has gone. */
-static tsr_error pass(void *cookie, const void *data, size_t size)
+static tsr_error pass_on(const feed *f, const void *data, size_t size)
 {
-    const feed *f = cookie;
     const char *at = data;
     while (size) {
         const ssize_t n = write(f->in, at, size);
@@ -36,6 +37,21 @@ static tsr_error pass(void *cookie, const void *data, size_t size)
     return TSR_OK;
 }
 
+/* Head and body are two calls: an object that was replaced in between must not
+ * go out under the head of the first. */
+static tsr_error pass(void *cookie, const void *data, size_t size)
+{
+    feed *f = cookie;
+    if (!f->begun && (f->entry.bytes != f->wanted.bytes ||
+                      f->entry.modified != f->wanted.modified)) {
+        snprintf(f->handle->why, sizeof f->handle->why, "%s: replaced while it"
+                 " was read", f->key);
+        return TSR_E_IO;
+    }
+    f->begun = 1;
+    return pass_on(f, data, size);
+}
+
 /* Other programs' objects may lie in the same store. */
 static tsr_error pass_entry(void *cookie, const tsr_store_entry *e)
 {
@@ -45,7 +61,7 @@ static tsr_error pass_entry(void *cookie, const tsr_store_entry *e)
         return TSR_OK;
     const int n = snprintf(line, sizeof line, "%s %llu %lld\n", e->key,
                            (unsigned long long)e->bytes, (long long)e->modified);
-    return pass(cookie, line, (size_t)n);
+    return pass_on(cookie, line, (size_t)n);
 }
 
 static void *work(void *cookie)
@@ -55,7 +71,8 @@ static void *work(void *cookie)
     tsr_store *store = f->handle->store;
     f->error = f->listing
         ? tsr_store_list(store, f->key, pass_entry, f)
-        : tsr_store_get(store, f->key, f->offset, f->bytes, &sink, NULL);
+        : tsr_store_get(store, f->key, f->offset, f->bytes, &sink,
+                        &f->entry);
     atomic_store(&f->done, 1);
     close(f->in);
     return NULL;
@@ -73,8 +90,9 @@ static int make_pipe(feed *f)
     return 0;
 }
 
-tsr_error feed_open(feed **out, pool *p, handle *h, const char *key,
-                    uint64_t offset, uint64_t bytes, const char *prefix)
+tsr_error feed_open(feed **out, pool *p, handle *h,
+                    const tsr_store_entry *entry, uint64_t offset,
+                    uint64_t bytes, const char *prefix)
 {
     feed *f = *out = calloc(1, sizeof *f);
     if (!f || make_pipe(f)) {
@@ -85,10 +103,12 @@ tsr_error feed_open(feed **out, pool *p, handle *h, const char *key,
     }
     f->pool = p;
     f->handle = h;
-    f->listing = !key;
+    f->listing = !entry;
+    if (entry)
+        f->wanted = *entry;
     f->offset = offset;
     f->bytes = bytes;
-    snprintf(f->key, sizeof f->key, "%s", key ? key : prefix);
+    snprintf(f->key, sizeof f->key, "%s", entry ? entry->key : prefix);
     if (!pthread_create(&f->thread, NULL, work, f))
         return TSR_OK;
     close(f->in);

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include "tools/kv/serve_http.h"
 #include "tools/say.h"
 
@@ -90,9 +91,15 @@ static unsigned status_of(tsr_error error)
 enum MHD_Result answer_error(request *r, tsr_error error, const char *why)
 {
     const unsigned status = status_of(error);
-    if (status >= 500)
-        metrics_store_error(r->server->metrics);
-    return answer_text(r, status, "%s", *why ? why : tsr_error_string(error));
+    if (status < 500)
+        return answer_text(r, status, "%s", *why ? why
+                                                 : tsr_error_string(error));
+    metrics_store_error(r->server->metrics);
+    flockfile(stderr);
+    say_warning(r->uri, "%s", *why ? why : tsr_error_string(error));
+    funlockfile(stderr);
+    return answer_text(r, status, status == 507 ? "the store is full"
+                       : status == 503 ? "not now" : "the store failed");
 }
 
 static enum MHD_Result answer_metrics(request *r)
@@ -198,6 +205,27 @@ static void check_method(request *r)
         refuse(r, 400, "a key is 64 digits 0-9 a-f");
 }
 
+/* What servers in a row could take in different ways: fields with blanks before
+ * the colon, several lengths, a length and chunks. */
+static enum MHD_Result look_at_field(void *cookie, enum MHD_ValueKind kind,
+                                     const char *name, const char *value)
+{
+    int *lengths = cookie;
+    (void)kind, (void)value;
+    if (strpbrk(name, " \t"))
+        *lengths += 2;
+    *lengths += !strcasecmp(name, "Content-Length") ||
+        !strcasecmp(name, "Transfer-Encoding");
+    return MHD_YES;
+}
+
+static int ambiguous(const request *r)
+{
+    int lengths = 0;
+    MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, look_at_field, &lengths);
+    return lengths > 1;
+}
+
 /* Whether a body comes; its length, or UINT64_MAX where that is not said. */
 static int body_comes(const request *r, uint64_t *length)
 {
@@ -213,9 +241,6 @@ static int body_comes(const request *r, uint64_t *length)
 static void check_body(request *r, int comes, uint64_t length)
 {
     server *s = r->server;
-    if (request_field(r, "Transfer-Encoding") &&
-        request_field(r, "Content-Length"))
-        refuse(r, 400, "Content-Length with Transfer-Encoding");
     if (r->method != METHOD_PUT)
         return;
     if (!comes && length == UINT64_MAX)
@@ -225,9 +250,11 @@ static void check_body(request *r, int comes, uint64_t length)
     if (length != UINT64_MAX && length > s->max_object)
         refuse(r, 413, "%llu bytes, the limit is %llu",
                (unsigned long long)length, (unsigned long long)s->max_object);
-    if (comes && !r->refused &&
-        body_reserve(&r->body, length == UINT64_MAX ? FIRST_ROOM
-                                                    : (size_t)length))
+    if (!comes || r->refused)
+        return;
+    const size_t room = length == UINT64_MAX ? FIRST_ROOM : (size_t)length;
+    if (!body_fits(&s->budget, length == UINT64_MAX ? 0 : room) ||
+        !body_reserve(&r->body, room))
         refuse(r, 503, "too many uploads at once");
 }
 
@@ -237,6 +264,11 @@ static enum MHD_Result begin(request *r, const char *url, const char *method)
     r->begun = 1;
     r->method = method_of(method);
     r->route = route_of(r, url);
+    if (ambiguous(r)) {
+        /* An answer before the body's end closes the connection. */
+        refuse(r, 400, "a length that can be read in two ways");
+        return answer(r);
+    }
     check_right(r);
     check_method(r);
     const int comes = body_comes(r, &length);
@@ -262,7 +294,7 @@ static void grow(request *r, size_t more)
         refuse(r, 413, "the limit is %llu bytes", (unsigned long long)most);
     else if (size > room) {
         room = room < most / 2 ? 2 * room : (size_t)most;
-        if (body_reserve(&r->body, room > size ? room : size))
+        if (!body_reserve(&r->body, room > size ? room : size))
             refuse(r, 503, "too many uploads at once");
     }
 }
@@ -274,10 +306,10 @@ static enum MHD_Result take_body(request *r, const char *data, size_t *size)
     metrics_received(r->server->metrics, *size);
     if (!r->refused && r->method == METHOD_PUT) {
         grow(r, *size);
+        if (!r->refused && !body_add(&r->body, data, *size))
+            refuse(r, 503, "too many uploads at once");
         if (r->refused)
             body_free(&r->body);
-        else
-            body_add(&r->body, data, *size);
     }
     if (r->refused || r->method != METHOD_PUT) {
         r->dropped += *size;

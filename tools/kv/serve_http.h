@@ -37,7 +37,8 @@ enum MHD_Result answer_text(request *r, unsigned status, const char *format,
 enum MHD_Result answer_with(request *r, unsigned status,
                             struct MHD_Response *response);
 
-/** Answers for a failed call on the store; `why`: its reason or "". */
+/** Answers for a failed call on the store; `why`: its reason or "", which is for
+ *  the log where it may name what is behind. */
 enum MHD_Result answer_error(request *r, tsr_error error, const char *why);
 
 /** Whole requests on chunks, by method. */
