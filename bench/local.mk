@@ -15,7 +15,7 @@ EXTRA_DIST += bench/kv-quality bench/kv-requirements.txt bench/kv_lm.py bench/kv
 EXTRA_DIST += bench/kv-points.txt bench/kv_points.py bench/kv_page.py bench/kv_peers.py
 EXTRA_DIST += training/kv_stats.py training/tensorfile.py
 EXTRA_DIST += bench/vq bench/vq_worker.py bench/vq_gpu.py
-EXTRA_DIST += bench/kv-net bench/kv_link.c
+EXTRA_DIST += bench/kv-net bench/kv_link.c bench/kv-load
 noinst_HEADERS += bench/entropy_data.h bench/vq_data.h bench/kv_data.h
 # Stores beside cp and redis-benchmark: make bench/store_speed && bench/store bench/store_speed FOLDER...
 EXTRA_DIST += bench/store

@@ -211,6 +211,7 @@ static void state(tsr_kv_job *job, tsr_kv_job_result *r)
 {
     tsri_pull *u = job->state;
     r->bytes = atomic_load(&u->bytes);
+    r->missing = 0;
     for (int i = 0; i < job->chunks; i++)
         r->missing += !usable(job, &u->piece[i], job->set.floor);
 }

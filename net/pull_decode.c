@@ -437,7 +437,15 @@ static int take_queued(tsri_pull *u, int *queue, int chunks)
     return -1;
 }
 
-/* Nothing can come any more: chunks with fewer levels than asked for arrive. */
+static int quiet(const coder *c)
+{
+    const tsri_pull *u = c->pull;
+    return u->done && !u->steps && u->idle == c->job->set.connections &&
+        u->remake < 0;
+}
+
+/* Nothing more comes: chunks with fewer levels than asked for arrive.  If the
+ * caller refuses one there may be something to do again. */
 static void finish(coder *c)
 {
     for (int i = 0; c->job->set.arrival && !tsri_job_stopped(c->job) &&
@@ -445,15 +453,8 @@ static void finish(coder *c)
         arrive(c, i, 1);
     while (!tsri_job_stopped(c->job) && tell_layers(c->job, c->pull))
         ;
-    c->pull->finished = 1;
+    c->pull->finished = quiet(c);
     pthread_cond_broadcast(&c->job->change);
-}
-
-static int quiet(const coder *c)
-{
-    const tsri_pull *u = c->pull;
-    return u->done && !u->steps && u->idle == c->job->set.connections &&
-        u->remake < 0;
 }
 
 static void work(coder *c)

@@ -21,7 +21,9 @@ extern "C" {
  * from any thread, but tsr_kv_job_close() last and once.
  *
  * Whatever does not fit (a chunk that is damaged, cut, of another name, profile
- * or shape) is as if it were not there: nothing wrong is ever delivered as good.
+ * or shape) is fetched once more and then as if it were not there; of one whose
+ * finer levels alone are damaged the others are used.  Nothing wrong is ever
+ * delivered as good.  docs/kv-store.md, "Jobs", has the details.
  */
 typedef struct tsr_kv_job tsr_kv_job;
 
@@ -50,7 +52,7 @@ typedef struct tsr_kv_arrival {
     int levels;                 /**< complete in all layers, >= 1 */
 } tsr_kv_arrival;
 
-/** Set with tsr_kv_stream_settings_init(); copied with all texts. */
+/** Set with tsr_kv_stream_settings_init(); copied with all texts and arrays. */
 typedef struct tsr_kv_stream_settings {
     size_t size;
     const char *url;            /**< of the store; required */
@@ -109,14 +111,22 @@ tsr_kv_push_begin(tsr_kv_job **job, const tsr_kv_stream_settings *settings,
  * Begins to fetch and decode the cache of n tokens.
  *
  * shape  what it must have; chunks of another one are not there
- * view   where it goes, room for n tokens; in host memory
+ * view   where it goes, room for n tokens; in host memory, and the job's until it
+ *        has ended, but for chunks that the caller is told to recompute.  A view
+ *        with blocks as for a push.  NULL with settings->arrival
+ *
+ * Returns TSR_OK; TSR_E_ARG; TSR_E_UNSUPPORTED no such store or policy;
+ * TSR_E_NOMEM; TSR_E_IO a folder that cannot be made.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_pull_begin(tsr_kv_job **job, const tsr_kv_stream_settings *settings,
                   const tsr_kv_shape *shape, const tsr_kv_view *view,
                   const int32_t *ids, size_t n);
 
+/** The chunk of events.recompute is in the view now; also from that call. */
 TSR_API void tsr_kv_job_recomputed(tsr_kv_job *job, int chunk);
+
+/** Ends a job early, with TSR_E_CANCELED; returns at once. */
 TSR_API void tsr_kv_job_cancel(tsr_kv_job *job);
 
 /** What became of a job. */
@@ -124,17 +134,19 @@ typedef struct tsr_kv_job_result {
     tsr_error error;            /**< TSR_OK: everything is there.  TSR_E_MISSING:
                                      some chunks are not, or are not fit for use.
                                      Else what ended the job */
-    char message[256];          /**< why, one line; "" for TSR_OK */
+    char message[256];          /**< why, one line; with TSR_OK: why finer levels
+                                     are missing, or "" */
     size_t tokens;              /**< from the first on, without a gap: stored, or
                                      usable in the view */
     int chunks;                 /**< of the context */
     int present;                /**< push: that were there already; pull: that
-                                     came from the cache */
+                                     came from the cache, and count no bytes */
     int recomputed, missing;
     int late;                   /**< 1: not usable by the deadline */
     int retried;                /**< requests made again */
-    uint64_t bytes;             /**< transferred */
-    uint64_t raw_bytes;         /**< of the same values in 16 bits each */
+    uint64_t bytes;             /**< of chunks, to or from the store */
+    uint64_t raw_bytes;         /**< of the values of those chunks in 16 bits
+                                     each */
     double seconds;             /**< from the beginning to the end */
     double usable;              /**< pull: until all layers had a base quality */
     double coding;              /**< spent encoding or decoding */
@@ -151,7 +163,9 @@ TSR_API TSR_CHECKED tsr_error tsr_kv_job_wait(tsr_kv_job *job, double seconds,
 TSR_API void tsr_kv_job_close(tsr_kv_job **job);
 
 /** How many of n tokens, from the first on, are stored: whole chunks, and the
- *  last, shorter one if all n are there.  No data is fetched. */
+ *  last, shorter one if all n are there.  Of each chunk its head is looked at, no
+ *  data.  settings->store.logger is not called.  Returns TSR_OK; TSR_E_ARG;
+ *  errors of tsr_store_get(). */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_stored(const tsr_kv_stream_settings *settings, const int32_t *ids,
               size_t n, size_t *tokens);
