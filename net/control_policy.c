@@ -197,21 +197,27 @@ static double gain(const tsr_kv_control *c, int chunk, int level)
         fmax((double)c->part[chunk].bytes[level], 1);
 }
 
-/* What brings most of what there is time for; action 0: nothing. */
+/* What brings most of what there is time for; action 0: nothing.  The latest
+ * chunk, which what follows looks at most, gets all its levels before others get
+ * any. */
 static tsr_kv_step refine(tsr_kv_control *c, double now)
 {
+    const int latest = c->set.chunks - 1;
     int best = -1, level = 0, layers = 0;
     for (int k = c->set.floor; k < c->set.ceiling; k++) {
-        const int chunk = next_finer(c, k);
-        if (chunk < 0 || (best >= 0 &&
+        const int is_latest = can_be_finer(c, latest, k);
+        const int chunk = is_latest ? latest : next_finer(c, k);
+        if (chunk < 0 || (best >= 0 && !is_latest &&
                           gain(c, chunk, k) <= gain(c, best, level)))
             continue;
         const int fit = layers_in_time(c, now, chunk, k);
-        if (fit) {
-            best = chunk;
-            level = k;
-            layers = fit;
-        }
+        if (!fit)
+            continue;
+        best = chunk;
+        level = k;
+        layers = fit;
+        if (is_latest)
+            break;
     }
     if (best >= 0)
         return tsri_give_fetch(c, now, best, level, level, layers);

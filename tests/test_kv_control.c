@@ -517,8 +517,8 @@ static void sizes_of(tsr_kv_control *c, int chunks)
         tsr_kv_control_sizes(c, i, sizes);
 }
 
-/* Floors in order, then finer levels, the latest tokens first, then as many
- * layers as there is time for. */
+/* Floors in order, then the last chunk's finer levels, then as many layers of the
+ * others as there is time for. */
 static void order(void **state)
 {
     (void)state;
@@ -531,11 +531,11 @@ static void order(void **state)
     tsr_kv_control_fetched(c, id, 1, 2, 1000);
     id = expect_fetch(c, 2, 1, 1, 1, 0, 8);
     tsr_kv_control_fetched(c, id, 2, 4, 2000);
-    id = expect_fetch(c, 4, 0, 1, 1, 0, 8);
-    tsr_kv_control_fetched(c, id, 4, 6, 2000);
-    id = expect_fetch(c, 6, 1, 2, 2, 0, 8);     /* 4 s, just in time */
-    assert_int_equal(tsr_kv_control_next(c, 6, 0).action, TSR_KV_WAIT);
-    tsr_kv_control_fetched(c, id, 6, 8, 4000);  /* faster than expected */
+    id = expect_fetch(c, 4, 1, 2, 2, 0, 8);
+    assert_int_equal(tsr_kv_control_next(c, 4, 0).action, TSR_KV_WAIT);
+    tsr_kv_control_fetched(c, id, 4, 6, 4000);  /* faster than before */
+    id = expect_fetch(c, 6, 0, 1, 1, 0, 8);
+    tsr_kv_control_fetched(c, id, 6, 8, 2000);
     const tsr_kv_step s = tsr_kv_control_next(c, 8, 1);
     assert_int_equal(s.action, TSR_KV_FETCH);
     assert_int_equal(s.chunk, 0);

@@ -20,7 +20,8 @@ extern "C" {
  *
  * - While the base levels of all chunks, at the bandwidth seen on the last
  *   requests, come before the deadline, they are fetched first, in order of
- *   tokens; then finer levels, those first that take most off the loss a byte,
+ *   tokens (from the back where chunks can be recomputed); then finer levels: of
+ *   the last chunk, then those that take most off the loss a byte, from the back,
  *   whole chunks or as many layers as there is time for.
  * - If they do not, with half as much time again to spare, and chunks can be
  *   recomputed from their text, the caller is told to recompute from the front
