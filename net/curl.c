@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* No more than this of heads in one answer; less than this moved within the
+/* No more than this of heads in one answer, or of a body that nobody wants; less than this moved within the
  * time-out is no progress, or a byte a second would hold a caller for days. */
 enum { HEAD_LIMIT = 65536, PROGRESS = 1024, POLL_MS = 50 };
 
@@ -150,8 +150,13 @@ static size_t on_body(char *data, size_t one, size_t size, void *cookie)
         /* Nobody reads a longer complaint. */
         return n || !size ? size : 0;
     }
+    if (!w->take) {
+        w->text_bytes += size;
+        w->nonsense = w->text_bytes > HEAD_LIMIT ? "a body without an end" : NULL;
+        return w->nonsense ? 0 : size;
+    }
     const int64_t start = now_ms();
-    w->error = w->take ? w->take(w->cookie, &w->answer, data, size) : TSR_OK;
+    w->error = w->take(w->cookie, &w->answer, data, size);
     w->since += now_ms() - start;   /* a slow taker is no fault of the network */
     return w->error ? 0 : size;
 }

@@ -49,7 +49,7 @@ struct tsri_web {
     void *cookie;
     tsr_error error;                /**< of a callback */
     const char *nonsense;           /**< what is wrong with the answer's head */
-    size_t head_bytes, text_bytes;
+    size_t head_bytes, text_bytes;  /**< text_bytes: also of what is dropped */
     char text[4096];
     char problem[CURL_ERROR_SIZE];
     int64_t moved, since;           /**< bytes, and when they were fewer */

@@ -348,6 +348,13 @@ def sleepy(p, key, n, store):
     raise Closed
 
 
+def chatter(p, key, n, store):
+    p.body()
+    p.send(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for i in range(100000):
+        p.send(b"2710\r\n" + bytes(10000) + b"\r\n")
+
+
 def folded(p, key, n, store):
     p.send(b"HTTP/1.1 200 X\r\n folded: %s\r\nContent-Length: 5\r\n\r\nhello" %
            (b"x" * 200))

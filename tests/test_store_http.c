@@ -380,6 +380,11 @@ static void refusals(void **state)
     }
     size_t n;
     assert_int_equal(get_case("moved", 0, 0, 3, &n), TSR_E_ARG);
+    tsr_store *s = open_case("chatter", 10, 0, NULL);
+    assert_int_equal(store_put_object(s, "k", 1, 10), TSR_E_IO);
+    assert_non_null(strstr(note.line, "without an end"));
+    assert_int_equal(tsr_store_remove(s, "k"), TSR_E_IO);
+    tsr_store_close(&s);
     /* Nobody went there, so no token did. */
     assert_string_equal(look("moved").word, "-");
 }
