@@ -400,9 +400,11 @@ static void narrow(tsri_body *b)
         b->data = data;
 }
 
-static void forget(fetch *f)
+/* What the cache gave was of no use. */
+static void forget(fetch *f, tsr_error error)
 {
     pthread_mutex_lock(&f->job->lock);
+    f->pull->near_dead |= error == TSR_E_IO || error == TSR_E_DENIED;
     if (f->body && f->piece->body == f->body)
         tsri_pull_drop(f->piece);
     if (f->body)
@@ -429,8 +431,7 @@ static tsr_error run(fetch *f, const tsr_kv_step *step, int ask_near)
         }
         if (error == TSR_E_CANCELED || error == TSR_E_NOMEM)
             return error;
-        f->pull->near_dead |= error == TSR_E_IO || error == TSR_E_DENIED;
-        forget(f);
+        forget(f, error);
         f->bytes = 0;
     }
     return get_far(f, step);
@@ -467,6 +468,19 @@ static int whole(const tsri_body *b)
 
 /* ---- reports; lock held ---- */
 
+/* All of it again: what came before and is not in use yet is gone, too. */
+static void drop(fetch *f)
+{
+    tsri_piece *piece = f->piece;
+
+    tsri_pull_drop(piece);
+    if (piece->waiting)
+        tsr_kv_control_failed(f->pull->control, piece->id,
+                              tsri_job_now(f->job), 0);
+    piece->waiting = 0;
+    piece->spent = 0;
+}
+
 static void report_failure(fetch *f, const tsr_kv_step *step, tsr_error error)
 {
     tsr_kv_job *job = f->job;
@@ -483,11 +497,9 @@ static void report_failure(fetch *f, const tsr_kv_step *step, tsr_error error)
                       *f->fault ? f->fault : f->lane->reason);
         missing = f->piece->bad++ > 0 || error == TSR_E_LIMIT;
         job->result.retried += !missing;
-        /* All of it again, once; then what is good of it is used. */
-        if (missing)
-            tsri_pull_enqueue(p, f->chunk, 0);
-        else
-            tsri_pull_drop(f->piece);
+        /* Once; then what is good of it is used. */
+        if (!missing)
+            drop(f);
     } else if (error == TSR_E_IO || error == TSR_E_DENIED) {
         if (error == TSR_E_DENIED || ++p->failures > 1)
             p->dead = error;
@@ -498,6 +510,8 @@ static void report_failure(fetch *f, const tsr_kv_step *step, tsr_error error)
         tsri_job_fail(job, error, "chunk %d: %s", f->chunk, f->lane->reason);
     }
     tsr_kv_control_failed(p->control, step->id, tsri_job_now(job), missing);
+    /* What came before waited for this to end. */
+    tsri_pull_enqueue(p, f->chunk, 0);
 }
 
 static void report_success(fetch *f, const tsr_kv_step *step, double begin)

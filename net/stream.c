@@ -161,6 +161,10 @@ static tsr_error connect(tsr_kv_job *job, tsri_lane *lane)
     tsr_store_settings s = job->set.store;
     s.logger = (tsr_logger){ lane, keep_reason };
     tsr_error error = tsr_store_open(&lane->store, job->set.url, &s);
+    /* The token is the store's and goes nowhere else; and what is near answers at
+     * once or is not worth waiting for. */
+    s.token = NULL;
+    s.retries = 0;
     if (!error && job->set.cache)
         error = tsr_store_open(&lane->near, job->set.cache, &s);
     return error;

@@ -30,9 +30,11 @@ typedef struct mem_store {
     int die_after;          /**< calls after which all fail; 0: never */
     int deny;
     int stall;              /**< reads hang until they are canceled */
+    uint64_t stall_after;   /**< the same from so many bytes read on; 0: never */
     int calls, gets, puts;
     uint64_t read, written;
     double busy_until;
+    int told_token;         /**< it was opened with one */
     unsigned seed;
 } mem_store;
 
@@ -106,7 +108,10 @@ static inline void mem_pace(mem_store *m, size_t bytes)
 
 static inline tsr_error mem_open(tsr_store *store, const char *url)
 {
-    store->state = &mem[url[strlen("redis://")] - '0'];
+    mem_store *m = store->state = &mem[url[strlen("redis://")] - '0'];
+    pthread_mutex_lock(&mem_lock);
+    m->told_token |= store->settings.token != NULL;
+    pthread_mutex_unlock(&mem_lock);
     return TSR_OK;
 }
 
@@ -121,7 +126,8 @@ static inline tsr_error mem_send(tsr_store *store, const uint8_t *data,
     mem_store *m = mem_of(store);
     for (size_t at = 0; at < size;) {
         const size_t n = size - at < MEM_STEP ? size - at : MEM_STEP;
-        while (m->stall && !atomic_load(&store->canceled))
+        while ((m->stall || (m->stall_after && m->read >= m->stall_after)) &&
+               !atomic_load(&store->canceled))
             store_pause(0.002);
         if (atomic_load(&store->canceled))
             return TSR_E_CANCELED;

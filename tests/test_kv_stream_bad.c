@@ -395,6 +395,63 @@ static void cut_pull(void **state)
     stream_case_close(&c);
 }
 
+/* The store's token is not for the cache. */
+static void token(void **state)
+{
+    stream_case c;
+    tsr_kv_stream_settings s;
+    kv_cache to;
+    (void)state;
+    mem_reset(0);
+    mem_reset(1);
+    stream_case_open(&c, TOKENS, EACH, 1, KV_THD, 0);
+    push_all(&c);
+    s = stream_settings(&c, "redis://0");
+    s.cache = "redis://1";
+    s.store.token = "secret";
+    stream_room(&c, &to);
+    assert_int_equal(stream_pull(&c, &s, &to).error, TSR_OK);
+    assert_int_equal(mem[1].objects, CHUNKS);
+    assert_true(mem[0].told_token);
+    assert_false(mem[1].told_token);
+    kv_cache_close(&to);
+    forget();
+    stream_case_close(&c);
+}
+
+/* The floor's two levels are there, the third is on its way when the store stops
+ * answering: what is there is used at the deadline. */
+static void stalled(void **state)
+{
+    enum { LONG = 512 };
+    stream_case c;
+    tsr_kv_chunk chunk;
+    tsr_kv_stream_settings s;
+    tsr_kv_job_result r;
+    kv_cache to, low;
+    (void)state;
+    mem_reset(0);
+    stream_case_open(&c, LONG, LONG, 3, KV_THD, 0);
+    push_all(&c);
+    assert_int_equal(tsr_kv_chunk_probe(c.ctx, mem[0].object[0].data,
+                                        mem[0].object[0].size, &chunk), TSR_OK);
+    mem[0].stall_after = chunk.level_end[1];
+    s = stream_settings(&c, "redis://0");
+    s.deadline = 0.6;
+    s.floor = 2;
+    stream_room(&c, &to);
+    stream_room(&c, &low);
+    r = stream_pull(&c, &s, &to);
+    assert_int_equal(r.error, TSR_OK);
+    assert_true(r.mean_levels == 2);
+    stream_local_all(&c, 2, &low);
+    assert_true(kv_same(&to, &low));
+    kv_cache_close(&to);
+    kv_cache_close(&low);
+    forget();
+    stream_case_close(&c);
+}
+
 static void refused(void **state)
 {
     stream_case c;
@@ -491,6 +548,7 @@ int main(void)
         cmocka_unit_test(damage), cmocka_unit_test(others),
         cmocka_unit_test(fewer_levels), cmocka_unit_test(weak_lines),
         cmocka_unit_test(cut_push), cmocka_unit_test(cut_pull),
+        cmocka_unit_test(token), cmocka_unit_test(stalled),
         cmocka_unit_test(refused), cmocka_unit_test(cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,7 +78,8 @@ typedef struct tsr_kv_stream_settings {
     const char *cache;          /**< URL of a second store, near: chunks are looked
                                      up there first, and put there when they came
                                      whole, so that an interrupted pull goes on
-                                     where it was; NULL: none */
+                                     where it was; NULL: none.  store.token is
+                                     not shown to it, and nothing retried */
     /** Takes chunks instead of the view (which may be NULL then): for objects to
      *  be kept, or decoded on a device.  On the decoding thread, in any order of
      *  chunks.  An error makes the chunk one that is not there. */
