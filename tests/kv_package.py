@@ -362,6 +362,9 @@ def _():
         store.remove(keys[0])
         refused("MISSING", store.stat, keys[0])
         refused("ARG", store.put, "../x", b"")
+        entry, tk.stores.Entry = tk.stores.Entry, lambda struct: [][0]
+        refused(IndexError, store.list) # and is not swallowed on its way
+        tk.stores.Entry = entry
         store.cancel()
         refused("CANCELED", store.get, keys[1])
     refused(ValueError, store.get, keys[1])

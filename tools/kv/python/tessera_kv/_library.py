@@ -52,8 +52,8 @@ ContextSettings = structure(
 Tensor = structure(
     "tsr_tensor", ("name", c_char_p), ("dtype", c_int), ("rank", c_int),
     ("dims", c_uint64 * 8), ("data", c_void_p), ("bytes", c_size_t))
-Sink = structure("tsr_sink", ("cookie", c_void_p),
-                 ("write", CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)))
+WRITE = CFUNCTYPE(c_int, c_void_p, c_void_p, c_size_t)
+Sink = structure("tsr_sink", ("cookie", c_void_p), ("write", WRITE))
 Shape = structure("tsr_kv_shape", ("layers", c_int), ("planes", c_int),
                   ("heads", c_int * 2), ("dim", c_int * 2))
 Rope = structure(
@@ -267,6 +267,28 @@ class Log:
         if code:
             raise TesseraError(code, text or
                                core.tsr_error_string(code).decode())
+
+
+class Visitor:
+    """A C callback that calls `function` with all but its cookie.  What it raises
+    ends the call it is for, and is raised again by check()."""
+
+    def __init__(self, kind, function):
+        self.function, self.raised = function, None
+        self.callback = kind(self.call)
+
+    def call(self, cookie, *words):
+        try:
+            self.function(*words)
+            return 0
+        except BaseException as fault:  # ctypes would drop it and go on
+            self.raised = fault
+            return INTERNAL
+
+    def check(self, log, code):
+        if self.raised:
+            raise self.raised
+        log.check(code)
 
 
 class Context:

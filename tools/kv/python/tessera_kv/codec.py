@@ -104,14 +104,10 @@ def ranges(front, layers=None, tokens=None, levels=0):
     """[(offset, bytes), ...] of an object that hold a part of it."""
     m, found = flat(front, "the front"), []
 
-    @lib.VISIT_RANGE
-    def visit(cookie, offset, size):
-        found.append((offset, size))
-        return 0
-
+    visit = lib.Visitor(lib.VISIT_RANGE, lambda *range: found.append(range))
     c, wanted = context(), part(layers, tokens, levels)
-    c.check(lib.core.tsr_kv_ranges(c.handle, m.address, m.bytes, byref(wanted),
-                                   visit, None))
+    visit.check(c, lib.core.tsr_kv_ranges(
+        c.handle, m.address, m.bytes, byref(wanted), visit.callback, None))
     return found
 
 

@@ -74,13 +74,10 @@ class Store:
         """Bytes from offset on, `size` of them or to the end (0)."""
         out = bytearray()
 
-        @lib.Sink._fields_[1][1]
-        def write(cookie, data, n):
-            out.extend(ctypes.string_at(data, n))
-            return 0
-
-        sink = lib.Sink(None, write)
-        self.log.check(self.net.tsr_store_get(
+        take = lib.Visitor(lib.WRITE, lambda data, n: out.extend(
+            ctypes.string_at(data, n)))
+        sink = lib.Sink(None, take.callback)
+        take.check(self.log, self.net.tsr_store_get(
             self.opened(), key.encode(), offset, size, byref(sink), None))
         return bytes(out)
 
@@ -102,13 +99,10 @@ class Store:
         """Entries of all keys that begin so."""
         found = []
 
-        @lib.VISIT_ENTRY
-        def visit(cookie, entry):
-            found.append(Entry(entry.contents))
-            return 0
-
-        self.log.check(self.net.tsr_store_list(
-            self.opened(), prefix.encode(), visit, None))
+        visit = lib.Visitor(lib.VISIT_ENTRY, lambda entry: found.append(
+            Entry(entry.contents)))
+        visit.check(self.log, self.net.tsr_store_list(
+            self.opened(), prefix.encode(), visit.callback, None))
         return found
 
     def cancel(self):
