@@ -154,9 +154,12 @@ static void look_again(tsr_kv_control *c, int chunk)
         c->down = chunk > c->down ? chunk : c->down;
         c->up = chunk < c->up ? chunk : c->up;
     }
-    for (int k = 0; k < TSRI_LEVELS; k++)
-        if (chunk > c->finer[k])
-            c->finer[k] = chunk;
+    /* The one level that can be next. */
+    int k = 0;
+    while (k < c->set.levels && c->part[chunk].got[k] == c->set.layers)
+        k++;
+    if (k < c->set.levels && chunk > c->finer[k])
+        c->finer[k] = chunk;
     while (c->front < c->set.chunks && is_there(c, c->front))
         c->front++;
 }
@@ -298,6 +301,7 @@ void tsr_kv_control_sizes(tsr_kv_control *c, int chunk,
         c->under_way += to_come(p);
     }
     weigh(c, chunk, 1);
+    look_again(c, chunk);
 }
 
 void tsr_kv_control_progress(tsr_kv_control *c, int id, double now,
