@@ -120,6 +120,12 @@ static void abort_finer(tsr_kv_job *job)
             abort_lane(&job->lane[i]);
 }
 
+static int may_be_near(const tsr_kv_job *job, int chunk)
+{
+    const tsri_pull *u = job->state;
+    return job->set.cache && !u->near_dead && !u->piece[chunk].asked_near;
+}
+
 void tsri_pull_pump(tsr_kv_job *job)
 {
     tsri_pull *u = job->state;
@@ -130,7 +136,8 @@ void tsri_pull_pump(tsr_kv_job *job)
             tsr_kv_control_next(u->control, now, u->idle > u->steps);
         u->done = step.action == TSR_KV_DONE;
         u->until = HUGE_VAL;
-        if (step.action == TSR_KV_FETCH && u->dead) {
+        if (step.action == TSR_KV_FETCH && u->dead &&
+            !may_be_near(job, step.chunk)) {
             tsr_kv_control_failed(u->control, step.id, now, 1);
         } else if (step.action == TSR_KV_FETCH) {
             u->step[u->steps++] = step;

@@ -13,6 +13,7 @@ typedef struct fetch {
     tsri_pull *pull;
     tsri_piece *piece;
     int chunk, near, id;
+    tsr_error dead;         /* the store is not to be asked, and why */
     double told;            /* when the controller last heard of it */
     uint8_t small[TSR_KV_CHUNK_HEAD];
     tsr_store_entry entry;
@@ -419,11 +420,11 @@ static void forget(fetch *f, tsr_error error)
 /* Lock not held.  The cache first, once. */
 static tsr_error run(fetch *f, const tsr_kv_step *step, int ask_near)
 {
-    if (f->body) {
+    if (f->body && !f->dead) {
         const tsr_error error = widen(f);
         return error ? error : get_far(f, step);
     }
-    if (ask_near) {
+    if (ask_near && !f->body) {
         const tsr_error error = get_near(f);
         if (!error) {
             aim(f, step, 1);
@@ -434,7 +435,7 @@ static tsr_error run(fetch *f, const tsr_kv_step *step, int ask_near)
         forget(f, error);
         f->bytes = 0;
     }
-    return get_far(f, step);
+    return f->dead ? f->dead : get_far(f, step);
 }
 
 /* ---- the cache ---- */
@@ -518,7 +519,7 @@ static void report_success(fetch *f, const tsr_kv_step *step, double begin)
 {
     tsri_pull *p = f->pull;
 
-    p->failures = 0;
+    p->failures = f->near ? p->failures : 0;
     if (f->near)
         f->job->result.present++;
     else if (!f->piece->counted)
@@ -566,7 +567,7 @@ void tsri_pull_fetch(tsri_lane *lane, const tsr_kv_step *step)
     if (is_whole(job, step))
         return;
     fetch f = { .lane = lane, .job = job, .pull = p, .chunk = step->chunk,
-                .id = step->id, .told = tsri_job_now(job),
+                .id = step->id, .dead = p->dead, .told = tsri_job_now(job),
                 .piece = &p->piece[step->chunk], .end_unit = 1 };
     const int ask_near = lane->near && !f.piece->asked_near && !p->near_dead;
     const double begin = tsri_job_now(job);
@@ -584,6 +585,9 @@ void tsri_pull_fetch(tsri_lane *lane, const tsr_kv_step *step)
     pthread_mutex_lock(&job->lock);
     lane->fetching = -1;
     f.piece->busy = 0;
+    /* Now: the next fetch of this chunk may begin as soon as the lock is free. */
+    if (f.body && f.piece->body == f.body)
+        narrow(f.body);
     const int keep = !error && lane->near && !f.near && !p->near_dead &&
         whole(f.body);
     if (error)
@@ -598,9 +602,6 @@ void tsri_pull_fetch(tsri_lane *lane, const tsr_kv_step *step)
         pthread_mutex_lock(&job->lock);
         p->near_dead |= *f.fault != 0;
     }
-    if (f.body) {
-        if (f.piece->body == f.body)
-            narrow(f.body);
+    if (f.body)
         tsri_body_release(f.body);
-    }
 }

@@ -131,7 +131,7 @@ static inline tsr_error mem_send(tsr_store *store, const uint8_t *data,
             store_pause(0.002);
         if (atomic_load(&store->canceled))
             return TSR_E_CANCELED;
-        if (breaks && at >= size / 2)
+        if (breaks && (at >= size / 2 || at + n == size))
             return tsri_store_fail(store, TSR_E_IO, "the line was cut");
         mem_pace(m, n);
         const tsr_error error = sink->write(sink->cookie, data + at, n);

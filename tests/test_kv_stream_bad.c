@@ -390,6 +390,18 @@ static void cut_pull(void **state)
     assert_true(kv_same(&to, &c.local));
     r = stream_pull(&c, &s, &to);
     assert_int_equal(r.present, CHUNKS);
+    /* A store that says no to one chunk is not asked again, the cache is. */
+    for (int i = 1; i < 4; i += 2) {
+        mem_object *o = mem_find(&mem[1], object_of(&c, i)->key);
+        o->key[0] = 'x';
+    }
+    mem[0].deny = 1;
+    s.connections = 3;
+    r = stream_pull(&c, &s, &to);
+    assert_int_equal(r.error, TSR_E_DENIED);
+    assert_int_equal(r.present, CHUNKS - 2);
+    assert_int_equal(r.missing, 2);
+    assert_int_equal(r.tokens, EACH);
     kv_cache_close(&to);
     forget();
     stream_case_close(&c);
