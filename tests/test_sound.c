@@ -30,6 +30,7 @@ static tsr_audio_encoder *open_encoder(tsr_context *ctx, tsr_model *model,
 
     tsr_audio_settings_init(&settings);
     settings.books = books;
+    settings.search = 0;    /* PyTorch takes the nearest codeword, book by book */
     assert_int_equal(tsr_audio_encoder_open(&encoder, ctx, model, &settings),
                      TSR_OK);
     return encoder;
