@@ -22,8 +22,8 @@ const opt kv_transfer_options[] = {
     { "-floor", "N", "pull: levels that everything gets in any case; default 1",
       OPT_INT, FIELD(floor), 1, 3 },
     { "-ceiling", "N", "pull: levels at most", OPT_INT, FIELD(ceiling), 1, 3 },
-    { "-policy", "NAME", "pull: deadline (the default), uniform or cachegen",
-      OPT_TEXT, FIELD(policy), 0, 0 },
+    { "-policy", "NAME", "pull: deadline (the default), uniform, cachegen or"
+      " remaining", OPT_TEXT, FIELD(policy), 0, 0 },
     { "-cache", "URL", "pull: a store near by, asked first, where what came is"
       " kept", OPT_TEXT, FIELD(cache), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
