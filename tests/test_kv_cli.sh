@@ -103,6 +103,13 @@ else
     check "unpacks with it" kv unpack -nostats -profile ./w.safetensors w.tkv \
         w-back.safetensors
     check "near" array near "$sample" w-back.safetensors 0.5
+    check "packs without the ids" kv pack -nostats -no_ids \
+        -profile ./w.safetensors "$sample" noids.tkv
+    refuses "unpacking wants them" 2 noids.tkv "token ids" kv unpack \
+        -profile ./w.safetensors noids.tkv noids-back.safetensors
+    check "unpacks with them" kv unpack -nostats -profile ./w.safetensors \
+        -ids "$sample" noids.tkv noids-back.safetensors
+    verdict "the same" "$(cmp noids-back.safetensors w-back.safetensors 2>&1)"
     refuses "another profile" 3 p.tkv "" kv unpack -profile ./w.safetensors \
         p.tkv q.safetensors
     check "two layers together" kv profile -nostats -join 2 -o j.safetensors \

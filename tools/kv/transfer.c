@@ -13,7 +13,8 @@
 const opt kv_transfer_options[] = {
     { "-model", "NAME", "push, pull: what must be equal for caches to be"
       " interchangeable: model, revision, shard", OPT_TEXT, FIELD(model), 0, 0 },
-    { "-ids", "FILE", "push, pull: the text's token ids, .npy or .safetensors",
+    { "-ids", "FILE", "push, pull, unpack: the text's token ids, .npy or"
+      " .safetensors",
       OPT_TEXT, FIELD(ids), 0, 0 },
     { "-replace", NULL, "push: chunks that are there already, too", OPT_FLAG,
       FIELD(replace), 0, 0 },

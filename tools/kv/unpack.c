@@ -4,6 +4,7 @@
 #include <string.h>
 #include <tessera/kv_cachegen.h>
 #include "tools/engine.h"
+#include "tools/kv/transfer.h"
 #include "tools/kv/verbs.h"
 #include "tools/progress.h"
 #include "tools/say.h"
@@ -15,6 +16,7 @@ typedef struct job {
     tsr_kv *kv;
     tsr_kv_call call;
     void **base;
+    int32_t *ids;           /* of all tokens, or NULL */
     uint64_t first_layer, layers, first, tokens;
 } job;
 
@@ -85,6 +87,7 @@ static int unpack_one(job *j, int i, uint64_t start)
         j->base[planes * (int)j->first_layer + k] = (void *)
             ((uintptr_t)j->out.base[k] + (uintptr_t)j->out.view.token_stride *
                                              (start - j->first));
+    j->call.token_ids = j->ids ? j->ids + start : NULL;
     const tsr_error error = tsr_kv_decode(j->kv, j->in.data + j->in.at[i],
                                           j->in.at[i + 1] - j->in.at[i], &part,
                                           &view, &j->call);
@@ -108,12 +111,28 @@ static int unpack(void *cookie, output *out, progress *p)
     return rc ? rc : cache_write(&j->out, j->a, out);
 }
 
+/* Token ids that the objects lean on but do not hold. */
+static int open_ids(job *j, tsr_context *ctx)
+{
+    const tsr_kv_info *last = &j->in.info[j->in.count - 1];
+    const uint64_t all = last->pos0 + last->tokens - j->in.info[0].pos0;
+    size_t n = 0;
+    const int rc = j->a->ids ? kv_transfer_ids(ctx, j->a, &j->ids, &n) : RC_OK;
+
+    if (!rc && j->ids && n < all)
+        return say_error(RC_INPUT, j->a->ids, "has %zu token ids for %llu"
+                         " tokens", n, (unsigned long long)all);
+    return rc;
+}
+
 static int unpack_objects(const args *a, tsr_context *ctx, job *j)
 {
     int rc = objects_index(&j->in, ctx);
 
     if (!rc)
         rc = ranges(j);
+    if (!rc)
+        rc = open_ids(j, ctx);
     if (!rc)
         rc = open_coder(j, ctx);
     if (!rc)
@@ -136,6 +155,7 @@ int kv_unpack(args *a)
     cache_close(&j.out);
     objects_close(&j.in);
     free(j.base);
+    free(j.ids);
     free(j.call.scratch);
     tsr_context_close(&ctx);
     return rc;
