@@ -100,6 +100,11 @@ static int find_shape(job *j)
                        " text is stored for model \"%s\"%s in chunks of %d"
                        " tokens", j->s.model, j->profile ? " and this profile"
                        : " without a profile", j->s.chunk_tokens);
+    else if (error == TSR_E_CORRUPT || (error <= TSR_E_CHECKSUM &&
+                                        error >= TSR_E_FORMAT))
+        rc = say_error(RC_INPUT, kv_remote_shown(j->s.url), "chunk 0, %s, is"
+                       " damaged (%s); push -replace stores it anew", key,
+                       tsr_error_string(error));
     else if (error)
         rc = kv_remote_failed(kv_remote_shown(j->s.url), error);
     tsr_store_close(&store);
@@ -189,6 +194,9 @@ static int pull(void *cookie, output *out, progress *p)
 static int cut(job *j)
 {
     uint64_t first, n;
+    if (j->a->layer_range || j->a->level)
+        return say_error(RC_USAGE, NULL, "pull fetches all layers; -ceiling N"
+                         " limits their levels");
     if (!j->a->token_range)
         return RC_OK;
     const int rc = kv_range(j->a->token_range, j->n, &first, &n);

@@ -48,9 +48,12 @@ int kv_transfer_settings(tsr_kv_stream_settings *s, const args *a,
 {
     enum { MOST_CONNECTIONS = 64, LEAST_CHUNK = 32 };
     tsr_kv_stream_settings_init(s);
-    if (!a->model)
+    if (!a->model || !*a->model)
         return say_error(RC_USAGE, NULL, "-model NAME says whose caches these"
                          " are");
+    if (a->ceiling && a->floor > a->ceiling)
+        return say_error(RC_USAGE, NULL, "-floor %d is above -ceiling %d",
+                         a->floor, a->ceiling);
     if (a->connections > MOST_CONNECTIONS)
         return say_error(RC_USAGE, NULL, "-connections: 1 to %d",
                          MOST_CONNECTIONS);
@@ -138,7 +141,7 @@ void kv_transfer_summary(const args *a, const char *verb,
     if (r->present)
         snprintf(present, sizeof present, " (%d were %s)", r->present,
                  strcmp(verb, "push") ? "near" : "there");
-    if (r->bytes)
+    if (r->bytes && r->raw_bytes)
         snprintf(ratio, sizeof ratio, ", %.2f times less than 16 bits",
                  (double)r->raw_bytes / bytes);
     printf("%s: %zu tokens, %d chunks%s, %llu bytes%s, %.2f levels, %.3f s"
