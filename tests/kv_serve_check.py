@@ -413,6 +413,8 @@ def _():
                 return False
             except ConnectionRefusedError:
                 return True
+            except ConnectionResetError:    # came while the door was closing
+                return False
         assert wait_for(refused)
         equal(s.process.poll(), None)
         up.sendall(CHUNK[1000:])
