@@ -227,14 +227,9 @@ int kv_remote_store(tsr_store **store, const args *a, const char *verb)
     return kv_remote_open(store, a, a->file[0]);
 }
 
-typedef struct head_room {
-    uint8_t data[TSR_KV_CHUNK_HEAD];
-    size_t size;
-} head_room;
-
-static tsr_error take_head(void *cookie, const void *data, size_t size)
+tsr_error kv_head_take(void *cookie, const void *data, size_t size)
 {
-    head_room *h = cookie;
+    kv_head *h = cookie;
     const size_t left = sizeof h->data - h->size;
     const size_t n = size < left ? size : left;
     memcpy(h->data + h->size, data, n);
@@ -245,8 +240,8 @@ static tsr_error take_head(void *cookie, const void *data, size_t size)
 tsr_error kv_remote_head(tsr_store *store, tsr_context *ctx, const char *key,
                          tsr_store_entry *entry, tsr_kv_chunk *chunk)
 {
-    head_room h = { .size = 0 };
-    const tsr_sink sink = { &h, take_head };
+    kv_head h = { .size = 0 };
+    const tsr_sink sink = { &h, kv_head_take };
     char name[TSR_KV_NAME_TEXT];
     tsr_error error = tsr_store_get(store, key, 0, sizeof h.data, &sink, entry);
     if (!error)

@@ -44,6 +44,14 @@ int kv_remote_tokens(const char *path,
                      void *cookie);
 enum { KV_TOKEN_SIZE = 1024 };  /**< of a token and the 0 behind it */
 
+/** A stored chunk's head as it comes; kv_head_take() is a sink's write that keeps
+ *  no more than that. */
+typedef struct kv_head {
+    uint8_t data[TSR_KV_CHUNK_HEAD];
+    size_t size;
+} kv_head;
+tsr_error kv_head_take(void *cookie, const void *data, size_t size);
+
 /** Reads the head of a stored chunk, and checks that it belongs to that key and
  *  size.  entry: out.  Errors of tsr_store_get() and tsr_kv_chunk_probe(),
  *  TSR_E_MODEL another name, TSR_E_TRUNCATED another size. */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "tools/kv/remote.h"
 #include "tools/kv/serve_http.h"
 
 enum { BLOCK = 65536 };
@@ -16,24 +17,9 @@ typedef struct found {
     char etag[TSR_KV_NAME_TEXT];
 } found;
 
-typedef struct head_room {
-    uint8_t data[TSR_KV_CHUNK_HEAD];
-    size_t size;
-} head_room;
-
-static tsr_error take_head(void *cookie, const void *data, size_t size)
+static tsr_error read_head(found *f, const char *key, kv_head *h)
 {
-    head_room *h = cookie;
-    const size_t left = sizeof h->data - h->size;
-    const size_t n = size < left ? size : left;
-    memcpy(h->data + h->size, data, n);
-    h->size += n;
-    return TSR_OK;
-}
-
-static tsr_error read_head(found *f, const char *key, head_room *h)
-{
-    const tsr_sink sink = { h, take_head };
+    const tsr_sink sink = { h, kv_head_take };
     tsr_error error = tsr_store_open_file(f->handle->store, key, &f->fd,
                                           &f->entry);
     if (error == TSR_E_UNSUPPORTED) {
@@ -52,7 +38,7 @@ static tsr_error read_head(found *f, const char *key, head_room *h)
 
 /* A stored chunk that is damaged where it shows counts as missing, so that the
  * next that has it puts it there again. */
-static tsr_error check_head(request *r, found *f, const head_room *h)
+static tsr_error check_head(request *r, found *f, const kv_head *h)
 {
     tsr_kv_chunk chunk;
     tsr_error error = tsr_kv_chunk_probe(f->handle->ctx, h->data, h->size,
@@ -84,7 +70,7 @@ static void found_close(request *r, found *f)
 /* Takes a handle and finds the request's chunk; found_close() in any case. */
 static tsr_error find(request *r, found *f)
 {
-    head_room h = { .size = 0 };
+    kv_head h = { .size = 0 };
     tsr_error error;
     *f = (found){ .fd = -1 };
     f->handle = pool_take(r->server->pool, &error);
