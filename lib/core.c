@@ -8,6 +8,7 @@
 #include <tessera/version.h>
 #include "lib/core.h"
 #include "lib/nn/backend.h"
+#include "lib/nn/cuda/nn_cuda.h"
 #include "lib/pool.h"
 
 enum { ALIGNMENT = 64, MAX_THREADS = 256 };
@@ -142,6 +143,12 @@ static tsr_error pick_backend(tsr_context *ctx, const char *name)
     ctx->nn = tsri_nn_plain();
     if (!strcmp(name, "c"))
         return TSR_OK;
+    if (!strncmp(name, "cuda", 4)) {
+        const tsri_nn_backend *cuda = tsri_nn_cuda(name);
+        ctx->nn = cuda ? cuda : ctx->nn;
+        return cuda ? TSR_OK : tsri_fail(ctx, TSR_E_UNSUPPORTED, "this build has"
+                                         " no backend '%s'", name);
+    }
     if (!automatic && strcmp(name, "onednn"))
         return tsri_fail(ctx, TSR_E_ARG, "unknown backend '%s' (auto, c, onednn)",
                          name);

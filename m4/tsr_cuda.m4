@@ -63,6 +63,17 @@ _TSREOF
 AS_IF([test "x$tsr_have_cuda" = xno],
   [AS_CASE([$with_cuda], [auto|no], [],
     [AC_MSG_ERROR([--with-cuda=$with_cuda was given, but: $tsr_cuda_why])])])
+# cuDNN 9: its header only, the library is opened at run time.
+tsr_have_cudnn=no
+AS_IF([test "x$tsr_have_cuda" = xyes], [
+  tsr_saved_CPPFLAGS=$CPPFLAGS
+  CPPFLAGS="$CPPFLAGS $CUDA_CPPFLAGS"
+  AC_PREPROC_IFELSE([AC_LANG_SOURCE([[#include <cudnn_version.h>
+#if CUDNN_MAJOR != 9
+#error not cuDNN 9
+#endif]])], [tsr_have_cudnn=yes])
+  CPPFLAGS=$tsr_saved_CPPFLAGS
+])
 AS_IF([test "x$tsr_have_cuda" = xyes],
   [AC_DEFINE([TSR_HAVE_CUDA], [1], [Define to 1 if the CUDA kernels are built.])],
   [CUDA_LIBS=; CUDA_CPPFLAGS=])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The graph runner: every layer and blocks of the published codecs against the
  * interpreter, tiles against the whole, memory, faults. */
+#include "tests/nn_device_plain.h"
 #include "tests/nn_twin.h"
 #include "lib/nn/backend.h"
 
@@ -99,10 +100,10 @@ static void check_size(twin *t, int h, int w)
     free(in.data);
 }
 
-static const char *const backends[] = { "c", "onednn" };
+static const char *const backends[] = { "c", "device", "onednn" };
 static int backend_count(void)
 {
-    return tsri_nn_onednn() ? 2 : 1;
+    return tsri_nn_onednn() ? 3 : 2;
 }
 
 static const int sizes[][2] = {
@@ -137,7 +138,7 @@ static void test_conv(void **state)
 {
     (void)state;
     for (int b = 0; b < backend_count(); b++) {
-        tsr_context *ctx = check_context(backends[b], 1 + b);
+        tsr_context *ctx = nn_context(backends[b], 1 + b);
         each_conv(ctx);
         tsr_context_close(&ctx);
     }
@@ -166,7 +167,7 @@ static void test_single(void **state)
 {
     (void)state;
     for (int b = 0; b < backend_count(); b++) {
-        tsr_context *ctx = check_context(backends[b], 2);
+        tsr_context *ctx = nn_context(backends[b], 2);
         for (int kind = 0; kind < 24; kind++) {
             twin t;
             twin_open(&t, ctx, kind < 12 ? 12 : 32, (uint64_t)kind + 1);
@@ -265,7 +266,7 @@ static void test_graphs(void **state)
 {
     (void)state;
     for (int b = 0; b < backend_count(); b++) {
-        tsr_context *ctx = check_context(backends[b], 2);
+        tsr_context *ctx = nn_context(backends[b], 2);
         for (int kind = 0; kind < GRAPHS; kind++) {
             twin t;
             graph_open(&t, ctx, kind);
@@ -324,10 +325,10 @@ static void check_tiled(twin *t, picture *in, const picture *whole)
 /* The whole plane on one thread, then parts and tiles on one and on three. */
 static void check_parts(const char *backend, int kind, int h, int w)
 {
-    tsr_context *one = check_context(backend, 1), *many;
+    tsr_context *one = nn_context(backend, 1), *many;
     picture whole = { 0, 0, 0, NULL, 0 };
 
-    many = check_context(backend, 3);
+    many = nn_context(backend, 3);
     for (int i = 0; i < 2; i++) {
         twin t;
         graph_open(&t, i ? many : one, kind);
@@ -380,7 +381,7 @@ static void test_wide(void **state)
     (void)state;
     for (int b = 0; b < backend_count(); b++)
         for (int i = 0; i < 4; i++) {
-            tsr_context *ctx = check_context(backends[b], 1 + i % 2);
+            tsr_context *ctx = nn_context(backends[b], 1 + i % 2);
             twin t;
             twin_open(&t, ctx, 16, 9);
             wide(&t, 0, channels[i]);
@@ -411,7 +412,7 @@ static void test_backends_agree(void **state)
         double off = 0, size = 0;
         for (int b = 0; b < 2; b++) {
             twin t;
-            ctx[b] = check_context(backends[b], 2);
+            ctx[b] = nn_context(backends[b], 2);
             graph_open(&t, ctx[b], kind);
             picture in = random_picture(&(check_rng){ 3 }, graph_channels[kind],
                                         44, 60);
@@ -681,7 +682,7 @@ static void test_not_numbers(void **state)
     static const float odd[] = { NAN, INFINITY, -INFINITY, 3e38f, 1e-42f };
     (void)state;
     for (int i = 0; i < GRAPHS * backend_count(); i++) {
-        tsr_context *ctx = check_context(backends[i / GRAPHS], 2);
+        tsr_context *ctx = nn_context(backends[i / GRAPHS], 2);
         twin t;
         twin_open(&t, ctx, graph_channels[i % GRAPHS], 7);
         graph(&t, i % GRAPHS);
@@ -707,7 +708,7 @@ static void test_not_numbers(void **state)
 /* Counts by hand: 3 x 3 from 3 to 8 channels on 5 x 6, then 1 x 1 to 4. */
 static void test_numbers(void **state)
 {
-    tsr_context *ctx = check_context("auto", 1);
+    tsr_context *ctx = nn_context("auto", 1);
     twin t;
     (void)state;
     twin_open(&t, ctx, 3, 1);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The graph runner's nodes that see whole planes, upsampling, padding at the
  * end: against double precision, in passes, out of memory. */
+#include "tests/nn_device_plain.h"
 #include "tests/nn_pair.h"
 #include "tests/poor.h"
 
-static const char *const backends[] = { "c", "onednn" };
+static const char *const backends[] = { "c", "device", "onednn" };
 static int backend_count(void)
 {
-    return tsri_nn_onednn() ? 2 : 1;
+    return tsri_nn_onednn() ? 3 : 2;
 }
 
 static const int sizes[][2] = {
@@ -77,7 +78,7 @@ static void test_small(void **state)
 {
     (void)state;
     for (int b = 0; b < backend_count(); b++) {
-        tsr_context *ctx = check_context(backends[b], 1 + b);
+        tsr_context *ctx = nn_context(backends[b], 1 + b);
         for (int kind = 0; kind < 16; kind++) {
             check_small(ctx, kind, 12);
             check_small(ctx, kind, 32);
@@ -91,7 +92,7 @@ static void test_small(void **state)
 static void test_mean(void **state)
 {
     static const float means[] = { 0, 10, -1000, 30000 };
-    tsr_context *ctx = check_context("auto", 2);
+    tsr_context *ctx = nn_context("auto", 2);
     (void)state;
     for (int i = 0; i < 4 * 2; i++) {
         pair t;
@@ -170,7 +171,7 @@ static void test_attention(void **state)
 {
     (void)state;
     for (int b = 0; b < backend_count(); b++) {
-        tsr_context *ctx = check_context(backends[b], 1 + b);
+        tsr_context *ctx = nn_context(backends[b], 1 + b);
         for (int kind = 0; kind < 3; kind++) {
             for (int i = b; i < SIZES; i += 2)
                 check_attention(ctx, sizes[i][0], sizes[i][1], 20, kind, 16384,
@@ -237,7 +238,7 @@ static void check_vqgan(const char *backend, int kind, int h, int w)
                                         1000000, 1300000 };
     pair_out whole = { { 0 }, NULL, 0 };
     for (int threads = 1; threads <= 3; threads++) {
-        tsr_context *ctx = check_context(backend, threads);
+        tsr_context *ctx = nn_context(backend, threads);
         pair t;
         vqgan_open(&t, ctx, kind, h, w);
         for (int i = 0; i < 7; i++) {
@@ -396,7 +397,7 @@ static void test_not_numbers(void **state)
     static const float odd[] = { NAN, INFINITY, -INFINITY, 3e38f, 1e-42f };
     (void)state;
     for (int i = 0; i < 5 * 3 * backend_count(); i++) {
-        tsr_context *ctx = check_context(backends[i / 15], 2);
+        tsr_context *ctx = nn_context(backends[i / 15], 2);
         const int kind = i / 5 % 3;
         pair t;
         pair_open(&t, ctx, 4, 7, 6, (uint64_t)i + 1, 0, 1);

@@ -30,6 +30,7 @@ typedef struct tsri_nn_conv {
     tsri_act act;           /* applied to the result */
     float *bias;            /* [out] */
     void *packed;           /* weights as pack() made them */
+    bool wide;              /* reads squares: 16-bit numbers will not do */
 } tsri_nn_conv;
 
 struct tsri_nn_backend {
@@ -53,6 +54,10 @@ struct tsri_nn_backend {
      *  blocks are 64-byte aligned.  Called by several threads at once. */
     tsr_error (*run)(const tsri_nn_kernel *kernel, const tsri_nn_conv *conv,
                      const float *src, float *dst);
+
+    /** NULL; or the backend has its samples elsewhere and whole steps are its
+     *  work (device.h): then prepare and run are not there. */
+    const struct tsri_dev_ops *device;
 };
 
 const tsri_nn_backend *tsri_nn_plain(void);

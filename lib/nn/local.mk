@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 noinst_HEADERS += lib/nn/backend.h lib/nn/exp.h lib/nn/former.h \
-	lib/nn/net.h lib/nn/net_internal.h lib/nn/norm_row.h \
+	lib/nn/device.h lib/nn/net.h lib/nn/net_internal.h lib/nn/norm_row.h \
 	lib/nn/seq.h lib/nn/seq_internal.h lib/nn/seq_kernels.h
 libtsrcore_la_SOURCES += lib/nn/former.c lib/nn/net_build.c lib/nn/net_plan.c \
 	lib/nn/net_rows.c lib/nn/net_norm.c lib/nn/net_attention.c \
@@ -20,4 +20,16 @@ libtsrcore_la_SOURCES += lib/nn/onednn/onednn.c
 libtsrcore_la_LIBADD += $(ONEDNN_LIBS)
 else
 libtsrcore_la_SOURCES += lib/nn/onednn/onednn_none.c
+endif
+libtsrcore_la_SOURCES += lib/nn/net_device.c
+
+# Nets on a GPU want cuDNN's header; its library is opened at run time.
+noinst_HEADERS += lib/nn/cuda/dnn.h lib/nn/cuda/nn_cuda.h \
+	lib/nn/cuda/steps_kernels.h
+if TSR_CUDNN
+libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_cuda.c lib/nn/cuda/nn_cuda.c \
+	lib/nn/cuda/steps.cu
+cuda_deps += lib/nn/cuda/$(DEPDIR)/steps.cu.d
+else
+libtsrcore_la_SOURCES += lib/nn/cuda/nn_nocuda.c
 endif

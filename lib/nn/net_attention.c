@@ -45,6 +45,14 @@ static void see(int from, int to, int n, int *first, int *end)
     *end = tsri_min((first_cell(to - 1, n) + WINDOW) * CELL, n);
 }
 
+tsri_rect tsri_attention_window(int y, int x, int height, int width)
+{
+    tsri_rect r;
+    see(y, y + 1, height, &r.y0, &r.y1);
+    see(x, x + 1, width, &r.x0, &r.x1);
+    return r;
+}
+
 tsri_rect tsri_attention_keys(const tsri_net *net, const tsri_step *s,
                               tsri_rect r)
 {

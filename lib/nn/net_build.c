@@ -426,6 +426,7 @@ static tsr_error set_gdn(tsri_net *net, tsri_step *s, const tsri_node *n)
                           .stride = 1, .weight = n->gamma, .bias = n->beta };
     s->post = n->inverse ? TSRI_POST_IGDN : TSRI_POST_GDN;
     s->pre = TSRI_PRE_SQUARE;
+    s->conv.wide = true;
     s->src = s->arg[0] = n->in[0];
     s->args = 1;
     return set_conv(net, s, &c, 1);     /* fill: 0 / sqrt(1) stays 0 */

@@ -244,6 +244,8 @@ bool tsri_attention_windowed(const tsri_net *net, int node);
 /** The keys that the queries of `r` see together. */
 tsri_rect tsri_attention_keys(const tsri_net *net, const tsri_step *s,
                               tsri_rect r);
+/** The keys that the query at (y, x) of a windowed attention sees. */
+tsri_rect tsri_attention_window(int y, int x, int height, int width);
 /** Memory for the part of the last plan; scratch: per thread. */
 bool tsri_attention_floats(const tsri_net *net, const tsri_step *s,
                            size_t *scratch, size_t *extra, size_t *packed);

@@ -2,7 +2,7 @@
 /* Runs steps block by block: gather with padding, convolve, combine, store.
  * The threads share out the blocks; no sample depends on how they are cut. */
 #include <string.h>
-#include "lib/nn/net_internal.h"
+#include "lib/nn/device.h"
 #include "lib/pool.h"
 
 enum { LANE = TSRI_NN_LANE };
@@ -264,6 +264,8 @@ tsr_error tsri_run_plan(const tsri_net *net, tsri_buffers *m)
     tsr_context *ctx = net->ctx;
     tsr_error error;
 
+    if (net->backend->device)
+        return tsri_device_run(net, m);
     m->arena = tsri_alloc(ctx, net->arena, sizeof *m->arena);
     m->scratch = tsri_alloc(ctx, net->scratch,
                             (size_t)ctx->threads * sizeof *m->scratch);

@@ -394,6 +394,10 @@ tsr_error tsri_net_run_tiled(const tsri_net *net, int height, int width,
     if (align < 1)
         return tsri_fail(net->ctx, TSR_E_ARG, "bad tile alignment %d", align);
     TSR_TRY(tsri_plan_planes(o.net, height, width));
+    /* A device has memory of its own, and no passes: nets with barriers run
+     * whole on it. */
+    if (net->backend->device && next_barrier(&o) < net->steps)
+        o.budget = UINT64_MAX;
     error = run_passes(&o, align);
     if (!error)
         error = run_output(&o, align, sink, sink_cookie);

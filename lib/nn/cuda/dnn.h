@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Convolutions by cuDNN 9, through its graph interface.
+ *
+ * The library is opened when a device is first used (libcudnn.so.9), so that a
+ * program needs it only then: nothing is linked.  Plans are made once for each
+ * shape and kept: of the first engines that cuDNN's heuristics name the fastest
+ * one, by measuring. */
+#ifndef TSR_LIB_NN_CUDA_DNN_H
+#define TSR_LIB_NN_CUDA_DNN_H
+#include "lib/cuda/device_cuda.h"
+#include "lib/nn/cuda/steps_kernels.h"
+
+typedef struct tsri_dnn tsri_dnn;
+
+/** A convolution of NHWC samples; sums are floats.  NNK_F32 is computed in
+ *  floats throughout, without TF32. */
+typedef struct tsri_dnn_shape {
+    int64_t row;            /**< elements of x from one row to the next; first, so
+                                 that nothing is between the fields */
+    int type;               /**< nnk_type of x, weight and y */
+    int height, width;      /**< of x */
+    int in, out, kernel, stride;
+    int top, left, bottom, right;   /**< zeros around x */
+    int rows, cols;         /**< of y, dense */
+    int act;                /**< 0 none, 1 silu, 2 relu */
+} tsri_dnn_shape;
+
+/** Returns TSR_OK; TSR_E_UNSUPPORTED no cuDNN 9 on this machine; TSR_E_BACKEND;
+ *  TSR_E_NOMEM.  gpu must outlive it. */
+tsr_error tsri_dnn_open(tsri_dnn **dnn, tsri_cuda *gpu);
+void tsri_dnn_close(tsri_dnn **dnn);
+
+/** y = act(bias + conv(x, weight)); weight [out][kernel][kernel][in], bias
+ *  floats.  Queued on the device's stream; the first call of a shape waits. */
+tsr_error tsri_dnn_conv(tsri_dnn *dnn, const tsri_dnn_shape *shape,
+                        const void *x, const void *weight, const float *bias,
+                        void *y);
+#endif

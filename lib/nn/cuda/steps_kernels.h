@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Launchers of the kernels behind lib/nn/device.h.  Numbers are those of its
+ * structures; memory is the device's; all are queued on `stream`. */
+#ifndef TSR_LIB_NN_CUDA_STEPS_KERNELS_H
+#define TSR_LIB_NN_CUDA_STEPS_KERNELS_H
+#include <cuda_runtime_api.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum { NNK_F32, NNK_F16, NNK_BF16 } nnk_type;
+
+/** NHWC samples of rows y0.. and columns x0.. of a plane. */
+typedef struct nnk_map {
+    void *data;
+    int y0, x0, rows, cols, lanes;
+} nnk_map;
+
+typedef struct nnk_gather {
+    nnk_map src;
+    void *dst;
+    int wide;                   /* dst is float */
+    int channels;
+    int y0, x0, rows, cols, lanes;
+    int height, width, unshuffle, upsample;
+    int reflect;
+    int pre;                    /* 0 copy, 1 silu, 2 relu, 3 square */
+    const float *norm;
+} nnk_gather;
+
+typedef struct nnk_post {
+    int post;                   /* 0 store, 1 add, 2 gate, 3 gdn, 4 igdn,
+                                   5 shuffle */
+    nnk_map row;
+    int wide;                   /* row is float */
+    nnk_map arg[2], dst;
+    int channels, shuffle, permuted;
+} nnk_post;
+
+typedef struct nnk_norm {
+    nnk_map src;
+    int channels, groups;
+    float eps;
+    const float *weights;
+    float *out;
+    float *sums;                /* scratch: nnk_norm_floats() */
+} nnk_norm;
+
+typedef struct nnk_attention {
+    nnk_map q, k, v, dst;
+    int channels, windowed;
+} nnk_attention;
+
+cudaError_t nnk_enter(nnk_type type, const nnk_map *map, const float *planes,
+                      int channels, cudaStream_t stream);
+cudaError_t nnk_leave(nnk_type type, const nnk_map *map, float *planes,
+                      int channels, cudaStream_t stream);
+cudaError_t nnk_gather_run(nnk_type type, const nnk_gather *g,
+                           cudaStream_t stream);
+cudaError_t nnk_post_run(nnk_type type, const nnk_post *p, cudaStream_t stream);
+size_t nnk_norm_floats(int rows, int cols, int lanes);
+cudaError_t nnk_norm_run(nnk_type type, const nnk_norm *n, cudaStream_t stream);
+/** Up to 1024 channels. */
+cudaError_t nnk_attention_run(nnk_type type, const nnk_attention *a,
+                              cudaStream_t stream);
+/** y = act(y + bias), dense [samples][lanes]; act: 0 none, 1 silu, 2 relu. */
+cudaError_t nnk_bias_run(nnk_type type, void *y, const float *bias,
+                         size_t samples, int lanes, int act,
+                         cudaStream_t stream);
+/** to[i] = from[i] in the type's numbers. */
+cudaError_t nnk_convert_run(nnk_type type, void *to, const float *from,
+                            size_t n, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Nets on a device: the work that net_device.c hands out, step by step.
+ *
+ * Everything is queued in order; nothing waits but wait().  Samples are NHWC in
+ * the device's number format, channels filled up to whole lanes (of
+ * TSRI_NN_LANE) with zeros; "wide" blocks are float.  Sums are made in float in
+ * any case.  tests/nn_device_plain.h is the oracle. */
+#ifndef TSR_LIB_NN_DEVICE_H
+#define TSR_LIB_NN_DEVICE_H
+#include "lib/nn/net_internal.h"
+
+typedef struct tsri_dev tsri_dev;
+
+/** The part `rect` of a plane: sample (y, x), channel c is element
+ *  ((y - rect.y0) * columns + x - rect.x0) * lanes + c. */
+typedef struct tsri_dev_map {
+    void *data;
+    tsri_rect rect;
+    int lanes;
+} tsri_dev_map;
+
+/** A part of what a convolution reads: source through unshuffle, norm and `pre`,
+ *  upsampled and padded, as net_run.c's gather() does it. */
+typedef struct tsri_dev_gather {
+    tsri_dev_map src;
+    int channels;           /* of the source that are not filling */
+    void *dst;              /* rows(to) x cols(to) x lanes */
+    bool wide;              /* dst is float */
+    tsri_rect to;           /* may stick out of height x width */
+    int lanes, height, width;
+    int unshuffle, upsample;
+    tsri_pad pad;
+    tsri_pre pre;
+    const float *norm;      /* [3][lanes of src] mean, scale, shift; or NULL */
+} tsri_dev_gather;
+
+/** Weights as pack() made them. */
+typedef struct tsri_dev_weights {
+    void *weight;           /* [out][kernel][kernel][in] */
+    float *bias;            /* [out] */
+    bool wide;
+} tsri_dev_weights;
+
+/** dst[y][x] = act(bias + sum of weight * src), float sums. */
+typedef struct tsri_dev_conv {
+    const tsri_nn_conv *conv;
+    const void *src;        /* height x width samples of conv->in lanes */
+    size_t row;             /* elements from one of its rows to the next */
+    int height, width;
+    int top, left, bottom, right;   /* zeros around it */
+    void *dst;              /* rows x cols x conv->out, dense */
+    int rows, cols;
+} tsri_dev_conv;
+
+/** What becomes of a block. */
+typedef struct tsri_dev_post {
+    tsri_post post;
+    const void *row;        /* rows(rect) x cols(rect) x lanes */
+    bool wide;
+    tsri_rect rect;
+    int lanes;
+    tsri_dev_map arg[2];
+    tsri_dev_map dst;       /* may be an argument's memory */
+    int channels;           /* of dst */
+    int shuffle;
+    bool permuted;
+} tsri_dev_post;
+
+typedef struct tsri_dev_norm {
+    tsri_dev_map src;       /* the whole plane */
+    int channels, groups;
+    float eps;
+    const float *weights;   /* gamma [lanes], beta [lanes] */
+    float *out;             /* [3][lanes]; zeros beyond channels */
+} tsri_dev_norm;
+
+typedef struct tsri_dev_attention {
+    tsri_dev_map q, k, v, dst;  /* whole planes */
+    int channels;
+    bool windowed;          /* queries see tsri_attention_window() */
+} tsri_dev_attention;
+
+/** Planar floats [channels][rows][cols] of map's rect, in device memory. */
+typedef struct tsri_dev_planar {
+    tsri_dev_map map;
+    float *planes;
+    int channels;
+} tsri_dev_planar;
+
+/* All return TSR_OK; TSR_E_NOMEM; TSR_E_BACKEND. */
+typedef struct tsri_dev_ops {
+    int element;            /**< bytes of a number: 2 or 4 */
+    tsr_error (*open)(tsri_dev **dev, tsr_context *ctx);
+    void (*close)(tsri_dev **dev);
+    tsr_error (*alloc)(tsri_dev *dev, void **mem, size_t bytes);
+    void (*free)(tsri_dev *dev, void *mem);
+    /** Host memory that copies are fast from and to. */
+    tsr_error (*alloc_host)(tsri_dev *dev, void **mem, size_t bytes);
+    void (*free_host)(tsri_dev *dev, void *mem);
+    tsr_error (*upload)(tsri_dev *dev, void *to, const void *from, size_t bytes);
+    tsr_error (*download)(tsri_dev *dev, void *to, const void *from,
+                          size_t bytes);
+    tsr_error (*wait)(tsri_dev *dev);
+    /** weight [out][in][kernel][kernel], on the host; waits. */
+    tsr_error (*pack)(tsri_dev *dev, const tsri_nn_conv *conv,
+                      const float *weight, bool wide, tsri_dev_weights **packed);
+    void (*unpack)(tsri_dev *dev, tsri_dev_weights *packed);
+    tsr_error (*enter)(tsri_dev *dev, const tsri_dev_planar *p);
+    tsr_error (*leave)(tsri_dev *dev, const tsri_dev_planar *p);
+    tsr_error (*gather)(tsri_dev *dev, const tsri_dev_gather *g);
+    tsr_error (*conv)(tsri_dev *dev, const tsri_dev_conv *c);
+    tsr_error (*post)(tsri_dev *dev, const tsri_dev_post *p);
+    tsr_error (*norm)(tsri_dev *dev, const tsri_dev_norm *n);
+    tsr_error (*attention)(tsri_dev *dev, const tsri_dev_attention *a);
+} tsri_dev_ops;
+
+/** A backend of these operations. */
+void tsri_nn_device_backend(tsri_nn_backend *backend, const char *name,
+                            const tsri_dev_ops *ops);
+
+/** Runs the last plan: as tsri_run_plan(), with the memory left to itself. */
+tsr_error tsri_device_run(const tsri_net *net, const tsri_buffers *m);
+#endif
