@@ -332,16 +332,27 @@ static const tsri_dev_ops plain_dev_ops = {
     .norm = plain_dev_norm, .attention = plain_dev_attention
 };
 
-/** A context of a backend by name, "device" being this one. */
-static tsr_context *nn_context(const char *backend, int threads)
+/** The host's backend that a context is opened with for `backend`. */
+static inline const char *nn_host(const char *backend)
+{
+    return strcmp(backend, "device") ? backend : "c";
+}
+
+/** Makes a context opened so one of `backend`, "device" being this one. */
+static inline void nn_use(tsr_context *ctx, const char *backend)
 {
     static tsri_nn_backend device;
-    const int own = !strcmp(backend, "device");
-    tsr_context *ctx = check_context(own ? "c" : backend, threads);
 
     tsri_nn_device_backend(&device, "device", &plain_dev_ops);
-    if (own)
+    if (!strcmp(backend, "device"))
         ctx->nn = &device;
+}
+
+/** A context of a backend by name. */
+static inline tsr_context *nn_context(const char *backend, int threads)
+{
+    tsr_context *ctx = check_context(nn_host(backend), threads);
+    nn_use(ctx, backend);
     return ctx;
 }
 #endif
