@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* audio_tool FOLDER: writes streams of toy sounds, and what is in them as text,
- * for tests/audio_reader.py; and a small model for tests/audio_example. */
+ * for tests/audio_reader.py; and a small model for examples/stream_audio. */
 #include "tests/audio_model.h"
 #include "tests/audio_toy_case.h"
 

@@ -330,13 +330,9 @@ noinst_HEADERS += tests/media_case.h
 EXTRA_PROGRAMS += tests/audio_tool
 CLEANFILES += tests/audio_tool$(EXEEXT)
 tests/test_audio_python.log: tests/audio_tool$(EXEEXT) \
-	tests/audio_example$(EXEEXT)
+	examples/stream_audio$(EXEEXT)
 check_SCRIPTS += tests/test_audio_python.sh
 endif
-# The example of docs/audio.md.
-EXTRA_PROGRAMS += tests/audio_example
-CLEANFILES += tests/audio_example$(EXEEXT)
-tests_audio_example_LDADD = libtessera.la
 EXTRA_DIST += tests/test_audio_python.sh tests/audio_reader.py
 
 # Plugins of sound, in hosts of their own and in those that are installed.

@@ -19,7 +19,7 @@ grep -v '^1\.\.' read
 
 # As many samples come out as went in, 2 of 113 packets are lost.
 head -c 144000 /dev/zero > in
-"$TSR_BUILDDIR/tests/audio_example" small.safetensors < in > out 2> err
+"$TSR_BUILDDIR/examples/stream_audio" small.safetensors < in > out 2> err
 if test "$(wc -c < out)" = 144000 && grep -q '^latency 13.3 ms$' err &&
     grep -q '^2 frames were concealed$' err; then
     echo "ok $((last + 1)) - the example"

@@ -29,7 +29,8 @@ judge() {
         if (own == "include")
             return 0
         if (name == "config.h")
-            return own != "tools" && own != "bench" && own != "net"
+            return own != "tools" && own != "bench" && own != "net" &&
+                own != "examples"
         # Written from the root; a list of codecs is included by name.
         if (name !~ /\//)
             return 0
@@ -69,7 +70,7 @@ verdict() { # NAME FAULTS
     fi
 }
 
-for folder in include lib entropy vq codecs net tools bench tests; do
+for folder in include lib entropy vq codecs net tools bench examples tests; do
     verdict "includes of $folder" "$(includes $folder | judge)"
 done
 
@@ -79,6 +80,7 @@ for line in 'include/tessera/a.h:"config.h"' 'include/tessera/a.h:<png.h>' \
     'lib/a.c:"core.h"' 'entropy/a.c:"vq/vq.h"' 'vq/a.c:"entropy/rans.h"' \
     'codecs/image/a.c:"codecs/audio/b.h"' 'codecs/image/a.c:"tools/say.h"' \
     'tools/a.c:"lib/core.h"' 'net/a.c:"lib/core.h"' 'bench/a.c:"entropy/rans.h"' \
+    'examples/a.c:"lib/core.h"' \
     'lib/a.c:<cuda_runtime.h>' 'lib/nn/a.c:<oneapi/dnnl/dnnl.h>'; do
     verdict "refuses $line" "$(test -n "$(echo "$line" | judge)" || echo passed)"
 done

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* docs/audio.md's example: sound through live packets, of which some are lost.
+/* Sound through live packets, of which some are lost.
  *
- *     audio_example MODEL < FLOATS > FLOATS
+ *     stream_audio MODEL < FLOATS > FLOATS
  *
  * reads and writes native floats at the model's rate and channels.  Uses the
  * public headers only. */
@@ -62,7 +62,7 @@ int main(int argc, char **argv)
     uint64_t running, start;
     size_t bytes, n;
 
-    check(argc == 2 ? TSR_OK : TSR_E_ARG, "usage: audio_example MODEL");
+    check(argc == 2 ? TSR_OK : TSR_E_ARG, "usage: stream_audio MODEL");
     check(tsr_context_open(&context, NULL), "context");
     check(tsr_model_open(&model, context, argv[1]), argv[1]);
     tsr_audio_settings_init(&settings);
