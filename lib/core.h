@@ -11,12 +11,14 @@
 
 typedef struct tsri_pool tsri_pool;
 typedef struct tsri_nn_backend tsri_nn_backend;
+typedef struct tsri_seq_ops tsri_seq_ops;
 
 struct tsr_context {
     tsr_logger logger;
     tsr_allocator allocator;
     tsri_pool *pool;
     const tsri_nn_backend *nn;  /* never NULL */
+    const tsri_seq_ops *seq;    /* device of one-dimensional nets; NULL: none */
     int threads;
     unsigned cpu;               /* TSR_CPU_* that kernels may use */
     uint64_t max_pixels, max_memory;

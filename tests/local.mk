@@ -420,3 +420,7 @@ EXTRA_DIST += tests/test_kv_serve.sh tests/kv_serve_case.py \
 tests/test_kv_net_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
 check_SCRIPTS += tests/test_kv_net_cli.sh
 EXTRA_DIST += tests/test_kv_net_cli.sh tests/cli_kv_net.py
+
+# One-dimensional nets on a device.
+check_PROGRAMS += tests/test_seq_device
+noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h

@@ -36,3 +36,5 @@ endif
 if !TSR_CUDNN
 libtsrcore_la_SOURCES += lib/nn/cuda/nn_nocuda.c
 endif
+libtsrcore_la_SOURCES += lib/nn/seq_device.c
+noinst_HEADERS += lib/nn/seq_device.h

@@ -9,7 +9,11 @@
  * nets that look ahead run live with that delay, and no piece is computed twice.
  *
  * Memory of a stream is bounded by the net and the piece, but for group
- * normalisation, which needs its whole signal before the first output. */
+ * normalisation, which needs its whole signal before the first output.
+ *
+ * A net whose context has a device lives there, and so do its streams of the same
+ * context.  There the pieces make no difference beyond rounding: an output's sums
+ * are made in the same order however the signal is cut. */
 #ifndef TSR_LIB_NN_SEQ_H
 #define TSR_LIB_NN_SEQ_H
 #include "lib/nn/seq_kernels.h"
@@ -81,6 +85,10 @@ int tsri_seq_lstm(tsri_seq *seq, int x, int hidden, const float *weight_ih,
 int tsri_seq_group_norm(tsri_seq *seq, int x, int groups, float eps,
                         const float *weight, const float *bias);
 
+/** The net makes sound of codes: on a device it may run in less precision, as
+ *  its context says.  Before finish. */
+void tsri_seq_decodes(tsri_seq *seq);
+
 /** Declares node `output` the result.  After an error only tsri_seq_free() may
  *  be called. */
 tsr_error tsri_seq_finish(tsri_seq *seq, int output);
@@ -117,13 +125,14 @@ void tsri_seq_reset(tsri_seq_stream *stream);
  *
  * x     [n][in channels]; borrowed for the call; NULL is allowed for n = 0
  * lazy  true: nodes may let inputs pile up until a batch is worth its while
- *       (bounded; about 32 of their outputs), for speed; false: all that can be
- *       known comes out at once.  Makes no difference to what comes out
+ *       (bounded: about 32 of their outputs; on a device samples, as many as
+ *       max_memory allows to be worked on at once), for speed; false: all that
+ *       can be known comes out at once.  Makes no difference to what comes out
  * end   the signal ends here: all the rest comes out, and no more may be pushed
  *       before tsri_seq_reset()
  *
  * Returns TSR_OK; TSR_E_ARG pushed after the end; TSR_E_LIMIT over the context's
- * max_memory; TSR_E_NOMEM.  After an error only reset and close may be called.
+ * max_memory; TSR_E_NOMEM; TSR_E_BACKEND a device failed.  After an error only reset and close may be called.
  */
 tsr_error tsri_seq_push(tsri_seq_stream *stream, const float *x, size_t n,
                         bool lazy, bool end);
@@ -137,7 +146,7 @@ size_t tsri_seq_take(tsri_seq_stream *stream, float *y, size_t n);
  *  in them: TSR_OK; TSR_E_CORRUPT; TSR_E_LIMIT; TSR_E_NOMEM (then only reset and
  *  close). */
 size_t tsri_seq_state_bytes(const tsri_seq_stream *stream);
-void tsri_seq_state_save(const tsri_seq_stream *stream, uint8_t *state);
+void tsri_seq_state_save(tsri_seq_stream *stream, uint8_t *state);
 tsr_error tsri_seq_state_load(tsri_seq_stream *stream, const uint8_t *state,
                               size_t bytes);
 #endif

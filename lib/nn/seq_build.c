@@ -114,6 +114,7 @@ void tsri_seq_free(tsri_seq **out)
     tsri_seq *seq = out ? *out : NULL;
     if (!seq)
         return;
+    tsri_seq_device_drop(seq);
     for (int i = 0; i < seq->nodes; i++)
         free_node(seq->ctx, &seq->node[i]);
     tsri_free(seq->ctx, seq->user);
@@ -255,6 +256,11 @@ int tsri_seq_convtr1d(tsri_seq *seq, int x, const tsri_seq_convtr *conv)
         return fault(seq, "rate out of range");
     return append(seq, &n) < 0 ? -1 :
            packed(seq, pack_folded(seq, conv, n.reach));
+}
+
+void tsri_seq_decodes(tsri_seq *seq)
+{
+    seq->decoder = true;
 }
 
 /* A copy of n floats in *to; NULL stays NULL. */
@@ -520,6 +526,8 @@ tsr_error tsri_seq_finish(tsri_seq *seq, int output)
     for (int i = 0; i < seq->nodes; i++)
         seq->node[i].block = block_of(seq, &seq->node[i]);
     seq->print = print_of(seq);
+    if (!seq->error)
+        seq->error = tsri_seq_device_pack(seq);
     return seq->error;
 }
 

@@ -25,6 +25,11 @@ static size_t packed_at(const tsri_conv1d *l, int o, int tap, int c)
     return ((size_t)(o / P) * taps * in + k) * P + (size_t)(o % P);
 }
 
+float tsri_conv1d_weight(const tsri_conv1d *l, int o, int c, int tap)
+{
+    return l->packed[packed_at(l, o, tap, c)];
+}
+
 static void pack(tsri_conv1d *l, const float *weight, const float *bias)
 {
     for (int o = 0; o < l->out; o++) {

@@ -9,6 +9,7 @@
 #ifndef TSR_LIB_NN_SEQ_INTERNAL_H
 #define TSR_LIB_NN_SEQ_INTERNAL_H
 #include "lib/nn/seq.h"
+#include "lib/nn/seq_device.h"
 
 enum {
     TSRI_SEQ_BATCH = 32,    /**< rows that a lazy node waits for */
@@ -47,6 +48,11 @@ typedef struct tsri_seq_node {
     int groups;
     float eps;
     float *weight, *bias;   /**< of NORM: [channels], owned */
+    struct {
+        void *weights;      /**< of conv, or of lstm's input */
+        void *recurrent;    /**< of lstm */
+        float *alpha, *norm; /**< norm: [2][channels] weight, bias */
+    } on_device;            /**< what the net's device has of them */
 } tsri_seq_node;
 
 struct tsri_seq {
@@ -58,10 +64,14 @@ struct tsri_seq {
     tsr_error error;
     int *user;              /**< the live readers of the nodes, node by node */
     uint32_t print;         /**< of the structure, for saved states */
+    bool decoder;
+    const tsri_seq_ops *ops; /**< NULL: on the host */
+    tsri_seq_dev *dev;
+    size_t element;         /**< bytes of a number of its device */
 };
 
 typedef struct tsri_seq_track {
-    float *data;
+    void *data;             /**< floats, or a device's numbers */
     size_t room;            /**< samples */
     int64_t base;           /**< number of the first */
     int64_t made;           /**< numbers 0..made - 1 have been written */
@@ -80,6 +90,21 @@ struct tsri_seq_stream {
     int64_t taken;
     uint64_t bytes;         /**< of all tracks */
     bool zero_start, broken;
+    const tsri_seq_ops *ops; /**< NULL: on the host */
+    tsri_seq_dev *dev;
+    size_t element;         /**< bytes of a track's number */
+    /* On a device: samples that wait to be pushed, outputs that came back and
+     * have not been taken; host memory, floats. */
+    struct tsri_seq_room {
+        void *data;
+        size_t bytes;
+        bool host;
+    } in, out;
+    struct tsri_seq_room planes, wide; /**< scratch on it: floats */
+    size_t waiting;         /**< samples in `in` */
+    int64_t fetched;        /**< outputs 0..fetched - 1 have come back */
+    int64_t out_first;      /**< number of the first in `out` */
+    size_t portion;         /**< samples that are pushed at once */
 };
 
 /** Outputs of node n after its inputs have given in0 and in1 samples: when they
@@ -107,9 +132,38 @@ tsr_error tsri_seq_reserve(tsri_seq_stream *s, int i, int64_t from, int64_t to);
  *  samples.  Returns as tsri_seq_reserve(). */
 tsr_error tsri_seq_move(tsri_seq_stream *s, int i, int64_t low, size_t room);
 /** Where number `number` of node i is. */
-float *tsri_seq_at(const tsri_seq_stream *s, int i, int64_t number);
+void *tsri_seq_at(const tsri_seq_stream *s, int i, int64_t number);
 /** Outputs that node i has when all that can be known is known. */
 int64_t tsri_seq_limit(const tsri_seq_stream *s, int i);
 /** Makes at most a block of outputs of node i, towards number `limit`. */
 tsr_error tsri_seq_step(tsri_seq_stream *s, int i, int64_t limit);
+/** Pushes samples through the tracks: as tsri_seq_push(), of good streams. */
+tsr_error tsri_seq_run(tsri_seq_stream *s, const float *x, size_t n, bool lazy,
+                       bool end);
+
+/* ---- on a device: seq_device.c ---- */
+
+/** Puts a finished net's weights on the device of its context, if there is one;
+ *  drop() cleans up, also after an error. */
+tsr_error tsri_seq_device_pack(tsri_seq *seq);
+void tsri_seq_device_drop(tsri_seq *seq);
+/** The parts of open(), close(), reset(), push() and take() of a stream. */
+tsr_error tsri_seq_device_open(tsri_seq_stream *s);
+void tsri_seq_device_close(tsri_seq_stream *s);
+tsr_error tsri_seq_device_reset(tsri_seq_stream *s);
+tsr_error tsri_seq_device_push(tsri_seq_stream *s, const float *x, size_t n,
+                               bool lazy, bool end);
+size_t tsri_seq_device_take(tsri_seq_stream *s, float *y, size_t n);
+/** n floats of the host to the device's numbers, and back; does not wait. */
+tsr_error tsri_seq_device_enter(tsri_seq_stream *s, void *to, const float *x,
+                                size_t n);
+tsr_error tsri_seq_device_leave(tsri_seq_stream *s, float *y, const void *from,
+                                size_t n);
+/** Room for n more outputs behind those that wait to be taken. */
+tsr_error tsri_seq_device_out(tsri_seq_stream *s, size_t n, float **at);
+/** Rows of a node that can be made at once. */
+int tsri_seq_device_block(const tsri_seq_node *n);
+/** Makes `rows` rows of node i from row `first` on, numbers `from`.. */
+tsr_error tsri_seq_device_step(tsri_seq_stream *s, int i, int64_t first,
+                               int64_t from, int rows);
 #endif

@@ -46,6 +46,9 @@ tsr_error tsri_conv1d_open(tsri_conv1d *conv, tsr_context *ctx, int in, int out,
                            const float *weight, const float *bias);
 void tsri_conv1d_close(tsri_conv1d *conv, tsr_context *ctx);
 
+/** Weight (o, c, tap) of a packed layer. */
+float tsri_conv1d_weight(const tsri_conv1d *conv, int o, int c, int tap);
+
 static inline bool tsri_conv1d_narrow(const tsri_conv1d *conv)
 {
     return conv->out <= TSRI_CONV1D_NARROW;
@@ -94,6 +97,8 @@ tsr_error tsri_lstm_open(tsri_lstm *lstm, tsr_context *ctx, int in, int hidden,
                          const float *weight_ih, const float *weight_hh,
                          const float *bias_ih, const float *bias_hh);
 void tsri_lstm_close(tsri_lstm *lstm, tsr_context *ctx);
+/** Recurrent weight of gate 0..3 of a unit for hidden value k. */
+float tsri_lstm_weight(const tsri_lstm *lstm, int gate, int unit, int k);
 
 /**
  * Runs n steps.

@@ -33,6 +33,17 @@ static bool halves(const float *weight, size_t n)
 }
 
 /* [hidden / U][k][gate][U]; units beyond the last have weights 0. */
+static size_t packed_at(const tsri_lstm *l, size_t gate, size_t u, size_t k)
+{
+    return ((u / U * (size_t)l->hidden + k) * GATES + gate) * U + u % U;
+}
+
+float tsri_lstm_weight(const tsri_lstm *l, int gate, int unit, int k)
+{
+    const size_t at = packed_at(l, (size_t)gate, (size_t)unit, (size_t)k);
+    return l->half ? tsri_half_to_float(l->half[at]) : l->packed[at];
+}
+
 static void pack(tsri_lstm *l, const float *weight)
 {
     const size_t h = (size_t)l->hidden;
@@ -40,7 +51,7 @@ static void pack(tsri_lstm *l, const float *weight)
     for (size_t gate = 0; gate < GATES; gate++)
         for (size_t u = 0; u < h; u++)
             for (size_t k = 0; k < h; k++, weight++) {
-                const size_t at = ((u / U * h + k) * GATES + gate) * U + u % U;
+                const size_t at = packed_at(l, gate, u, k);
                 if (l->half)
                     to_half(*weight, l->half + at);
                 else

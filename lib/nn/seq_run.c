@@ -7,19 +7,21 @@
 
 enum { TOO_LONG = 48 };     /* log2 of samples of one stream */
 
+/* A device that cannot clear its memory has failed: the stream is of no more
+ * use. */
 void tsri_seq_reset(tsri_seq_stream *s)
 {
+    s->broken = s->ops && tsri_seq_device_reset(s);
     for (int i = 0; i < s->seq->nodes; i++) {
         const tsri_seq_node *n = &s->seq->node[i];
         tsri_seq_track *t = &s->track[i];
         t->base = -n->front;
         t->made = 0;
         t->ended = false;
-        if (t->state)
+        if (t->state && !s->ops)
             memset(t->state, 0, 2 * (size_t)n->channels * sizeof *t->state);
     }
-    s->taken = 0;
-    s->broken = false;
+    s->taken = s->out_first = 0;
 }
 
 /* What node i has besides its samples. */
@@ -49,6 +51,8 @@ static tsr_error open_tracks(tsri_seq_stream *s)
     s->track = tsri_calloc(s->ctx, (size_t)s->seq->nodes, sizeof *s->track);
     if (!s->track)
         return tsri_nomem(s->ctx);
+    if (s->ops)
+        return tsri_seq_device_open(s);
     for (int i = 0; i < s->seq->nodes; i++)
         TSR_TRY(open_track(s, i, &hidden));
     s->gates = tsri_alloc(s->ctx, (size_t)hidden * TSRI_SEQ_BATCH,
@@ -69,6 +73,12 @@ tsr_error tsri_seq_open(tsri_seq_stream **out, const tsri_seq *seq,
     s->ctx = ctx;
     s->kernels = tsri_seq_kernels_pick(ctx->cpu);
     s->zero_start = zero_start;
+    s->element = sizeof(float);
+    if (seq->ops && ctx == seq->ctx) {
+        s->ops = seq->ops;
+        s->dev = seq->dev;
+        s->element = seq->element;
+    }
     error = open_tracks(s);
     if (error)
         tsri_seq_close(out);
@@ -82,7 +92,9 @@ void tsri_seq_close(tsri_seq_stream **out)
     tsri_seq_stream *s = out ? *out : NULL;
     if (!s)
         return;
-    for (int i = 0; s->track && i < s->seq->nodes; i++) {
+    if (s->ops)
+        tsri_seq_device_close(s);
+    for (int i = 0; !s->ops && s->track && i < s->seq->nodes; i++) {
         tsri_free(s->ctx, s->track[i].data);
         tsri_free(s->ctx, s->track[i].state);
         tsri_free(s->ctx, s->track[i].sum);
@@ -141,11 +153,26 @@ static tsr_error run(tsri_seq_stream *s, bool lazy)
     return TSR_OK;
 }
 
-static tsr_error push(tsri_seq_stream *s, const float *x, size_t n, bool lazy,
-                      bool end)
+/* To the end of the input's track. */
+static tsr_error append(tsri_seq_stream *s, const float *x, size_t n)
+{
+    const size_t row = (size_t)s->seq->node[0].channels;
+    tsri_seq_track *t = &s->track[0];
+
+    TSR_TRY(tsri_seq_reserve(s, 0, t->made, t->made + (int64_t)n));
+    if (s->ops)
+        TSR_TRY(tsri_seq_device_enter(s, tsri_seq_at(s, 0, t->made), x, n * row));
+    else
+        memcpy(tsri_seq_at(s, 0, t->made), x, n * row * sizeof *x);
+    t->made += (int64_t)n;
+    return TSR_OK;
+}
+
+tsr_error tsri_seq_run(tsri_seq_stream *s, const float *x, size_t n, bool lazy,
+                       bool end)
 {
     const size_t channels = (size_t)s->seq->node[0].channels;
-    const size_t block = (size_t)s->seq->node[0].block;
+    const size_t block = s->ops ? s->portion : (size_t)s->seq->node[0].block;
     tsri_seq_track *t = &s->track[0];
 
     if (n > ((uint64_t)1 << TOO_LONG) - (uint64_t)t->made)
@@ -153,9 +180,7 @@ static tsr_error push(tsri_seq_stream *s, const float *x, size_t n, bool lazy,
     do {
         const size_t k = n < block ? n : block;
         if (k) {
-            TSR_TRY(tsri_seq_reserve(s, 0, t->made, t->made + (int64_t)k));
-            memcpy(tsri_seq_at(s, 0, t->made), x, k * channels * sizeof *x);
-            t->made += (int64_t)k;
+            TSR_TRY(append(s, x, k));
             x += k * channels;
         }
         n -= k;
@@ -174,14 +199,16 @@ tsr_error tsri_seq_push(tsri_seq_stream *s, const float *x, size_t n, bool lazy,
         return tsri_fail(s->ctx, TSR_E_ARG, s->broken ?
                          "the stream has failed before" :
                          "samples behind the end of a stream");
-    error = push(s, x, n, lazy, end);
+    error = s->ops ? tsri_seq_device_push(s, x, n, lazy, end) :
+                     tsri_seq_run(s, x, n, lazy, end);
     s->broken = error != TSR_OK;
     return error;
 }
 
 size_t tsri_seq_ready(const tsri_seq_stream *s)
 {
-    return (size_t)(s->track[s->seq->output].made - s->taken);
+    const int64_t there = s->ops ? s->fetched : s->track[s->seq->output].made;
+    return (size_t)(there - s->taken);
 }
 
 size_t tsri_seq_take(tsri_seq_stream *s, float *y, size_t n)
@@ -190,6 +217,8 @@ size_t tsri_seq_take(tsri_seq_stream *s, float *y, size_t n)
     const size_t channels = (size_t)s->seq->node[output].channels;
     const size_t ready = tsri_seq_ready(s), k = n < ready ? n : ready;
 
+    if (s->ops)
+        return tsri_seq_device_take(s, y, n);
     if (k)
         memcpy(y, tsri_seq_at(s, output, s->taken), k * channels * sizeof *y);
     s->taken += (int64_t)k;

@@ -20,8 +20,14 @@ static size_t head_bytes(const tsri_seq *seq)
 /* The first number that is saved: padding is not. */
 static int64_t first_of(const tsri_seq_stream *s, int i)
 {
-    const int64_t low = tsri_seq_keeps(s, i);
+    const int64_t low = i == s->seq->output ? s->taken : tsri_seq_keeps(s, i);
     return low < 0 ? 0 : low;
+}
+
+/* Samples of node i, those included that wait for a device. */
+static int64_t made_by(const tsri_seq_stream *s, int i)
+{
+    return s->track[i].made + (i ? 0 : (int64_t)s->waiting);
 }
 
 /* Bytes of the samples and of the LSTM state of node i; false: too many. */
@@ -33,8 +39,8 @@ static bool node_bytes(const tsri_seq_stream *s, int i, size_t *samples,
 
     *state = n->live && s->track[i].state ? 2 * row : 0;
     *samples = 0;
-    return !n->live || tsri_mul((size_t)(s->track[i].made - first_of(s, i)),
-                                row, samples);
+    return !n->live || tsri_mul((size_t)(made_by(s, i) - first_of(s, i)), row,
+                                samples);
 }
 
 /* Of the whole state; false: more than memory can hold. */
@@ -56,7 +62,53 @@ size_t tsri_seq_state_bytes(const tsri_seq_stream *s)
     return all_bytes(s, &bytes) ? bytes : 0;
 }
 
-void tsri_seq_state_save(const tsri_seq_stream *s, uint8_t *p)
+/* The samples and the state of a node of a stream on a device: those that it
+ * holds, those that came back, those that wait. */
+static tsr_error save_there(tsri_seq_stream *s, int i, uint8_t *p, size_t state)
+{
+    const size_t channels = (size_t)s->seq->node[i].channels;
+    const size_t row = channels * sizeof(float);
+    const int64_t first = first_of(s, i), made = s->track[i].made;
+    const int64_t skip = first > made ? first - made : 0;
+    const size_t held = first < made ? (size_t)(made - first) : 0;
+    const size_t waits = i ? 0 : s->waiting - (size_t)skip;
+
+    if (held && i == s->seq->output)
+        memcpy(p, (char *)s->out.data + (size_t)(first - s->out_first) * row,
+               held * row);
+    else if (held)
+        TSR_TRY(tsri_seq_device_leave(s, (float *)(void *)p,
+                                      tsri_seq_at(s, i, first), held * channels));
+    if (waits)
+        memcpy(p + held * row, (char *)s->in.data + (size_t)skip * row,
+               waits * row);
+    if (state)
+        TSR_TRY(s->ops->download(s->dev, p + held * row, s->track[i].state,
+                                 state));
+    return s->ops->wait(s->dev);
+}
+
+static tsr_error load_there(tsri_seq_stream *s, int i, const uint8_t *p,
+                            size_t samples, size_t state)
+{
+    float *to;
+
+    if (samples && i == s->seq->output) {
+        const size_t row = (size_t)s->seq->node[i].channels * sizeof *to;
+        s->fetched = s->taken;
+        TSR_TRY(tsri_seq_device_out(s, samples / row, &to));
+        memcpy(to, p, samples);
+        s->fetched = s->track[i].made;
+    } else if (samples)
+        TSR_TRY(tsri_seq_device_enter(s, tsri_seq_at(s, i, first_of(s, i)),
+                                      (const float *)(const void *)p,
+                                      samples / sizeof *to));
+    if (state)
+        TSR_TRY(s->ops->upload(s->dev, s->track[i].state, p + samples, state));
+    return s->ops->wait(s->dev);
+}
+
+void tsri_seq_state_save(tsri_seq_stream *s, uint8_t *p)
 {
     const tsri_seq *seq = s->seq;
     size_t samples, state;
@@ -68,15 +120,20 @@ void tsri_seq_state_save(const tsri_seq_stream *s, uint8_t *p)
     p += HEAD;
     for (int i = 0; i < seq->nodes; i++)
         if (seq->node[i].live) {
-            tsri_put64(p, (uint64_t)s->track[i].made);
+            tsri_put64(p, (uint64_t)made_by(s, i));
             p += 8;
         }
     for (int i = 0; i < seq->nodes; i++) {
         node_bytes(s, i, &samples, &state);
-        if (samples)
-            memcpy(p, tsri_seq_at(s, i, first_of(s, i)), samples);
-        if (state)
-            memcpy(p + samples, s->track[i].state, state);
+        if (s->ops) {
+            memset(p, 0, samples + state);
+            s->broken = save_there(s, i, p, state) || s->broken;
+        } else {
+            if (samples)
+                memcpy(p, tsri_seq_at(s, i, first_of(s, i)), samples);
+            if (state)
+                memcpy(p + samples, s->track[i].state, state);
+        }
         p += samples + state;
     }
 }
@@ -115,6 +172,7 @@ static bool read_counts(tsri_seq_stream *s, const uint8_t *p)
         p += 8;
     }
     s->taken = (int64_t)taken;
+    s->fetched = s->track[seq->output].made;
     return taken <= (uint64_t)s->track[seq->output].made;
 }
 
@@ -148,6 +206,11 @@ static tsr_error load(tsri_seq_stream *s, const uint8_t *p, size_t bytes)
     for (int i = 0; i < s->seq->nodes; i++) {
         node_bytes(s, i, &samples, &state);
         TSR_TRY(hold(s, i));
+        if (s->ops) {
+            TSR_TRY(load_there(s, i, p, samples, state));
+            p += samples + state;
+            continue;
+        }
         if (samples)
             memcpy(tsri_seq_at(s, i, first_of(s, i)), p, samples);
         if (state)
@@ -163,7 +226,7 @@ tsr_error tsri_seq_state_load(tsri_seq_stream *s, const uint8_t *state,
     tsr_error error;
 
     tsri_seq_reset(s);
-    error = load(s, state, bytes);
+    error = s->broken ? TSR_E_BACKEND : load(s, state, bytes);
     s->broken = error != TSR_OK;
     return error;
 }

@@ -253,9 +253,15 @@ tsr_error tsri_seq_step(tsri_seq_stream *s, int i, int64_t limit)
                         .out = n->channels * n->fold };
     int64_t to;
 
-    w.rows = (int)(end - first < n->block ? end - first : n->block);
+    const int block = s->ops ? tsri_seq_device_block(n) : n->block;
+    w.rows = (int)(end - first < block ? end - first : block);
     to = from + (int64_t)w.rows * n->fold;
     TSR_TRY(tsri_seq_reserve(s, i, from, to));
+    if (s->ops) {
+        TSR_TRY(tsri_seq_device_step(s, i, first, from, w.rows));
+        t->made = to < limit ? to : limit;
+        return TSR_OK;
+    }
     if (n->kind == TSRI_SEQ_CONV)
         TSR_TRY(pad_input(&w, s, first * n->stride - n->left));
     w.x = tsri_seq_at(s, n->in[0], first * n->stride - n->left);
