@@ -7,6 +7,9 @@ libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
 	codecs/image/image.c codecs/image/image_decode.c \
 	codecs/image/image_encode.c codecs/image/image_head.c \
 	codecs/image/image_parts.c
+noinst_HEADERS += codecs/lanes.h
+libtsrcore_la_SOURCES += codecs/lanes.c codecs/image/image_batch.c \
+	codecs/image/image_keep.c
 noinst_HEADERS += codecs/image/video.h
 libtsrcore_la_SOURCES += codecs/image/video_decode.c \
 	codecs/image/video_encode.c codecs/image/video_head.c

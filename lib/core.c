@@ -188,11 +188,36 @@ tsr_error tsr_context_open(tsr_context **out,
     return error;
 }
 
+tsr_error tsri_context_twin(tsr_context **twin, const tsr_context *ctx,
+                            int threads, tsr_logger logger)
+{
+    tsr_context_settings s;
+
+    tsr_context_settings_init(&s);
+    s.threads = threads;
+    s.backend = ctx->nn->name;
+    s.logger = logger;
+    s.allocator = ctx->allocator;
+    s.max_pixels = ctx->max_pixels;
+    s.max_memory = ctx->max_memory;
+    return tsr_context_open(twin, &s);
+}
+
+void tsri_context_forget(tsr_context *ctx)
+{
+    while (ctx->kept) {
+        tsri_keep *k = ctx->kept;
+        ctx->kept = k->next;
+        k->close(k);
+    }
+}
+
 void tsr_context_close(tsr_context **context)
 {
     tsr_context *ctx = context ? *context : NULL;
     if (!ctx)
         return;
+    tsri_context_forget(ctx);
     tsri_pool_close(&ctx->pool, ctx);
     tsri_free(ctx, ctx);
     *context = NULL;

@@ -13,6 +13,13 @@ typedef struct tsri_pool tsri_pool;
 typedef struct tsri_nn_backend tsri_nn_backend;
 typedef struct tsri_seq_ops tsri_seq_ops;
 
+/** What a context keeps from call to call, at the head of the keeper's struct. */
+typedef struct tsri_keep tsri_keep;
+struct tsri_keep {
+    tsri_keep *next;
+    void (*close)(tsri_keep *kept);     /* frees it */
+};
+
 struct tsr_context {
     tsr_logger logger;
     tsr_allocator allocator;
@@ -22,7 +29,16 @@ struct tsr_context {
     int threads;
     unsigned cpu;               /* TSR_CPU_* that kernels may use */
     uint64_t max_pixels, max_memory;
+    bool keeps;                 /* codecs stay open between calls: on a device */
+    tsri_keep *kept;            /* closed with the context, the latest first */
 };
+
+/** Opens a context with the settings of another, but for these. */
+tsr_error tsri_context_twin(tsr_context **twin, const tsr_context *ctx,
+                            int threads, tsr_logger logger);
+
+/** Closes what is kept. */
+void tsri_context_forget(tsr_context *ctx);
 
 /** `count` * `size` bytes, 64-byte aligned, not cleared; NULL when the product
  *  overflows or memory is out.  A product of 0 gives a valid pointer.  Free

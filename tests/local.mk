@@ -74,6 +74,7 @@ noinst_HEADERS += tests/nn_pair.h
 check_PROGRAMS += tests/test_vqgan tests/test_mosaic tests/test_simvq tests/test_tokens \
 	tests/test_token_bad tests/test_token_broken
 noinst_HEADERS += tests/token_case.h
+check_PROGRAMS += tests/test_image_batch
 noinst_HEADERS += tests/token_vector.h
 check_PROGRAMS += tests/test_golden
 # Parts of the program, by themselves.

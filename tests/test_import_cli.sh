@@ -39,6 +39,12 @@ do
         one_line in.ecdc "${rest#*:}"; test ! -e bad.tess || echo " a file")"
 done
 rm -f in.ecdc
+for model in tiny sound; do
+    run remux -model ./$model.safetensors in.tess bad.ecdc
+    verdict "a picture as .ecdc, model $model" "$(test $rc = 2 ||
+        echo " status $rc;"; one_line in.tess "hold sound"
+        test ! -e bad.ecdc || echo " a file")"
+done
 run remux -model ./tiny.safetensors "$TSR_SRCDIR/docs/sample.png" bad.mcq
 verdict "what is no .tess is no .mcq" "$(test $rc = 2 || echo " status $rc;"
     test ! -e bad.mcq || echo " a file")"

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <tessera/ecdc.h>
 #include <tessera/mcq.h>
+#include <tessera/stream.h>
 #include "tools/commands.h"
 #include "tools/engine.h"
 #include "tools/input.h"
@@ -60,6 +61,18 @@ static int convert(tsr_context *ctx, tsr_model *model, const args *a, input *in)
     return rc ? rc : closed;
 }
 
+/* A picture is no sound whatever model was named. */
+static int check_input(const args *a, const input *in)
+{
+    const int compact = in->head_size >= 2 && !memcmp(in->head, "\xc7T", 2);
+
+    if (kind_of(a->in) || kind_of(a->out)->write != tsr_ecdc_write ||
+        (!compact && !input_is_tess(in, TSR_KIND_IMAGE)))
+        return RC_OK;
+    return say_error(RC_INPUT, in->name, "is a picture, and .ecdc files hold"
+                     " sound");
+}
+
 static int check(const args *a)
 {
     if (kind_of(a->in) && kind_of(a->out))
@@ -78,6 +91,8 @@ int foreign_remux(const args *a)
 
     if (!rc)
         rc = input_open(&in, a->in);
+    if (!rc)
+        rc = check_input(a, &in);
     if (!rc)
         rc = engine_open(&ctx, a);
     if (!rc && a->model)

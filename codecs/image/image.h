@@ -118,6 +118,21 @@ bool tsri_has_alpha(int channels);
 /** The channels of a stream that keeps alpha, or not. */
 int tsri_coded_channels(int channels, bool alpha);
 
+/* Open codecs between calls: image_keep.c. */
+
+/** As codec->open(), but takes one that the context keeps for the model. */
+tsr_error tsri_coder_open(void **self, tsr_context *ctx,
+                          const tsri_image_codec *codec, tsr_model *model);
+
+/** Closes it or, where the context keeps codecs and this one is `sound`, keeps it
+ *  for the next call.  *self becomes NULL; NULL is allowed. */
+void tsri_coder_close(void **self, tsr_context *ctx,
+                      const tsri_image_codec *codec, tsr_model *model,
+                      bool sound);
+
+/** A reference to the model of a codec that is kept, by its hash; or NULL. */
+tsr_model *tsri_coder_model(tsr_context *ctx, const uint8_t *hash, size_t bytes);
+
 /* Decoding: image_parts.c. */
 
 /** A codec that is opened to decode one picture after another; all 0 at
@@ -137,7 +152,8 @@ typedef struct tsri_image_parts {
  *  TSR_E_MODEL, TSR_E_SHAPE, TSR_E_NOMEM. */
 tsr_error tsri_parts_open(tsri_image_parts *parts, tsr_context *ctx,
                           tsr_model *given, const tsri_image_head *head);
-void tsri_parts_close(tsri_image_parts *parts);
+/** sound: the codec may be kept for the next picture. */
+void tsri_parts_close(tsri_image_parts *parts, bool sound);
 
 /** Begins the next picture (`damage` stays as it is); params and crc as the codec's begin has them. */
 tsr_error tsri_parts_begin(tsri_image_parts *parts, int width, int height,

@@ -278,7 +278,7 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
         error = tsri_parts_pixels(&d.parts, image, progress);
     if (error)
         tsr_image_free(ctx, image);
-    tsri_parts_close(&d.parts);
+    tsri_parts_close(&d.parts, !error);
     return error ? error : d.parts.damage;
 }
 
@@ -302,7 +302,7 @@ tsr_error tsri_image_read_open(tsri_image_read *read, tsr_context *ctx,
 void tsri_image_read_close(tsri_image_read *read)
 {
     tsr_image_free(read->parts.ctx, &read->image);
-    tsri_parts_close(&read->parts);
+    tsri_parts_close(&read->parts, false);
 }
 
 static void fill_info(const decoding *d, uint64_t total)

@@ -171,12 +171,11 @@ tsr_error tsr_image_encode(tsr_context *ctx, tsr_model *model,
     TSR_TRY(tsri_image_settings_take(ctx, &own, settings));
     TSR_TRY(tsri_image_check(ctx, image));
     TSR_TRY(tsri_image_codec_of(ctx, model, &codec));
-    error = codec->open(&self, ctx, model);
+    error = tsri_coder_open(&self, ctx, codec, model);
     if (!error && codec->analyse)
         error = codec->analyse(self, image, &own.progress);
     if (!error)
         error = tsri_image_write(ctx, codec, self, model, &own, image, sink);
-    if (self)
-        codec->close(&self);
+    tsri_coder_close(&self, ctx, codec, model, !error);
     return error;
 }

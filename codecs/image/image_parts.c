@@ -18,18 +18,20 @@ tsr_error tsri_parts_open(tsri_image_parts *p, tsr_context *ctx,
                          "the stream says %dx%d, over the limit of %llu pixels",
                          head->width, head->height,
                          (unsigned long long)ctx->max_pixels);
-    TSR_TRY(tsri_modl_find(ctx, given, head->hash, head->hash_bytes,
-                           head->model_name, &p->model));
+    if (!given)
+        p->model = tsri_coder_model(ctx, head->hash, head->hash_bytes);
+    if (!p->model)
+        TSR_TRY(tsri_modl_find(ctx, given, head->hash, head->hash_bytes,
+                               head->model_name, &p->model));
     if (strcmp(tsr_model_codec(p->model), head->codec->id))
         return tsri_fail(ctx, TSR_E_MODEL, "model '%s' is not of codec '%s'",
                          tsr_model_name(p->model), head->codec->id);
-    return head->codec->open(&p->self, ctx, p->model);
+    return tsri_coder_open(&p->self, ctx, head->codec, p->model);
 }
 
-void tsri_parts_close(tsri_image_parts *p)
+void tsri_parts_close(tsri_image_parts *p, bool sound)
 {
-    if (p->self)
-        p->codec->close(&p->self);
+    tsri_coder_close(&p->self, p->ctx, p->codec, p->model, sound);
     tsri_free(p->ctx, p->seen);
     p->seen = NULL;
     tsr_model_unref(&p->model);

@@ -55,6 +55,8 @@ int tsr_tokens_level(const tsr_tokens_model *info, double quality)
 /* ---- codecs that hold tokens ---- */
 
 typedef struct opened {
+    tsr_context *ctx;
+    tsr_model *model;
     const tsri_image_codec *codec;
     void *self;
     tsri_token_codec *t;
@@ -62,19 +64,18 @@ typedef struct opened {
 
 static tsr_error open_codec(opened *o, tsr_context *ctx, tsr_model *model)
 {
-    *o = (opened){ .self = NULL };
+    *o = (opened){ .ctx = ctx, .model = model };
     if (!tsri_token_family_of(tsr_model_codec(model)))
         return unsupported(ctx, tsr_model_codec(model));
     o->codec = tsri_image_codec_by_id(tsr_model_codec(model));
-    TSR_TRY(o->codec->open(&o->self, ctx, model));
+    TSR_TRY(tsri_coder_open(&o->self, ctx, o->codec, model));
     o->t = tsri_token_of(o->codec, o->self);
     return TSR_OK;
 }
 
-static void close_codec(opened *o)
+static void close_codec(opened *o, tsr_error error)
 {
-    if (o->self)
-        o->codec->close(&o->self);
+    tsri_coder_close(&o->self, o->ctx, o->codec, o->model, !error);
 }
 
 /* Takes the grid out of the codec; lost tokens become -1. */
@@ -159,7 +160,7 @@ tsr_error tsr_tokens_from_image(tsr_context *ctx, tsr_model *model,
         error = from_image(&o, &own, image);
     if (!error)
         take(o.t, tokens);
-    close_codec(&o);
+    close_codec(&o, error);
     return error;
 }
 
@@ -206,7 +207,7 @@ tsr_error tsr_tokens_to_image(tsr_context *ctx, tsr_model *model,
     tsr_error error = open_codec(&o, ctx, model);
     if (!error)
         error = to_image(&o, tokens, progress, image);
-    close_codec(&o);
+    close_codec(&o, error);
     if (error)
         tsr_image_free(ctx, image);
     return error;
@@ -289,7 +290,7 @@ tsr_error tsr_tokens_write(tsr_context *ctx, tsr_model *model,
     tsr_error error = open_codec(&o, ctx, model);
     if (!error)
         error = write_tokens(&o, model, &own, tokens, width, height, sink);
-    close_codec(&o);
+    close_codec(&o, error);
     return error;
 }
 

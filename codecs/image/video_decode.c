@@ -201,7 +201,7 @@ void tsr_video_decoder_close(tsr_video_decoder **decoder)
     tsr_video_decoder *d = decoder ? *decoder : NULL;
     if (!d)
         return;
-    tsri_parts_close(&d->parts);
+    tsri_parts_close(&d->parts, true);
     tsr_image_free(d->ctx, &d->image);
     tsri_free(d->ctx, d);
     *decoder = NULL;

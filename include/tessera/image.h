@@ -90,6 +90,49 @@ tsr_image_decode(tsr_context *context, tsr_model *model,
                  const tsr_progress *progress, const tsr_source *source,
                  tsr_image *image);
 
+/**
+ * Encodes pictures: each as tsr_image_encode() does, with the model made ready
+ * once for all.  On a GPU (see tsr_context_settings) up to as many as the
+ * context has threads are in work at a time, so that the nets of some run while
+ * others are entropy-coded; streams are the same as one after the other.  Keep
+ * batches going through one context: it keeps what it has made ready.
+ *
+ * settings   NULL = the defaults; progress is called on the calling thread,
+ *            with the part of all pictures that is done
+ * count      pictures; 0 does nothing
+ * images     [count] borrowed
+ * sinks      [count] one for each; on a GPU called from other threads, too,
+ *            those of different pictures at the same time
+ * errors     [count] out, what tsr_image_encode() returns for each, and
+ *            TSR_E_CANCELED for those that were not begun; or NULL
+ *
+ * A picture that fails does not stop the others.  Returns the error of the first
+ * one, in their order, that failed; TSR_E_NOMEM.
+ * Memory: on a GPU up to max_memory of the device for each that is in work.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_image_encode_batch(tsr_context *context, tsr_model *model,
+                       const tsr_image_settings *settings, size_t count,
+                       const tsr_image *images, const tsr_sink *sinks,
+                       tsr_error *errors);
+
+/**
+ * Decodes streams: each as tsr_image_decode() does, otherwise as
+ * tsr_image_encode_batch() has it.
+ *
+ * model    of all of them, or NULL to find each one's
+ * sources  [count] one for each; on a GPU called from other threads, too
+ * images   [count] out, each as tsr_image_decode() leaves it: what could be had
+ *          of damaged streams, data NULL where nothing
+ *
+ * Returns the first error, as above.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_image_decode_batch(tsr_context *context, tsr_model *model,
+                       const tsr_progress *progress, size_t count,
+                       const tsr_source *sources, tsr_image *images,
+                       tsr_error *errors);
+
 /** What a stream says of its picture, and where its bytes are. */
 typedef struct tsr_image_info {
     int width, height, channels, bits;
