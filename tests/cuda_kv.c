@@ -64,7 +64,7 @@ static tsr_error decode_on_cpu(const problem *p, int i, const uint8_t *data,
     const tsr_kv_part part = { .level = level };
     void **base = room((size_t)p->planes * sizeof *base);
     const tsr_kv_view view = host_view(p, cache, base, i);
-    const tsr_kv_call call = host_call(p, i);
+    const tsr_kv_call call = host_call(p, i, false);
     const tsr_error error = tsr_kv_decode(p->kv, data, size, &part, &view, &call);
 
     free(call.scratch);
@@ -287,7 +287,7 @@ static bool refuses_values(const problem *p)
     tsri_kv_to_dtype(p->t->dtype, 0, &bad[p->element == 1 ? 2 : below(4)], 1,
                      p->cache[plane] + at);
     const tsr_kv_view view = host_view(p, p->cache, base, victim);
-    const tsr_kv_call call = host_call(p, victim);
+    const tsr_kv_call call = host_call(p, victim, true);
     const tsr_error error = tsr_kv_encode(p->kv, &view, &call, object, p->bound,
                                           &size);
     upload_cache(p, p->cache);
@@ -301,6 +301,30 @@ static bool refuses_values(const problem *p)
     free(call.scratch);
     free(object);
     free(base);
+    return same;
+}
+
+/* An id that is none likewise. */
+static bool refuses_ids(const problem *p)
+{
+    const int victim = (int)below((uint32_t)p->t->objects);
+    const size_t at = (size_t)victim * (size_t)p->t->tokens +
+                      below((uint32_t)p->t->tokens);
+    const int32_t none = -1;
+    bool same = true;
+
+    if (!p->ids)
+        return true;
+    must(tsri_cuda_upload(p->gpu, p->device_ids + at, &none, sizeof none),
+         "upload");
+    must(tsri_cuda_sync(p->gpu), "sync");
+    outcome o = encode_on_gpu(p);
+    for (int i = 0; i < p->t->objects; i++)
+        same &= o.status[i] == (i == victim ? TSR_E_ARG : TSR_OK);
+    free_outcome(&o);
+    must(tsri_cuda_upload(p->gpu, p->device_ids + at, &p->ids[at], sizeof none),
+         "upload");
+    must(tsri_cuda_sync(p->gpu), "sync");
     return same;
 }
 
@@ -380,6 +404,32 @@ static const test_case cases[] = {
       .profile = MATRICES, .levels = 2 },
     { SHAPE(1, 2, 2, 32), 1, 0, 32, TSR_KV_BF16, NHD, 1, 33, 32, 4, 0, 0, 0, 1e4,
       .profile = MATRICES, .dead = 30, .live = 0, .bias = 0, .levels = 1 },
+    /* references */
+    { SHAPE(1, 2, 2, 32), 1, 0, 32, TSR_KV_BF16, NHD, 2, 45, 32, 4, 0, 0, 0, .3,
+      .profile = PLAIN | PREVIOUS | GAINS, .levels = 1 },
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F32, THD, 2, 70, 32, 3, 9, 2, 5, .2,
+      .profile = MATRICES | ANCHOR | GAINS, .levels = 3, .joined = 1,
+      .columns = 80, .dead = 6, .live = 50 },
+    { SHAPE(2, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 96, 64, 4, 0, 0, 0, .4,
+      .profile = PLAIN | MATCHES | GAINS, .levels = 1, .ids = KEPT_IDS },
+    { SHAPE(1, 2, 9, 64), 1, 0, 64, TSR_KV_F16, HND, 2, 70, 32, 0, 20, 3, 9, .1,
+      .profile = MATRICES | SCALES | MATCHES | GAINS, .levels = 2,
+      .ids = GIVEN_IDS },
+    { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, HTD, 2, 64, 32, 4, 0, 0, 0, .3,
+      .profile = MATRICES | MATCHES, .levels = 3, .ids = KEPT_IDS },
+    /* token ids */
+    { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 2, 40, 32, 4, 5, 1, 0, .4,
+      .levels = 1, .ids = KEPT_IDS },
+    { SHAPE(2, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 2, 40, 32, 4, 0, 0, 0, .3,
+      .profile = PLAIN | WORDS, .levels = 1, .ids = KEPT_IDS },
+    { SHAPE(1, 2, 3, 40), 2, 8, 32, TSR_KV_F32, THD, 2, 50, 32, 4, 4, 1, 7, .2,
+      .profile = MATRICES | WORDS | MATCHES | GAINS, .levels = 2,
+      .ids = GIVEN_IDS },
+    { SHAPE(1, 2, 4, 32), 1, 0, 32, TSR_KV_F16, HND, 2, 34, 32, 2, 0, 0, 0, .5,
+      .profile = PLAIN | HADAMARD | SCALES | WORDS | PREVIOUS | GAINS,
+      .levels = 2, .ids = KEPT_IDS },
+    { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 2, 40, 32, 4, 0, 0, 0, .3,
+      .profile = MATRICES | WORDS | ANCHOR, .levels = 1 },
     /* larger ones */
     { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 4, 256, 256, 4, 0, 0, 0, .4,
       .levels = 1 },
@@ -402,8 +452,13 @@ static const test_case cases[] = {
     { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 300, 256, 4, 0, 0, 0, .2,
       .profile = MATRICES, .joined = 1, .columns = 60, .dead = 5, .live = 80,
       .levels = 2 },
+    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 520, 256, 4, 20, 2, 0,
+      .3, .profile = MATRICES | WORDS | MATCHES | GAINS, .joined = 1,
+      .columns = 60, .levels = 2, .ids = GIVEN_IDS },
+    { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 256, 256, 4, 0, 0, 0, .2,
+      .profile = PLAIN | PREVIOUS | GAINS, .levels = 1 },
 };
-enum { SMALL = 25 };    /* of them are small */
+enum { SMALL = 35 };    /* of them are small */
 
 static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
 {
@@ -427,7 +482,7 @@ static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
     verdict(same_caches(&p, p.object, p.size, 0, 0xA5) && same_levels(&p) &&
             same_without(&p), "caches");
     upload_cache(&p, p.cache);
-    verdict(refuses_values(&p), "values that are none");
+    verdict(refuses_values(&p) && refuses_ids(&p), "values that are none");
     verdict(keeps_to_room(&p), "room");
     verdict(same_verdicts(&p), "damage");
     close_problem(&p);

@@ -9,8 +9,17 @@
 
 typedef enum placing { THD, HTD, NHD, HND } placing;
 
-/** What a profile has.  (Matches are made of token ids, and there are none.) */
-enum { PLAIN = 1, SCALES = 2, HADAMARD = 4, MATRICES = 8, MATCHES = 16 };
+/** What a profile has.  (Matches are made of token ids: where there are none it is
+ *  used without.) */
+enum {
+    PLAIN = 1, SCALES = 2, HADAMARD = 4, MATRICES = 8,
+    MATCHES = 16, PREVIOUS = 32, ANCHOR = 64,   /* references */
+    GAINS = 128,            /* what is taken over from them */
+    WORDS = 256             /* predictions from token ids */
+};
+
+/** Token ids: kept in objects, or given to who decodes them. */
+enum { NO_IDS, KEPT_IDS, GIVEN_IDS };
 
 typedef struct test_case {
     tsr_kv_shape shape;
@@ -26,9 +35,13 @@ typedef struct test_case {
     int columns;                /* of a matrix, in percent; 0: all */
     int bias, dead, live;       /* live: coefficients that are, in percent */
     int span;                   /* 0: the coder's own */
+    int ids;
 } test_case;
 
-enum { BLOCK = 16 };            /* tokens of a block */
+enum {
+    BLOCK = 16,                 /* tokens of a block */
+    VOCABULARY = 50
+};
 
 #define SHAPE(l, p, h, d) { l, p, { h, h }, { d, d } }
 
@@ -44,13 +57,14 @@ typedef struct problem {
     size_t element, all;        /* bytes; tokens of all objects */
     uint8_t **cache;            /* planes: [token][channel] */
     int32_t *block;             /* of the cache */
+    int32_t *ids;               /* of all tokens, or NULL */
     uint8_t **object;           /* made on the CPU */
     size_t *size, bound;
     /* on the device: */
     size_t plane_bytes[2];
     uint8_t *pool;              /* all planes */
     void **base;
-    int32_t *device_block;
+    int32_t *device_block, *device_ids;
     uint8_t *data;              /* bound each */
     uint64_t *bytes;
     int32_t *status;
@@ -81,11 +95,13 @@ void *room(size_t size);
 tsr_kv_view device_view(const problem *p);
 tsr_kv_view host_view(const problem *p, uint8_t *const *cache, void **base,
                       int object);
-tsr_kv_call host_call(const problem *p, int object);
+tsr_kv_call host_call(const problem *p, int object, bool encoding);
 tsr_model *make_profile(const problem *p, float step);
 void choose_spreads(problem *p, float spread, int wide, float factor);
 void open_coder(problem *p);
 void make_cache(problem *p);
+void make_text(problem *p);
+void give_ids(const problem *p, bool given);
 void encode_on_cpu(problem *p);
 void open_device(problem *p);
 void close_problem(problem *p);

@@ -130,6 +130,7 @@ static void prepare(problem *p)
     memset(p->object, 0, (size_t)p->t->objects * sizeof *p->object);
     p->size = room(1);
     choose_spreads(p, .5f, 50, 6);
+    make_text(p);
 }
 
 /* Greatest error of the first plane, in steps. */
@@ -165,7 +166,9 @@ static void time_case(tsr_context *ctx, tsri_cuda *gpu, const timing *timed)
     const test_case t = { SHAPE(32, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD,
                           objects, 256, 256, 4, 0, 0, 4096, timed->step,
                           .levels = timed->levels, .profile = timed->profile,
-                          .dead = timed->live ? 6 : 0, .live = timed->live };
+                          .dead = timed->live ? 6 : 0, .live = timed->live,
+                          .ids = timed->profile & (MATCHES | WORDS) ? KEPT_IDS
+                                                                    : NO_IDS };
     problem p = { .t = &t, .ctx = ctx, .gpu = gpu };
     stopwatch w = { .gpu = gpu };
     double bytes = 0;
@@ -182,7 +185,9 @@ static void time_case(tsr_context *ctx, tsri_cuda *gpu, const timing *timed)
     uint8_t *before = room(p.plane_bytes[0]);
     must(tsri_cuda_download(gpu, before, p.base[1], p.plane_bytes[0]), "download");
     const double copy = measure(&p, &w, do_copy, p.scratch);
+    give_ids(&p, p.ids);
     const double enc = measure(&p, &w, do_encode, NULL);
+    give_ids(&p, false);
     outcome o = get_outcome(&p);
     for (int i = 0; i < objects; i++) {
         bytes += (double)o.bytes[i];
@@ -229,6 +234,12 @@ int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
         { "plain", 8, 1, 3, PLAIN, 0 }, { "plain", 32, 2, 1, PLAIN, 0 },
         { "matrix", 8, 2, 1, MATRICES, 0 }, { "matrix", 8, 2, 1, MATRICES, 25 },
         { "matrix", 8, 2, 3, MATRICES, 25 },
+        { "previous", 8, 2, 1, PLAIN | PREVIOUS | GAINS, 0 },
+        { "anchor", 8, 2, 1, PLAIN | ANCHOR | GAINS, 0 },
+        { "match", 8, 2, 1, PLAIN | MATCHES | GAINS, 0 },
+        { "match", 8, 2, 3, PLAIN | MATCHES | GAINS, 0 },
+        { "words", 8, 2, 1, PLAIN | WORDS, 0 },
+        { "all", 8, 2, 1, MATRICES | WORDS | MATCHES | GAINS, 25 },
     };
 
     printf("%s: GB/s of bf16 cache, 32 x 2 x 8 x 128, objects of 256 tokens, "

@@ -158,12 +158,30 @@ void open_coder(problem *p)
     s.recent = t->recent;
     s.recent_boost = t->boost;
     s.tile = t->tile;
+    s.store_tokens = t->ids == KEPT_IDS;
     must(tsr_kv_open(&p->kv, p->ctx, &s), "coder");
     if (t->span)
         p->kv->span = t->span;
     must(tsr_kv_cuda_open(&p->coder, p->kv, 0), "coder on the device");
     must(tsr_kv_encode_bound(p->kv, (size_t)t->tokens, &p->bound), "bound");
     p->bound = (p->bound + 15) / 16 * 16;
+}
+
+/* A text that repeats itself; some words are in no vocabulary. */
+void make_text(problem *p)
+{
+    const size_t n = (size_t)p->t->tokens;
+
+    p->ids = p->t->ids ? room(p->all * sizeof *p->ids) : NULL;
+    for (size_t t = 0; p->ids && t < p->all; ) {
+        const size_t in = t % n, left = n - in;
+        size_t run = 1 + below(20), from = in ? below((uint32_t)in) : 0;
+        run = run < left ? run : left;
+        for (size_t i = 0; i < run; i++, t++)
+            p->ids[t] = !in || below(4) == 0
+                ? (int32_t)below(VOCABULARY + VOCABULARY / 8)
+                : p->ids[t - in - i + from + i];
+    }
 }
 
 void make_cache(problem *p)
@@ -189,13 +207,16 @@ void make_cache(problem *p)
         p->cache[i] = room(p->plane_bytes[0]);
         fill_plane(p, i, p->cache[i]);
     }
+    make_text(p);
 }
 
 /* Runs f with the CPU's scratch for a call. */
-tsr_kv_call host_call(const problem *p, int object)
+tsr_kv_call host_call(const problem *p, int object, bool encoding)
 {
     tsr_kv_call call = { .pos0 = position(p->t, object) };
 
+    if (p->ids && (encoding || p->t->ids == GIVEN_IDS))
+        call.token_ids = p->ids + object * p->t->tokens;
     must(tsr_kv_scratch_size(p->kv, (size_t)p->t->tokens, &call.scratch_size),
          "scratch");
     call.scratch = room(call.scratch_size);
@@ -210,7 +231,7 @@ void encode_on_cpu(problem *p)
     p->size = room((size_t)p->t->objects * sizeof *p->size);
     for (int i = 0; i < p->t->objects; i++) {
         const tsr_kv_view view = host_view(p, p->cache, base, i);
-        const tsr_kv_call call = host_call(p, i);
+        const tsr_kv_call call = host_call(p, i, true);
         p->object[i] = room(p->bound);
         must(tsr_kv_encode(p->kv, &view, &call, p->object[i], p->bound,
                            &p->size[i]), "encode on the CPU");
@@ -232,6 +253,12 @@ void open_device(problem *p)
                          sizeof *p->block), "alloc");
     must(tsri_cuda_upload(p->gpu, p->device_block, p->block,
                           (size_t)p->blocks * sizeof *p->block), "upload");
+    if (p->ids) {
+        must(tsri_cuda_alloc(p->gpu, &p->device_ids, p->all, sizeof *p->ids),
+             "alloc");
+        must(tsri_cuda_upload(p->gpu, p->device_ids, p->ids,
+                              p->all * sizeof *p->ids), "upload");
+    }
     must(tsri_cuda_alloc(p->gpu, &p->data, n, p->bound), "alloc");
     must(tsri_cuda_alloc(p->gpu, &p->bytes, n, sizeof *p->bytes), "alloc");
     must(tsri_cuda_alloc(p->gpu, &p->status, n, sizeof *p->status), "alloc");
@@ -258,6 +285,7 @@ void close_problem(problem *p)
     for (int i = 0; i < p->t->objects; i++)
         free(p->object[i]);
     tsri_cuda_free(p->gpu, p->device_block);
+    tsri_cuda_free(p->gpu, p->device_ids);
     tsri_cuda_free(p->gpu, p->data);
     tsri_cuda_free(p->gpu, p->bytes);
     tsri_cuda_free(p->gpu, p->status);
@@ -271,6 +299,7 @@ void close_problem(problem *p)
     free(p->base);
     free(p->cache);
     free(p->block);
+    free(p->ids);
     free(p->object);
     free(p->size);
 }
@@ -323,6 +352,12 @@ void free_outcome(outcome *o)
     free(o->status);
 }
 
+void give_ids(const problem *p, bool given)
+{
+    for (int i = 0; i < p->t->objects; i++)
+        p->item[i].token_ids = given ? p->device_ids + i * p->t->tokens : NULL;
+}
+
 outcome encode_on_gpu(const problem *p)
 {
     const size_t n = (size_t)p->t->objects;
@@ -331,6 +366,7 @@ outcome encode_on_gpu(const problem *p)
     must(tsri_cuda_fill(p->gpu, p->bytes, 0xA5, n * 8), "fill");
     must(tsri_cuda_fill(p->gpu, p->status, 0xA5, n * 4), "fill");
     must(tsri_cuda_fill(p->gpu, p->scratch, 0xEE, p->scratch_size), "fill");
+    give_ids(p, p->ids);
     must(tsr_kv_cuda_encode(p->coder, p->item, n, (size_t)p->t->tokens,
                             p->scratch, p->scratch_size,
                             tsri_cuda_stream(p->gpu)), "encode");
@@ -355,6 +391,7 @@ void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
     }
     must(tsri_cuda_fill(p->gpu, p->status, poison, n * 4), "fill");
     must(tsri_cuda_fill(p->gpu, p->scratch, 0xEE, p->scratch_size), "fill");
+    give_ids(p, p->t->ids == GIVEN_IDS);
     must(tsr_kv_cuda_decode(p->coder, p->item, n, (size_t)p->t->tokens,
                             p->scratch, p->scratch_size,
                             tsri_cuda_stream(p->gpu)), "decode");

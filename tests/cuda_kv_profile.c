@@ -11,6 +11,8 @@
 #include "lib/bytes.h"
 #include "tests/cuda_kv.h"
 
+enum { PREDICTORS = 2, HIDDEN = 21 };
+
 /* A safetensors file on its way: the members of its header, and data. */
 typedef struct file {
     char *head;
@@ -146,18 +148,61 @@ static void put_matrices(file *f, int g, group *s)
     s->spread = spread;
 }
 
+static size_t class_rows(const problem *p)
+{
+    return p->t->profile & (MATCHES | PREVIOUS) ? 8 : 1;
+}
+
+static void put_gains(file *f, const problem *p, int g, const group *s)
+{
+    const size_t r = (size_t)s->r, rows = class_rows(p);
+    int8_t *rho = room(rows * r);
+
+    for (size_t i = 0; i < rows * r; i++)
+        rho[i] = (int8_t)(below(9) ? (int)below(70) - 8 : (int)below(256) - 128);
+    put_named(f, g, "rho", "I8", 1, rows, r, rho);
+    free(rho);
+}
+
+/* What words say: little against the spreads. */
+static void put_words(file *f, int g, const group *s)
+{
+    const size_t rows = PREDICTORS * HIDDEN + 1, n = (size_t)s->n;
+    float *m = room(rows * n * sizeof *m);
+
+    for (size_t i = 0; i < rows * n; i++)
+        m[i] = .05f * normal() * s->spread[i % n];
+    put_named(f, g, "words", "F32", 4, rows, n, m);
+    free(m);
+}
+
+static void put_embedding(file *f)
+{
+    uint16_t half[VOCABULARY * HIDDEN];
+
+    for (int i = 0; i < VOCABULARY * HIDDEN; i++) {
+        const float v = normal();
+        tsri_kv_to_dtype(TSR_KV_F16, 0, &v, 1, &half[i]);
+    }
+    put(f, "embedding", "F16", 2, VOCABULARY, HIDDEN, half);
+    put_numbers(f, "kv.predictors", 1, &(int32_t){ PREDICTORS });
+}
+
 /* Classes; those of the last coefficients fall, so that they may be dead. */
 static void put_classes(file *f, const problem *p, int g, const group *s, float step)
 {
-    const size_t r = (size_t)s->r, rows = p->t->profile & MATCHES ? 8 : 1;
+    const size_t r = (size_t)s->r, rows = class_rows(p);
     uint8_t *cls = room(rows * r);
 
-    memset(cls, 7, rows * r);       /* those of matches */
     for (int i = 0; i < s->r; i++) {
         const float mean = s->spread[i] * .8f / step;
         int c = (int)lrintf(4 * log2f(mean)) + 14 + p->t->bias;
         if (p->t->dead && i > s->r * p->t->live / 100)
             c = p->t->dead - 5 + p->t->bias - (i & 7);     /* 4: half a step */
+        cls[i] = (uint8_t)(c < 0 ? 0 : c > 63 ? 63 : c);
+    }
+    for (size_t i = r; i < rows * r; i++) {     /* those of matches */
+        const int c = cls[i % r] + (int)below(7) - 1;
         cls[i] = (uint8_t)(c < 0 ? 0 : c > 63 ? 63 : c);
     }
     put_named(f, g, "class", "U8", 1, rows, r, cls);
@@ -169,11 +214,15 @@ static void put_group(file *f, const problem *p, int g, float step)
     group s = find_group(p, g);
 
     put_named(f, g, "mean", "F32", 4, (size_t)s.n, 0, s.mean);
+    if (p->t->profile & WORDS)
+        put_words(f, g, &s);
     if (p->t->profile & SCALES)
         put_scale(f, g, &s);
     if (p->t->profile & MATRICES)
         put_matrices(f, g, &s);
     put_classes(f, p, g, &s, step);
+    if (p->t->profile & GAINS)
+        put_gains(f, p, g, &s);
     free(s.mean);
     free(s.spread);
 }
@@ -205,7 +254,11 @@ static void put_rest(file *f, const problem *p, float step)
     put_numbers(f, "kv.dead", 1, &t->dead);
     put_numbers(f, "kv.hadamard", 1, &(int32_t){ t->profile & HADAMARD ? 1 : 0 });
     put_numbers(f, "kv.reference", 2,
-                (int32_t[]){ t->profile & MATCHES ? 3 : 0, 0 });
+                (int32_t[]){ t->profile & MATCHES ? 3 : t->profile & ANCHOR ? 2
+                             : t->profile & PREVIOUS ? 1 : 0,
+                             t->profile & ANCHOR ? 7 : 0 });
+    if (t->profile & WORDS)
+        put_embedding(f);
     free(of);
 }
 

@@ -240,6 +240,9 @@ noinst_HEADERS += tests/cuda_kv.h
 tests_cuda_kv_SOURCES = tests/cuda_kv.c tests/cuda_kv_bench.c \
 	tests/cuda_kv_problem.c tests/cuda_kv_profile.c
 tests_cuda_kv_LDADD = libtsrcore.la
+check_PROGRAMS += tests/cuda_kv_pull
+tests_cuda_kv_pull_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+tests_cuda_kv_pull_LDADD = libtsrnet.la -lm $(LDADD)
 
 # Models that learn, read by Python; and how fast (make tests/adaptive_speed).
 EXTRA_PROGRAMS += tests/adaptive_tool tests/adaptive_speed

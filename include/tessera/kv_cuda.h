@@ -15,11 +15,8 @@ extern "C" {
 typedef struct tsr_kv_cuda tsr_kv_cuda;
 
 /** Brings a coder's tables and its profile to device `device`; kv must outlive
- *  it.  Token ids have no kernels: a profile's predictions from them and from
- *  matches are not made, as on the CPU where there are no ids.  Returns TSR_OK;
- *  TSR_E_UNSUPPORTED no CUDA in this build, no driver, no such device, or what
- *  has no kernels: other methods than rows, profiles with references to the
- *  previous token or an anchor; TSR_E_NOMEM; TSR_E_BACKEND. */
+ *  it.  Returns TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, no
+ *  such device, or a method other than rows; TSR_E_NOMEM; TSR_E_BACKEND. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv,
                                                int device);
 TSR_API void tsr_kv_cuda_close(tsr_kv_cuda **gpu);
@@ -37,9 +34,13 @@ typedef struct tsr_kv_cuda_item {
     uint64_t *bytes;        /**< encode, out: size of the object */
     int32_t *status;        /**< out: a tsr_error, as of tsr_kv_encode() and
                                  tsr_kv_decode(); TSR_E_UNSUPPORTED positions
-                                 of 2^20 and more, with a rotation, or an object
-                                 whose values lean on token ids */
+                                 of 2^20 and more, with a rotation */
     int level;              /**< decode: levels to use, 1..; 0: all there are */
+    const int32_t *token_ids;   /**< of the object's tokens, or NULL; encode: to
+                                     be kept in the object if the settings say
+                                     so; to predict and match with if the profile
+                                     does.  Decode: where the object needs them
+                                     and has none */
 } tsr_kv_cuda_item;
 
 /** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens
@@ -62,6 +63,44 @@ TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_decode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,
                    void *stream);
+
+/**
+ * Where a pull's chunks go in device memory: tsr_kv_cuda_destination_take is a
+ * tsr_kv_stream_settings.arrival, with the destination as its cookie.  Each chunk
+ * is brought to the device and decoded on `stream`, and waited for there, on the
+ * job's thread: a chunk that is damaged counts as one that is not there, and what
+ * it left in the cache must not be used.
+ */
+typedef struct tsr_kv_cuda_destination tsr_kv_cuda_destination;
+struct tsr_kv_arrival;
+
+/** Opens one.
+ *
+ *  context  for coders, which are opened as objects ask for them; used by the
+ *           job's thread alone until the job is closed
+ *  view     in device memory, room for all tokens of the context; copied but for
+ *           the block table
+ *  profile  as for the pull, or NULL
+ *  ids      view->tokens token ids of the context, in host memory, copied; NULL
+ *           where no object needs any
+ *  device, stream  a cudaStream_t of that device
+ *
+ *  Memory on the device: an object and the scratch of one call, tsr_kv_cuda_scratch_size()
+ *  of the longest chunk.  Returns as tsr_kv_cuda_open(), and TSR_E_ARG. */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_cuda_destination_open(tsr_kv_cuda_destination **destination,
+                             tsr_context *context, const tsr_kv_shape *shape,
+                             const tsr_kv_view *view, tsr_model *profile,
+                             const int32_t *ids, int device, void *stream);
+
+/** Decodes an object; what the job is told of it. */
+TSR_API TSR_CHECKED tsr_error
+tsr_kv_cuda_destination_take(void *destination,
+                             const struct tsr_kv_arrival *arrival);
+
+/** After the job was closed. */
+TSR_API void
+tsr_kv_cuda_destination_close(tsr_kv_cuda_destination **destination);
 
 #ifdef __cplusplus
 }

@@ -13,7 +13,13 @@
 typedef tsri_kv_gpu_job job;
 typedef tsri_kv_gpu_object object;
 
-enum { WARP = 32 };
+enum { WARP = 32, BOOST_BITS = 3 };
+enum {      /* flags of an object */
+    HAS_IDS = 1, HAS_BOOSTS = 2, NEEDS_IDS = 4, CHAINED = 8
+};
+enum {      /* a profile's references, codecs/kv/profile.h */
+    REFERS_TO_PREVIOUS = 1, REFERS_TO_ANCHOR = 2, REFERS_TO_MATCH = 3
+};
 enum : uint32_t { ALL = 0xffffffff };   /* lanes of a warp, as a mask */
 
 /* A segment that is `span` channels of a plane in the rows of a tile: of an
@@ -71,6 +77,13 @@ struct spot {
     int object, group, tile, segment;
     int first, coefs;       /* the first coefficient, and how many */
     uint32_t row, rows;
+
+    /* Class byte of a coefficient of a set, where the profile has them. */
+    __device__ int class_at(const job &j, int set, int c) const
+    {
+        const tsri_kv_gpu_group &g = j.group[group];
+        return g.cls[(size_t)(set >> BOOST_BITS) * g.columns + c];
+    }
 
     __device__ size_t number(const job &j) const
     {
@@ -206,6 +219,14 @@ static __device__ int boost_of(const job &j, const object &o,
                                const uint8_t *data, uint32_t token)
 {
     return o.boosts ? data[o.boosts + token / 2] >> token % 2 * 4 & 7 : 0;
+}
+
+/* The set of class bytes that a row is coded with: its boost, and above that the
+ * row that its match leads to. */
+static __device__ int set_of(const job &j, int object, uint32_t t, int boost)
+{
+    return j.match
+        ? boost | j.match[(size_t)object * j.tokens + t] << BOOST_BITS : boost;
 }
 
 /* 2^-boost * step and its inverse are exact. */

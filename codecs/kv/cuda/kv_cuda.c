@@ -69,6 +69,30 @@ static void lay_out_encoder(tsri_kv_gpu_job *j, uint8_t *scratch, room *r,
     j->slots = scratch + take(r, segments + 1, j->slot_all);
 }
 
+/* What references and token ids need; coefs: of all objects' tokens. */
+static void lay_out_text(tsri_kv_gpu_job *j, uint8_t *scratch, room *r,
+                         bool encoding)
+{
+    const size_t rows = (size_t)j->objects * (size_t)j->tokens;
+    const bool ids = j->predicts ||
+        (j->refers && j->reference == TSRI_KV_REF_MATCH);
+    size_t coefs = 0, values = 0;
+
+    r->fits = r->fits && tsri_mul(rows, j->all_pitch, &coefs) &&
+        tsri_mul(rows, j->all_values, &values);
+    if (ids && !encoding)
+        j->ids = (void *)(scratch + take(r, rows, sizeof *j->ids));
+    if (j->refers) {
+        j->ref = (void *)(scratch + take(r, rows, sizeof *j->ref));
+        j->match = scratch + take(r, rows, 1);
+        j->fixed = (void *)(scratch + take(r, coefs, sizeof *j->fixed));
+        j->z = (void *)(scratch + take(r, coefs, sizeof *j->z));
+    }
+    if (j->predicts)
+        j->said = (void *)(scratch + take(r, values, (size_t)j->predictors *
+                                          sizeof *j->said));
+}
+
 /* Lays the call out in scratch; a NULL scratch only counts.  Returns the bytes,
  * 0 where they are too many. */
 static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
@@ -98,6 +122,7 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
     if (j->transforms)
         j->x = (void *)(scratch + take(&r, n * j->all_values,
                                        tokens * sizeof *j->x));
+    lay_out_text(j, scratch, &r, encoding);
     if (encoding)
         lay_out_encoder(j, scratch, &r, segments * tiles);
     return r.fits ? r.at : 0;
@@ -307,11 +332,23 @@ static tsr_error carry(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
             items[i].view.blocks, items[i].first_token, items[i].data,
             items[i].size, items[i].bytes, items[i].status,
             (uint32_t)items[i].pos0,
-            sinks_of(g, items[i].pos0, (size_t)j->tokens), items[i].level };
+            sinks_of(g, items[i].pos0, (size_t)j->tokens), items[i].level,
+            items[i].token_ids };
         pack(&p, &item, sizeof item);
     }
     send(&p);
     return tsri_cuda_check(g->gpu, p.error, "arguments");
+}
+
+/* Leaves out what an encoder does with token ids where no item has them. */
+static void use_ids(tsri_kv_gpu_job *j, const tsr_kv_cuda_item *items, size_t n)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++)
+        any |= items[i].token_ids != NULL;
+    j->predicts = j->predicts && any;
+    j->refers = j->refers && (any || j->reference != TSRI_KV_REF_MATCH);
 }
 
 static tsr_error start(tsr_kv_cuda *g, tsri_kv_gpu_job *j,
@@ -324,6 +361,8 @@ static tsr_error start(tsr_kv_cuda *g, tsri_kv_gpu_job *j,
     *j = encoding ? g->encoder : g->decoder;
     TSR_TRY(check(g, items, n, tokens, !encoding));
     set_tokens(j, tokens, n);
+    if (encoding)
+        use_ids(j, items, n);
     fill_call(g, j, items);
     need = lay_out(j, scratch, encoding);
     if (!need || need > scratch_size || (uintptr_t)scratch % ALIGN)
@@ -350,11 +389,17 @@ static tsr_error encode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
         TSR_TRY(queue(g, j, tsri_kv_gpu_centres, stream, "centres"));
     if (j->strips)
         return queue(g, j, tsri_kv_gpu_encode, stream, "encode");
+    if (j->refers)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_refer, stream, "references"));
+    if (j->predicts)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_words, stream, "words"));
     TSR_TRY(queue(g, j, tsri_kv_gpu_load, stream, "load"));
     if (!j->profiled)
         TSR_TRY(queue(g, j, tsri_kv_gpu_classes, stream, "classes"));
     if (j->transforms)
         TSR_TRY(queue(g, j, tsri_kv_gpu_forward, stream, "forward"));
+    if (j->refers)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_carry_on, stream, "carry"));
     return queue(g, j, tsri_kv_gpu_put_segments, stream, "segments");
 }
 
@@ -366,7 +411,13 @@ static tsr_error decode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
     TSR_TRY(queue(g, j, tsri_kv_gpu_sinks, stream, "sinks"));
     if (j->strips)
         return queue(g, j, tsri_kv_gpu_decode, stream, "decode");
+    if (j->refers || j->predicts)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_refer, stream, "references"));
     TSR_TRY(queue(g, j, tsri_kv_gpu_get_segments, stream, "segments"));
+    if (j->refers)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_carry_back, stream, "carry"));
+    if (j->predicts)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_words, stream, "words"));
     if (j->transforms)
         TSR_TRY(queue(g, j, tsri_kv_gpu_inverse, stream, "inverse"));
     return queue(g, j, tsri_kv_gpu_store, stream, "store");

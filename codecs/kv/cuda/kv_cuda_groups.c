@@ -30,14 +30,19 @@ static tsr_error bring(arena *a, const void *from, size_t n, size_t size, void *
 static tsr_error bring_group(arena *a, const tsri_kv_group *from,
                              tsri_kv_gpu_group *to)
 {
+    const tsri_kv_profile *profile = a->g->kv->profile;
     const size_t n = (size_t)from->n, r = (size_t)from->r;
+    const size_t rows = (size_t)profile->matches;
+    const size_t words = (size_t)(profile->predictors * profile->hidden) + 1;
 
     TSR_TRY(bring(a, from->mean, n, sizeof(float), &to->mean));
     TSR_TRY(bring(a, from->scale, n, sizeof(float), &to->scale));
     TSR_TRY(bring(a, from->unscale, n, sizeof(float), &to->unscale));
     TSR_TRY(bring(a, from->forward, n * r, sizeof(float), &to->forward));
     TSR_TRY(bring(a, from->inverse, n * r, sizeof(float), &to->inverse));
-    return bring(a, from->cls, r, 1, &to->cls);
+    TSR_TRY(bring(a, from->predict, n * words, sizeof(float), &to->words));
+    TSR_TRY(bring(a, from->rho, rows * r, 1, &to->rho));
+    return bring(a, from->cls, rows * r, 1, &to->cls);
 }
 
 /* What all groups of the profile have, twice: to know how much it is. */

@@ -177,8 +177,12 @@ static void fill_job(tsr_kv_cuda *g)
     *j = (tsri_kv_gpu_job){
         .layers = s->shape.layers, .planes = s->shape.planes,
         .groups = profile->groups, .levels = s->levels,
-        .profiled = kv->profiled, .predicts = profile->predictors > 0,
-        .matches = profile->reference == TSRI_KV_REF_MATCH,
+        .profiled = kv->profiled, .reference = (int)profile->reference,
+        .anchor = profile->anchor, .class_rows = profile->matches,
+        .predictors = profile->predictors, .vocabulary = profile->vocabulary,
+        .hidden = profile->hidden, .store_ids = s->store_tokens,
+        .refers = profile->reference != TSRI_KV_REF_NONE,
+        .predicts = profile->predictors > 0,
         .hadamard = profile->hadamard, .dead = profile->dead,
         .profile_step = profile->step, .span = kv->span,
         .tile = s->tile, .sms = g->gpu->sms, .layout = kv->rope_what.layout,
@@ -193,6 +197,18 @@ static void fill_job(tsr_kv_cuda *g)
         j->layer_segments += j->segments[p];
         j->layer_channels += j->channels[p];
     }
+}
+
+/* The embeddings of a profile that predicts from token ids. */
+static tsr_error put_embedding(tsr_kv_cuda *g)
+{
+    const tsri_kv_profile *profile = g->kv->profile;
+    const size_t n = (size_t)profile->vocabulary * (size_t)profile->hidden;
+
+    if (!profile->predictors)
+        return TSR_OK;
+    return tsri_kv_gpu_put(g, profile->embedding, n, sizeof(uint16_t),
+                           &g->encoder.embedding);
 }
 
 static tsr_error fill_device(tsr_kv_cuda *g)
@@ -212,6 +228,8 @@ static tsr_error fill_device(tsr_kv_cuda *g)
     if (!error)
         error = put_angles(g, rope);
     if (!error)
+        error = put_embedding(g);
+    if (!error)
         error = tsri_cuda_check(g->gpu, cudaDeviceGetAttribute(
             &g->encoder.shared, cudaDevAttrMaxSharedMemoryPerBlockOptin,
             g->gpu->index), "shared memory");
@@ -230,10 +248,6 @@ tsr_error tsr_kv_cuda_open(tsr_kv_cuda **out, tsr_kv *kv, int device)
     *out = NULL;
     if (kv->method)
         return tsri_fail(ctx, TSR_E_UNSUPPORTED, "KV on CUDA: only method rows");
-    if (kv->profiled && (kv->profile->reference == TSRI_KV_REF_PREVIOUS ||
-                         kv->profile->reference == TSRI_KV_REF_ANCHOR))
-        return tsri_fail(ctx, TSR_E_UNSUPPORTED, "KV on CUDA: no profiles whose "
-                         "tokens refer to earlier ones");
     g = tsri_calloc(ctx, 1, sizeof *g);
     if (!g)
         return tsri_nomem(ctx);

@@ -7,7 +7,7 @@
 #include "codecs/kv/kv_internal.h"
 #include "lib/cuda/device_cuda.h"
 
-enum { TSRI_KV_GPU_ARRAYS = 20 };   /* in device memory, at most */
+enum { TSRI_KV_GPU_ARRAYS = 24 };   /* in device memory, at most */
 
 struct tsr_kv_cuda {
     tsr_kv *kv;

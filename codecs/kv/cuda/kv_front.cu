@@ -11,7 +11,6 @@ enum {
     AT_VERSION = 4, AT_FLAGS = 6, AT_DTYPE = 7, AT_LEVELS = 11, AT_POS0 = 24,
     AT_STEP = 32, AT_CLASS_SHIFT = 40, AT_SINKS = 41, AT_ID_BITS = 42,
     AT_LIVE_SHIFT = 43, AT_SIZE = 56, AT_SECTIONS = 152,
-    HAS_IDS = 1, HAS_BOOSTS = 2, NEEDS_IDS = 4, CHAINED = 8,
     MOST_SINKS = 64
 };
 
@@ -82,40 +81,87 @@ static __device__ bool has_angles(const job &j, uint64_t pos0)
 
 /* ---- encoder ---- */
 
-static __global__ __launch_bounds__(THREADS) void begin(job j)
+static __global__ __launch_bounds__(THREADS) void clear_sums(job j)
 {
     const size_t channels = (size_t)j.objects * j.layers * j.layer_channels;
     const size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x;
 
-    if (j.sum && i < channels)
+    if (i < channels)
         j.sum[i] = 0;
-    if (i >= j.objects)
-        return;
-    const tsri_kv_gpu_item &item = j.items[i];
+}
+
+/* What an object with token ids or without leans on. */
+static __device__ int flags_of(const job &j, bool ids)
+{
+    const bool matches = j.reference == REFERS_TO_MATCH;
+    int flags = j.sections ? HAS_BOOSTS : 0;
+
+    if (ids && j.store_ids)
+        flags |= HAS_IDS;
+    if (ids && (j.predictors || matches))
+        flags |= NEEDS_IDS;
+    if (j.reference && (ids || !matches))
+        flags |= CHAINED;
+    return flags;
+}
+
+/* By a thread block: bits that the largest id has; 0 where one is negative. */
+static __device__ int count_bits(const int32_t *ids, int n)
+{
+    __shared__ uint32_t all;
+    uint32_t own = 1;
+
+    if (!threadIdx.x)
+        all = 0;
+    __syncthreads();
+    for (int i = threadIdx.x; i < n; i += THREADS)
+        own |= (uint32_t)ids[i];
+    atomicOr(&all, own);
+    __syncthreads();
+    return all >> 31 ? 0 : 32 - __clz(all);
+}
+
+/* A thread block has an object. */
+static __global__ __launch_bounds__(THREADS) void begin(job j)
+{
+    const tsri_kv_gpu_item &item = j.items[blockIdx.x];
+    const bool ids = item.ids && j.tokens;
+    const int bits = ids ? count_bits(item.ids, j.tokens) : 0;
     object o = {};
+
+    if (threadIdx.x)
+        return;
     o.step[0] = j.step[0];
     o.step[1] = j.step[1];
     o.pos0 = item.pos0;
     o.sinks = item.sinks;
     o.levels = o.used = j.levels;
     o.class_shift = j.class_shift;
-    o.boosts = j.sections ? TSRI_KV_GPU_HEADER : 0;
-    o.heads = front_bytes(j, j.sections, j.levels);
+    o.flags = flags_of(j, ids);
+    o.ids = o.flags & NEEDS_IDS ? item.ids : NULL;
+    o.id_bits = o.flags & HAS_IDS ? bits : 0;
+    const uint32_t id_bytes = (uint32_t)(((uint64_t)j.tokens * o.id_bits + 7) / 8);
+    o.sections = id_bytes + j.sections;
+    o.boosts = j.sections ? TSRI_KV_GPU_HEADER + id_bytes : 0;
+    o.heads = front_bytes(j, o.sections, j.levels);
     o.units = head_at(j, o, o.heads, j.layers, 0);
-    const int32_t error = !has_angles(j, o.pos0) ? TSR_E_UNSUPPORTED :
+    const int32_t error = ids && !bits ? TSR_E_ARG :
+                          !has_angles(j, o.pos0) ? TSR_E_UNSUPPORTED :
                           o.units > item.size ? TSR_E_LIMIT : TSR_OK;
     o.good = !error;
-    j.object[i] = o;
+    j.object[blockIdx.x] = o;
     *item.status = error;
     *item.bytes = 0;
 }
 
 extern "C" cudaError_t tsri_kv_gpu_begin(const job *j, cudaStream_t stream)
 {
-    const size_t n = j->sum ? (size_t)j->objects * j->layers *
-                              j->layer_channels : j->objects;
+    const size_t n = (size_t)j->objects * j->layers * j->layer_channels;
 
-    begin<<<(unsigned)((n + THREADS - 1) / THREADS), THREADS, 0, stream>>>(*j);
+    if (j->sum)
+        clear_sums<<<(unsigned)((n + THREADS - 1) / THREADS), THREADS, 0,
+                     stream>>>(*j);
+    begin<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
     return launch_angles(j, stream);
 }
 
@@ -156,15 +202,16 @@ static __device__ bool steps_fit(const job &j, const uint8_t *p)
         (!j.profiled || (a == b && both > 1e-30f && both < 1e30f));
 }
 
-/* What an object needs of its text: nothing, or there are no kernels. */
-static __device__ int32_t read_flags(const job &j, uint32_t flags)
+/* What an object needs of its text. */
+static __device__ int32_t read_flags(const job &j, const tsri_kv_gpu_item &item,
+                                     uint32_t flags)
 {
     if (flags & ~15u || (!j.profiled && flags & (NEEDS_IDS | CHAINED)) ||
-        (flags & CHAINED && (!j.matches || !(flags & NEEDS_IDS))))
+        (flags & CHAINED && (!j.reference || (j.reference == REFERS_TO_MATCH &&
+                                              !(flags & NEEDS_IDS)))))
         return TSR_E_CORRUPT;
-    if (flags & CHAINED || (flags & NEEDS_IDS && j.predicts))
-        return TSR_E_UNSUPPORTED;
-    return flags & NEEDS_IDS && !(flags & HAS_IDS) ? TSR_E_ARG : TSR_OK;
+    return flags & NEEDS_IDS && !(flags & HAS_IDS) && !item.ids ? TSR_E_ARG
+                                                                : TSR_OK;
 }
 
 /* Do the bits behind the ids and boosts say nothing? */
@@ -207,7 +254,12 @@ static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item
     o.used = item.level ? item.level : o.levels;
     o.class_shift = (int8_t)p[AT_CLASS_SHIFT];
     o.size = get32(p + AT_SIZE) | (uint64_t)get32(p + AT_SIZE + 4) << 32;
+    o.flags = (int32_t)flags;
+    o.id_bits = p[AT_ID_BITS];
+    o.ids = !(flags & NEEDS_IDS) ? NULL : !(flags & HAS_IDS) ? item.ids :
+            j.ids ? j.ids + (size_t)blockIdx.x * j.tokens : NULL;
     o.boosts = boosts ? TSRI_KV_GPU_HEADER + ids : 0;
+    o.sections = sections;
     o.heads = front_bytes(j, sections, o.levels);
     if (p[AT_DTYPE] < 1 || p[AT_DTYPE] > 5 || !o.levels ||
         o.pos0 > 1u << 31 || o.sinks > MOST_SINKS ||
@@ -215,7 +267,7 @@ static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item
         (flags & HAS_IDS ? p[AT_ID_BITS] < 1 || p[AT_ID_BITS] > 31
                          : p[AT_ID_BITS]) || !steps_fit(j, p))
         return TSR_E_CORRUPT;
-    const int32_t error = read_flags(j, flags);
+    const int32_t error = read_flags(j, item, flags);
     if (error)
         return error;
     if (item.size < o.heads)

@@ -70,7 +70,7 @@ static __device__ uint32_t word_of(const uint4 &v, int s)
 struct target {
     spot p;
     memory m;
-    int level, boost;
+    int level, now;         /* and of which set, kv.cuh */
     uint32_t any_low;       /* a bit for each of the first KNOWN strips */
 
     __device__ int class_at(const job &j, int c, bool &good) const
@@ -81,20 +81,21 @@ struct target {
         float m;
 
         if (g.cls)
-            return g.cls[c] + o.class_shift;
+            return p.class_at(j, now, c) + o.class_shift;
         const place at = { p.object, g.first_plane / j.planes,
                            g.first_plane % j.planes };
         good &= read_channel(j, at, c, &cls, &m);
         return cls;
     }
     /* False where a class is none. */
-    __device__ bool set(const job &j, int wanted_level, int wanted_boost)
+    __device__ bool set(const job &j, int wanted_level, int wanted)
     {
         const int lane = threadIdx.x % WARP;
+        const int boost = wanted & ((1 << BOOST_BITS) - 1);
         bool good = true;
 
         level = wanted_level;
-        boost = wanted_boost;
+        now = wanted;
         any_low = 0;
         __syncwarp();
         for (int b = 0; b < blocks_of(p.coefs); b++) {
@@ -234,9 +235,10 @@ static __device__ void get_values(const job &j, target &to, decoder &d)
     d.bad |= !to.set(j, 0, 0);
 #pragma unroll 1
     for (uint32_t t = to.p.row; t < to.p.row + to.p.rows; t++, row += pitch) {
-        const int boost = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
-        if (boost != to.boost)
-            to.set(j, 0, boost);
+        const int set = set_of(j, to.p.object, t, boosts
+            ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0);
+        if (set != to.now)
+            to.set(j, 0, set);
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
             const bool whole = (b + 1) * BLOCK_COEFS <= to.p.coefs;
@@ -311,9 +313,10 @@ static __device__ void get_refinements(const job &j, target &to, decoder &d,
 #pragma unroll 1
     for (uint32_t i = 0; i < to.p.rows; i++, row += pitch) {
         const uint32_t t = to.p.row + i;
-        const int boost = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
-        if (boost != to.boost)
-            to.set(j, level, boost);
+        const int set = set_of(j, to.p.object, t, boosts
+            ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0);
+        if (set != to.now)
+            to.set(j, level, set);
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
             const int first = b * BLOCK_COEFS + lane;

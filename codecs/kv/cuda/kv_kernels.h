@@ -64,7 +64,10 @@ typedef struct tsri_kv_gpu_group {
     const float *mean, *scale, *unscale;    /**< [values], or NULL */
     const float *forward;   /**< [values][columns], or NULL: the identity */
     const float *inverse;   /**< [coefs][values] */
-    const uint8_t *cls;     /**< [columns], or NULL: objects have them */
+    const uint8_t *cls;     /**< [class_rows][columns], or NULL: objects have
+                                 them */
+    const int8_t *rho;      /**< [class_rows][columns], or NULL: 0 */
+    const float *words;     /**< [predictors * hidden + 1][values], or NULL */
 } tsri_kv_gpu_group;
 
 /** Where the values of a plane are in its group's. */
@@ -82,6 +85,7 @@ typedef struct tsri_kv_gpu_item {
     int32_t *status;
     uint32_t pos0, sinks;   /**< encoder */
     int32_t level;          /**< decoder: levels wanted; 0: all */
+    const int32_t *ids;     /**< of its tokens, or NULL */
 } tsri_kv_gpu_item;
 
 /** What is known of an object while a call runs. */
@@ -91,6 +95,9 @@ typedef struct tsri_kv_gpu_object {
     float step[2];          /**< of the planes, level 0 */
     uint32_t pos0, sinks;
     uint32_t boosts;        /**< where they are, or 0: there are none */
+    uint32_t sections;      /**< bytes of the front sections */
+    int32_t flags, id_bits;
+    const int32_t *ids;     /**< that its values lean on, or NULL */
     int32_t levels, used;   /**< it has; that are decoded */
     int32_t class_shift;
     int32_t good;           /**< is anything to be done? */
@@ -101,7 +108,12 @@ typedef struct tsri_kv_gpu_job {
     /* the coder */
     int layers, planes, groups, levels;
     int profiled;
-    int predicts, matches;          /* the profile can do with token ids */
+    int reference, anchor;          /* of the profile: tsri_kv_reference */
+    int class_rows;                 /* of class bytes and gains: 1, or 8 */
+    int predictors, vocabulary, hidden;
+    const uint16_t *embedding;      /* [vocabulary][hidden], halves */
+    int store_ids;                  /* encoder: those that are given */
+    int refers, predicts;           /* may be done in this call */
     int hadamard, transforms;       /* heads are turned; there are matrices */
     int class_shift, dead;          /* encoder; of the profile */
     float profile_step;             /* 1 without one */
@@ -144,6 +156,15 @@ typedef struct tsri_kv_gpu_job {
                                        [pitch of the group] */
     float *x;                       /* the same where there are matrices:
                                        [values of the group] */
+    int32_t *ids;                   /* decoder: [objects][tokens] that objects
+                                       have; where they may be of use */
+    int32_t *ref;                   /* where there may be references: earlier
+                                       tokens or -1, [objects][tokens] */
+    uint8_t *match;                 /* rows of class bytes, alike */
+    int32_t *fixed;                 /* reconstructions, like values */
+    float *z;                       /* coefficients, like values: what is
+                                       quantised, or decoded */
+    float *said;                    /* by token ids: [predictors], each like x */
     uint64_t *unit_at;              /* [objects]([groups][tiles][levels] and
                                        one) */
     int16_t *centre;                /* encoder without profile: [objects]
@@ -177,6 +198,13 @@ cudaError_t tsri_kv_gpu_sinks(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_decode(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_get_segments(const tsri_kv_gpu_job *job,
                                      cudaStream_t stream);
+/** References and their classes, before segments; decoded values with what they
+ *  take over from them. */
+cudaError_t tsri_kv_gpu_refer(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_carry_back(const tsri_kv_gpu_job *job,
+                                   cudaStream_t stream);
+/** What token ids say of all values. */
+cudaError_t tsri_kv_gpu_words(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_inverse(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_store(const tsri_kv_gpu_job *job, cudaStream_t stream);
 
@@ -188,6 +216,8 @@ cudaError_t tsri_kv_gpu_centres(const tsri_kv_gpu_job *job, cudaStream_t stream)
 cudaError_t tsri_kv_gpu_encode(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_load(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_forward(const tsri_kv_gpu_job *job, cudaStream_t stream);
+/** Quantises coefficients that refer to earlier tokens. */
+cudaError_t tsri_kv_gpu_carry_on(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_classes(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_put_segments(const tsri_kv_gpu_job *job,
                                      cudaStream_t stream);

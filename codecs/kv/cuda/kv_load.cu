@@ -73,13 +73,66 @@ static __device__ int16_t *find_value(const job &j, const patch &p, uint32_t t,
         j.tokens + (size_t)t * g.pitch + c;
 }
 
+static __device__ float *find_coefficient(const job &j, const patch &p,
+                                          uint32_t t, int c)
+{
+    return j.z + (find_value(j, p, t, c) - j.values);
+}
+
+static __device__ size_t factor_at(const job &j, const patch &p, uint32_t t, int c)
+{
+    const tsri_kv_gpu_group &g = j.group[p.group];
+    return (g.values_before * j.objects + (size_t)p.object * g.values) *
+        j.tokens + (size_t)t * g.values + c;
+}
+
 static __device__ float *find_factor(const job &j, const patch &p, uint32_t t,
                                      int c)
 {
-    const tsri_kv_gpu_group &g = j.group[p.group];
-    return j.x + (g.values_before * j.objects + (size_t)p.object * g.values) *
-        j.tokens + (size_t)t * g.values + c;
+    return j.x + factor_at(j, p, t, c);
 }
+
+/* What token ids say of a channel, token by token: it is taken off first of all, or
+ * put on last. */
+struct words {
+    const float *said;      /* of the first row; NULL: nothing */
+    size_t pitch, all;      /* from row to row, from predictor to predictor */
+    int predictors;
+    float constant;
+
+    __device__ words(const job &j, const patch &p, int in_group)
+        : said(NULL), pitch(0), all(0), predictors(0), constant(0)
+    {
+        const tsri_kv_gpu_group &g = j.group[p.group];
+
+        if (!j.said || !j.object[p.object].ids || !g.words)
+            return;
+        said = j.said + factor_at(j, p, p.row, in_group);
+        pitch = g.values;
+        all = j.all_values * j.objects * j.tokens;
+        predictors = j.predictors;
+        constant = __ldg(g.words + (size_t)predictors * j.hidden * g.values +
+                         in_group);
+    }
+    __device__ float off(float v, uint32_t row) const
+    {
+        if (!said)
+            return v;
+        v = __fsub_rn(v, constant);
+        for (int i = 0; i < predictors; i++)
+            v = __fsub_rn(v, __ldg(said + i * all + row * pitch));
+        return v;
+    }
+    __device__ float on(float v, uint32_t row) const
+    {
+        if (!said)
+            return v;
+        v = __fadd_rn(v, constant);
+        for (int i = 0; i < predictors; i++)
+            v = __fadd_rn(v, __ldg(said + i * all + row * pitch));
+        return v;
+    }
+};
 
 /* A channel, and the other one of its pair. */
 struct channel {
@@ -132,6 +185,8 @@ struct target {
 
         if (g.forward)
             x = find_factor(j, p, p.row, in_group);
+        else if (in_group < g.coefs && j.z)
+            x = find_coefficient(j, p, p.row, in_group);
         else if (in_group < g.coefs)
             q = find_value(j, p, p.row, in_group);
         pitch = g.forward ? g.values : g.pitch;
@@ -180,7 +235,7 @@ static __device__ void add_magnitude(const job &j, const patch &p, int in_group,
 }
 
 /* A thread has a channel. */
-template <bool HALF>
+template <bool HALF, bool WORDS>
 static __global__ __launch_bounds__(THREADS) void load_rows(job j)
 {
     const patch p = find_patch(j, blockIdx.x);
@@ -191,6 +246,7 @@ static __global__ __launch_bounds__(THREADS) void load_rows(job j)
         return;
     const channel at(j, p, c);
     target to(j, p, c, at.in_group);
+    const words text(j, p, at.in_group);
     token_walk walk(j, p.object, p.number(j), p.row);
     for (uint32_t i = 0; i < p.rows; i += BATCH) {
         const uint32_t n = min(p.rows - i, (uint32_t)BATCH);
@@ -219,6 +275,8 @@ static __global__ __launch_bounds__(THREADS) void load_rows(job j)
                 else
                     take_off(w[b], v[b], cs[b]);
             }
+            if (WORDS)
+                v[b] = text.off(v[b], i + b);
             good &= to.put(j, to.with_scale(__fsub_rn(v[b], to.mean)), p.row + i + b);
         }
     }
@@ -229,6 +287,7 @@ static __global__ __launch_bounds__(THREADS) void load_rows(job j)
 
 /* A thread has the channels d and d + dim / 2 of a head of 64 or 128 dims, which a
  * rotation turns together if there is one. */
+template <bool WORDS>
 static __global__ __launch_bounds__(THREADS) void load_pairs(job j)
 {
     const patch p = find_patch(j, blockIdx.x);
@@ -240,6 +299,7 @@ static __global__ __launch_bounds__(THREADS) void load_pairs(job j)
     if (!j.object[p.object].good || !p.rows || 2 * (int)threadIdx.x >= p.channels)
         return;
     target to(j, p, c, p.offset + c), other(j, p, c + half, p.offset + c + half);
+    const words text(j, p, p.offset + c), rest(j, p, p.offset + c + half);
     token_walk walk(j, p.object, p.number(j), p.row);
     const ptrdiff_t own = k / half * j.head_stride + k % half * 2;
     const float2 *cs = j.angles + ((size_t)p.object * j.tokens + p.row) * j.pairs +
@@ -269,6 +329,10 @@ static __global__ __launch_bounds__(THREADS) void load_pairs(job j)
             good &= is_finite(x) & is_finite(y);
             if (turned)
                 take_off(x, y, angle[b]);
+            if (WORDS) {
+                x = text.off(x, i + b);
+                y = rest.off(y, i + b);
+            }
             x = to.with_scale(__fsub_rn(x, to.mean));
             y = other.with_scale(__fsub_rn(y, other.mean));
             good &= to.put(j, x, p.row + i + b);
@@ -312,10 +376,13 @@ static __global__ __launch_bounds__(THREADS) void load_turned(job j)
         patch one = p;
         one.row = t;
         place at = { p.object, p.layer, p.plane };
-        for (int i = threadIdx.x; i < p.channels; i += THREADS)
-            x[i] = __fsub_rn(load_value(j, j.items[p.object], at, t, p.first + i,
-                                        good),
+        for (int i = threadIdx.x; i < p.channels; i += THREADS) {
+            const words text(j, one, p.offset + p.first + i);
+            const float v = load_value(j, j.items[p.object], at, t, p.first + i,
+                                       good);
+            x[i] = __fsub_rn(text.off(v, 0),
                              j.group[p.group].mean[p.offset + p.first + i]);
+        }
         turn_heads(x, p.channels, j.dim[p.plane], j.turn[p.plane]);
         for (int i = threadIdx.x; i < p.channels; i += THREADS) {
             target to(j, one, p.first + i, p.offset + p.first + i);
@@ -346,6 +413,8 @@ struct origin {
 
         if (g.inverse)
             x = find_factor(j, p, p.row, in_group);
+        else if (in_group < g.coefs && j.z)
+            x = find_coefficient(j, p, p.row, in_group);
         else if (in_group < g.coefs)
             q = find_value(j, p, p.row, in_group);
         pitch = g.inverse ? g.values : g.pitch;
@@ -395,7 +464,7 @@ static __device__ void store_as(const job &j, uint8_t *p, float v)
         store_element(j.dtype, p, v);
 }
 
-template <bool HALF>
+template <bool HALF, bool WORDS>
 static __global__ __launch_bounds__(THREADS) void store_rows(job j)
 {
     const patch p = find_patch(j, blockIdx.x);
@@ -408,6 +477,7 @@ static __global__ __launch_bounds__(THREADS) void store_rows(job j)
     const channel at(j, p, c);
     const origin own(j, p, c, at.in_group);
     const origin partner(j, p, c - at.d + at.other, at.partner_in_group);
+    const words text(j, p, at.in_group), rest(j, p, at.partner_in_group);
     token_walk walk(j, p.object, p.number(j), p.row);
     for (uint32_t i = 0; i < p.rows; i += BATCH) {
         const uint32_t n = min(p.rows - i, (uint32_t)BATCH);
@@ -420,8 +490,12 @@ static __global__ __launch_bounds__(THREADS) void store_rows(job j)
             const uint32_t t = p.row + i + b;
             const int boost = boost_of(j, o, j.items[p.object].data, t);
             v[b] = own.value(i + b, boost);
+            if (WORDS)
+                v[b] = text.on(v[b], i + b);
             if (at.pair >= 0) {
                 w[b] = partner.value(i + b, boost);
+                if (WORDS)
+                    w[b] = rest.on(w[b], i + b);
                 cs[b] = at.angle(j, p, t);
             }
         }
@@ -443,6 +517,7 @@ static __global__ __launch_bounds__(THREADS) void store_rows(job j)
 }
 
 /* The same for pairs, as in load_pairs(). */
+template <bool WORDS>
 static __global__ __launch_bounds__(THREADS) void store_pairs(job j)
 {
     const patch p = find_patch(j, blockIdx.x);
@@ -457,6 +532,7 @@ static __global__ __launch_bounds__(THREADS) void store_pairs(job j)
         !j.base[p.number(j)])
         return;
     origin a(j, p, c, p.offset + c), b(j, p, c + half, p.offset + c + half);
+    const words text(j, p, p.offset + c), rest(j, p, p.offset + c + half);
     token_walk walk(j, p.object, p.number(j), p.row);
     const ptrdiff_t own = k / half * j.head_stride + k % half * 2;
     const float2 *cs = j.angles + ((size_t)p.object * j.tokens + p.row) * j.pairs +
@@ -473,6 +549,10 @@ static __global__ __launch_bounds__(THREADS) void store_pairs(job j)
             const int boost = boosts ? data[boosts + t / 2] >> t % 2 * 4 & 7 : 0;
             v[e] = a.next(boost);
             w[e] = b.next(boost);
+            if (WORDS) {
+                v[e] = text.on(v[e], i + e);
+                w[e] = rest.on(w[e], i + e);
+            }
             if (turned)
                 angle[e] = __ldg(cs);
             cs += j.pairs;
@@ -510,8 +590,11 @@ static __global__ __launch_bounds__(THREADS) void store_turned(job j)
             x[i] = from.take(t - p.row, boost);
         }
         turn_heads(x, p.channels, j.dim[p.plane], j.turn[p.plane]);
-        for (int i = threadIdx.x; i < p.channels; i += THREADS)
-            x[i] = __fadd_rn(x[i], j.group[p.group].mean[p.offset + p.first + i]);
+        for (int i = threadIdx.x; i < p.channels; i += THREADS) {
+            const int c = p.offset + p.first + i;
+            x[i] = words(j, p, c).on(__fadd_rn(x[i], j.group[p.group].mean[c]),
+                                     t - p.row);
+        }
         __syncthreads();
         for (int i = threadIdx.x; i < p.channels; i += THREADS) {
             const channel at(j, p, p.first + i);
@@ -530,20 +613,41 @@ static __global__ __launch_bounds__(THREADS) void store_turned(job j)
 
 /* ---- launch ---- */
 
+template <bool WORDS>
+static cudaError_t launch_load(const job *j, unsigned patches, cudaStream_t stream)
+{
+    if (j->hadamard)
+        load_turned<<<patches, THREADS, 0, stream>>>(*j);
+    else if (j->head_strips)
+        load_pairs<WORDS><<<patches, THREADS, 0, stream>>>(*j);
+    else if (j->dtype <= TSR_KV_BF16)
+        load_rows<true, WORDS><<<patches, THREADS, 0, stream>>>(*j);
+    else
+        load_rows<false, WORDS><<<patches, THREADS, 0, stream>>>(*j);
+    return cudaGetLastError();
+}
+
 extern "C" cudaError_t tsri_kv_gpu_load(const job *j, cudaStream_t stream)
 {
     const size_t patches = count_patches(*j);
 
     if (patches > INT32_MAX)
         return cudaErrorInvalidValue;
+    return j->said ? launch_load<true>(j, (unsigned)patches, stream)
+                   : launch_load<false>(j, (unsigned)patches, stream);
+}
+
+template <bool WORDS>
+static cudaError_t launch_store(const job *j, unsigned patches, cudaStream_t stream)
+{
     if (j->hadamard)
-        load_turned<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
+        store_turned<<<patches, THREADS, 0, stream>>>(*j);
     else if (j->head_strips)
-        load_pairs<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
+        store_pairs<WORDS><<<patches, THREADS, 0, stream>>>(*j);
     else if (j->dtype <= TSR_KV_BF16)
-        load_rows<true><<<(unsigned)patches, THREADS, 0, stream>>>(*j);
+        store_rows<true, WORDS><<<patches, THREADS, 0, stream>>>(*j);
     else
-        load_rows<false><<<(unsigned)patches, THREADS, 0, stream>>>(*j);
+        store_rows<false, WORDS><<<patches, THREADS, 0, stream>>>(*j);
     return cudaGetLastError();
 }
 
@@ -553,13 +657,6 @@ extern "C" cudaError_t tsri_kv_gpu_store(const job *j, cudaStream_t stream)
 
     if (patches > INT32_MAX)
         return cudaErrorInvalidValue;
-    if (j->hadamard)
-        store_turned<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
-    else if (j->head_strips)
-        store_pairs<<<(unsigned)patches, THREADS, 0, stream>>>(*j);
-    else if (j->dtype <= TSR_KV_BF16)
-        store_rows<true><<<(unsigned)patches, THREADS, 0, stream>>>(*j);
-    else
-        store_rows<false><<<(unsigned)patches, THREADS, 0, stream>>>(*j);
-    return cudaGetLastError();
+    return j->said ? launch_store<true>(j, (unsigned)patches, stream)
+                   : launch_store<false>(j, (unsigned)patches, stream);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The matrices of profiles.  Every output is a chain of fused multiply-adds from
+/* The matrices of profiles: of transforms, and of what token ids say.  Every output is a chain of fused multiply-adds from
  * 0 in rising order, as on the CPU: no matrix units, no parts of sums.  A thread
  * block has 128 x 128 outputs, a thread 8 x 8 of them, four and four rows and
  * columns that are 64 apart. */
@@ -22,7 +22,10 @@ struct product {
     int deep, columns;      /* terms; outputs */
     const float *b;         /* [deep][b_pitch] */
     int b_pitch;
+    int back;               /* WORDS: of the token so many before */
 };
+
+enum kind { FORWARD, INVERSE, WORDS };
 
 /* Where a row is: its object and token. */
 static __device__ bool is_row(const job &j, size_t row, int *object, uint32_t *t)
@@ -35,12 +38,12 @@ static __device__ bool is_row(const job &j, size_t row, int *object, uint32_t *t
 }
 
 /* Left factors of eight rows, a term each. */
-template <bool FORWARD>
+template <kind KIND>
 struct left {
     const float *x;
-    const int16_t *q;
+    const int16_t *q;       /* where there is no x */
     int term;
-    float step[EACH];       /* of rows; FORWARD: 1; 0: there is no such row */
+    float step[EACH];       /* of rows; with x 1; 0: there is no such row */
     size_t pitch;
 
     __device__ left(const job &j, const product &p) : x(NULL), q(NULL)
@@ -48,13 +51,15 @@ struct left {
         const size_t row = p.row + threadIdx.x / DEEP;
 
         term = threadIdx.x % DEEP;
-        if (FORWARD) {
-            pitch = p.g->values;
-            x = j.x + p.g->values_before * p.rows + row * pitch + term;
-        } else {
-            pitch = p.g->pitch;
-            q = j.values + p.g->pitch_before * p.rows + row * pitch + term;
-        }
+        pitch = KIND == FORWARD ? p.g->values : p.g->pitch;
+        const size_t at = row * pitch + term +
+            (KIND == FORWARD ? p.g->values_before : p.g->pitch_before) * p.rows;
+        if (KIND == FORWARD)
+            x = j.x + at;
+        else if (j.z)
+            x = j.z + at;
+        else
+            q = j.values + at;
 #pragma unroll
         for (int i = 0; i < EACH; i++) {
             uint32_t t;
@@ -63,7 +68,7 @@ struct left {
             if (!is_row(j, row + i * (THREADS / DEEP), &object, &t))
                 continue;
             const tsri_kv_gpu_object &o = j.object[object];
-            step[i] = FORWARD ? 1
+            step[i] = KIND == FORWARD || j.z ? 1
                 : scaled(level_step(o.step[0], o.used),
                          -boost_of(j, o, j.items[object].data, t));
         }
@@ -75,15 +80,69 @@ struct left {
         for (int i = 0; i < EACH; i++) {
             const size_t at = i * (THREADS / DEEP) * pitch + first;
             v[i] = !in || step[i] == 0 ? 0
-                : FORWARD ? __ldg(x + at)
-                          : __fmul_rn((float)__ldg(q + at), step[i]);
+                : KIND == FORWARD || x ? __ldg(x + at)
+                : __fmul_rn((float)__ldg(q + at), step[i]);
         }
+    }
+    __device__ bool is_empty() const
+    {
+        return false;
     }
     __device__ void store(float to[DEEP][SIDE + PAD], const float v[EACH]) const
     {
 #pragma unroll
         for (int i = 0; i < EACH; i++)
             to[term][threadIdx.x / DEEP + i * (THREADS / DEEP)] = v[i];
+    }
+};
+
+/* The same of embeddings. */
+template <>
+struct left<WORDS> {
+    const uint16_t *e;
+    int term, hidden;
+    int32_t id[EACH];       /* of rows; negative: zeros */
+
+    __device__ left(const job &j, const product &p)
+        : e(j.embedding), hidden(j.hidden)
+    {
+        const size_t row = p.row + threadIdx.x / DEEP;
+
+        term = threadIdx.x % DEEP;
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            uint32_t t;
+            int object;
+            id[i] = -1;
+            if (!is_row(j, row + i * (THREADS / DEEP), &object, &t))
+                continue;
+            const int32_t *ids = j.object[object].ids;
+            if (ids && t >= (uint32_t)p.back && ids[t - p.back] < j.vocabulary)
+                id[i] = ids[t - p.back];
+        }
+    }
+    __device__ void load(int first, int deep, float v[EACH]) const
+    {
+        const bool in = first + term < deep;
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+            v[i] = !in || id[i] < 0 ? 0
+                : half_value(false, __ldg(e + (size_t)id[i] * hidden + first + term));
+    }
+    __device__ void store(float to[DEEP][SIDE + PAD], const float v[EACH]) const
+    {
+#pragma unroll
+        for (int i = 0; i < EACH; i++)
+            to[term][threadIdx.x / DEEP + i * (THREADS / DEEP)] = v[i];
+    }
+    /* Do all rows of the thread block say nothing? */
+    __device__ bool is_empty() const
+    {
+        bool empty = true;
+
+        for (int i = 0; i < EACH; i++)
+            empty &= id[i] < 0;
+        return __syncthreads_and(empty);
     }
 };
 
@@ -139,15 +198,17 @@ static __device__ void add_term(const float a[SIDE + PAD], const float b[SIDE],
             c[i][k] = __fmaf_rn(u[i], v[k], c[i][k]);
 }
 
-template <bool FORWARD>
+template <kind KIND>
 static __device__ void multiply(const job &j, const product &p, float c[OWN][OWN])
 {
     __shared__ __align__(16) float a[2][DEEP][SIDE + PAD], b[2][DEEP][SIDE];
-    const left<FORWARD> from(j, p);
+    const left<KIND> from(j, p);
     const right by(p);
     float u[EACH], v[EACH];
     int now = 0;
 
+    if (from.is_empty())
+        return;
     from.load(0, p.deep, u);
     by.load(p, 0, v);
     for (int first = 0; first < p.deep; first += DEEP, now ^= 1) {
@@ -181,6 +242,11 @@ static __device__ bool put_values(const job &j, const product &p, size_t row,
 
     if (column >= p.columns)
         return true;
+    if (j.z) {      /* quantised later; there is room for whole fours */
+        *(float4 *)(j.z + p.g->pitch_before * p.rows + row * p.g->pitch + column) =
+            make_float4(c[0], c[1], c[2], c[3]);
+        return true;
+    }
 #pragma unroll
     for (int k = 0; k < 4; k++) {
         const float v = __fmul_rn(c[k], inverse);
@@ -194,10 +260,11 @@ static __device__ bool put_values(const job &j, const product &p, size_t row,
     return good;
 }
 
-static __device__ void put_factors(const job &j, const product &p, size_t row,
+/* x: of all groups. */
+static __device__ void put_factors(float *x, const product &p, size_t row,
                                    int column, const float c[4])
 {
-    float *to = j.x + p.g->values_before * p.rows + row * p.columns + column;
+    float *to = x + p.g->values_before * p.rows + row * p.columns + column;
 
 #pragma unroll
     for (int k = 0; k < 4; k++)
@@ -205,11 +272,12 @@ static __device__ void put_factors(const job &j, const product &p, size_t row,
             to[k] = c[k];
 }
 
-template <bool FORWARD>
+template <kind KIND>
 static __device__ void put_outputs(const job &j, const product &p,
                                    const float c[OWN][OWN])
 {
     const int y = threadIdx.x / 16, x = threadIdx.x % 16;
+    float *to = KIND == WORDS ? j.said + p.back * j.all_values * p.rows : j.x;
 
 #pragma unroll
     for (int i = 0; i < OWN; i++) {
@@ -221,18 +289,18 @@ static __device__ void put_outputs(const job &j, const product &p,
 #pragma unroll
         for (int k = 0; k < OWN; k += 4) {
             const int column = p.column + own_of(x, k);
-            if (!FORWARD)
-                put_factors(j, p, row, column, c[i] + k);
+            if (KIND != FORWARD)
+                put_factors(to, p, row, column, c[i] + k);
             else if (!put_values(j, p, row, t, column, c[i] + k))
                 refuse(j, object);
         }
     }
 }
 
-/* columns_tiles, row_tiles: thread blocks of a group. */
-template <bool FORWARD>
+/* columns_tiles, row_tiles: thread blocks of a group; back: of the product. */
+template <kind KIND>
 static __global__ __launch_bounds__(THREADS, 2)
-void products(job j, int column_tiles, int row_tiles)
+void products(job j, int column_tiles, int row_tiles, int back)
 {
     const int n = blockIdx.x / column_tiles;
     float c[OWN][OWN];
@@ -242,10 +310,13 @@ void products(job j, int column_tiles, int row_tiles)
     p.rows = (size_t)j.objects * j.tokens;
     p.row = n % row_tiles * SIDE;
     p.column = blockIdx.x % column_tiles * SIDE;
-    p.deep = FORWARD ? p.g->values : p.g->coefs;
-    p.columns = FORWARD ? p.g->coefs : p.g->values;
-    p.b = FORWARD ? p.g->forward : p.g->inverse;
-    p.b_pitch = FORWARD ? p.g->columns : p.g->values;
+    p.deep = KIND == FORWARD ? p.g->values : KIND == INVERSE ? p.g->coefs
+                                                             : j.hidden;
+    p.columns = KIND == FORWARD ? p.g->coefs : p.g->values;
+    p.b = KIND == FORWARD ? p.g->forward : KIND == INVERSE ? p.g->inverse
+                                                           : p.g->words;
+    p.b_pitch = KIND == FORWARD ? p.g->columns : p.g->values;
+    p.back = back;
     if (!p.b || p.column >= p.columns)
         return;
 #pragma unroll
@@ -253,16 +324,18 @@ void products(job j, int column_tiles, int row_tiles)
 #pragma unroll
         for (int k = 0; k < OWN; k++)
             c[i][k] = 0;
-    multiply<FORWARD>(j, p, c);
-    put_outputs<FORWARD>(j, p, c);
+    if (KIND == WORDS)
+        p.b += (size_t)back * j.hidden * p.b_pitch;
+    multiply<KIND>(j, p, c);
+    put_outputs<KIND>(j, p, c);
 }
 
 /* ---- launch ---- */
 
-template <bool FORWARD>
-static cudaError_t launch(const job *j, cudaStream_t stream)
+template <kind KIND>
+static cudaError_t launch(const job *j, int back, cudaStream_t stream)
 {
-    const int columns = FORWARD ? j->most_coefs : j->most_values;
+    const int columns = KIND == FORWARD ? j->most_coefs : j->most_values;
     const int column_tiles = (columns + SIDE - 1) / SIDE;
     const size_t rows = (size_t)j->objects * j->tokens;
     const size_t row_tiles = (rows + SIDE - 1) / SIDE;
@@ -271,17 +344,26 @@ static cudaError_t launch(const job *j, cudaStream_t stream)
     if (rows > INT32_MAX - SIDE || grid > INT32_MAX)
         return cudaErrorInvalidValue;
     if (grid)
-        products<FORWARD><<<(unsigned)grid, THREADS, 0, stream>>>(
-            *j, column_tiles, (int)row_tiles);
+        products<KIND><<<(unsigned)grid, THREADS, 0, stream>>>(
+            *j, column_tiles, (int)row_tiles, back);
     return cudaGetLastError();
 }
 
 extern "C" cudaError_t tsri_kv_gpu_forward(const job *j, cudaStream_t stream)
 {
-    return launch<true>(j, stream);
+    return launch<FORWARD>(j, 0, stream);
 }
 
 extern "C" cudaError_t tsri_kv_gpu_inverse(const job *j, cudaStream_t stream)
 {
-    return launch<false>(j, stream);
+    return launch<INVERSE>(j, 0, stream);
+}
+
+extern "C" cudaError_t tsri_kv_gpu_words(const job *j, cudaStream_t stream)
+{
+    cudaError_t error = cudaSuccess;
+
+    for (int back = 0; !error && back < j->predictors; back++)
+        error = launch<WORDS>(j, back, stream);
+    return error;
 }

@@ -42,3 +42,28 @@ tsr_error tsr_kv_cuda_decode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items,
     (void)scratch_size, (void)stream;
     return none;
 }
+
+tsr_error tsr_kv_cuda_destination_open(tsr_kv_cuda_destination **destination,
+                                       tsr_context *context,
+                                       const tsr_kv_shape *shape,
+                                       const tsr_kv_view *view,
+                                       tsr_model *profile, const int32_t *ids,
+                                       int device, void *stream)
+{
+    (void)shape, (void)view, (void)profile, (void)ids, (void)device;
+    (void)stream;
+    *destination = NULL;
+    return tsri_fail(context, none, "KV on CUDA: not in this build");
+}
+
+tsr_error tsr_kv_cuda_destination_take(void *destination,
+                                       const struct tsr_kv_arrival *arrival)
+{
+    (void)destination, (void)arrival;
+    return none;
+}
+
+void tsr_kv_cuda_destination_close(tsr_kv_cuda_destination **destination)
+{
+    (void)destination;
+}

@@ -5,7 +5,8 @@
 
 enum {
     THREADS = TSRI_KV_GPU_CRC, WARPS = THREADS / WARP,
-    AT_POS0 = 24, AT_SINKS = 41, AT_SIZE = 56
+    AT_FLAGS = 6, AT_POS0 = 24, AT_SINKS = 41, AT_ID_BITS = 42, AT_SIZE = 56,
+    AT_SECTIONS = 152
 };
 
 static __device__ void put32(uint8_t *p, uint32_t v)
@@ -17,7 +18,8 @@ static __device__ void put32(uint8_t *p, uint32_t v)
 /* Where the directory has a part: the groups' heads, then all units. */
 static __device__ uint8_t *find_entry(const job &j, int object, size_t n)
 {
-    return j.items[object].data + TSRI_KV_GPU_HEADER + j.sections + 8 * n;
+    return j.items[object].data + TSRI_KV_GPU_HEADER +
+        j.object[object].sections + 8 * n;
 }
 
 /* A level of a tile of a group, and the first of its segments. */
@@ -260,6 +262,23 @@ static __global__ __launch_bounds__(THREADS) void put_units(job j)
 
 /* ---- fronts ---- */
 
+/* By a thread block: token ids, id_bits each. */
+static __device__ void put_ids(const job &j, const object &o, const int32_t *ids,
+                               uint8_t *out)
+{
+    const uint64_t all = (uint64_t)j.tokens * o.id_bits;
+
+    for (uint32_t i = threadIdx.x; i < (all + 7) / 8; i += THREADS) {
+        uint32_t byte = 0;
+        for (int b = 0; b < 8; b++) {
+            const uint64_t bit = 8ull * i + b;
+            if (bit < all)
+                byte |= ((uint32_t)ids[bit / o.id_bits] >> bit % o.id_bits & 1) << b;
+        }
+        out[i] = (uint8_t)byte;
+    }
+}
+
 /* A thread block finishes an object. */
 static __global__ __launch_bounds__(THREADS) void put_front(job j)
 {
@@ -273,13 +292,18 @@ static __global__ __launch_bounds__(THREADS) void put_front(job j)
         p[i] = j.header[i];
     for (uint32_t i = threadIdx.x; i < j.sections; i += THREADS) {
         const uint32_t plain = j.tokens - min(j.recent, j.tokens);
-        p[TSRI_KV_GPU_HEADER + i] = (uint8_t)(
+        p[o.boosts + i] = (uint8_t)(
             (2 * i >= plain ? j.recent_boost : 0) |
             (2 * i + 1 >= plain && 2 * i + 1 < (uint32_t)j.tokens
              ? j.recent_boost << 4 : 0));
     }
+    if (o.flags & HAS_IDS)
+        put_ids(j, o, item.ids, p + TSRI_KV_GPU_HEADER);
     __syncthreads();
     if (!threadIdx.x) {
+        p[AT_FLAGS] = (uint8_t)o.flags;
+        p[AT_ID_BITS] = (uint8_t)o.id_bits;
+        put32(p + AT_SECTIONS, o.sections);
         put32(p + AT_POS0, o.pos0);
         p[AT_SINKS] = (uint8_t)o.sinks;
         put32(p + AT_SIZE, (uint32_t)o.size);

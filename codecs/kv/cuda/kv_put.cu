@@ -52,19 +52,24 @@ struct source {
     int level, down;        /* times that values are made coarser */
     memory m;
     uint32_t any_low;       /* a bit for each of the first strips */
-    int boost;              /* that m is of */
+    int now;                /* the set that m is of, kv.cuh */
 
+    __device__ int set_at(const job &j, uint32_t t) const
+    {
+        return set_of(j, p.object, t, boost_at(j, t));
+    }
     __device__ int class_at(const job &j, int c) const
     {
         const tsri_kv_gpu_group &g = j.group[p.group];
-        return g.cls ? g.cls[c] + j.class_shift
+        return g.cls ? p.class_at(j, now, c) + j.class_shift
                      : j.cls[p.object * j.all_values + g.values_before + c];
     }
     __device__ void set(const job &j, int wanted)
     {
         const int lane = threadIdx.x % WARP;
+        const int boost = wanted & ((1 << BOOST_BITS) - 1);
 
-        boost = wanted;
+        now = wanted;
         any_low = 0;
         __syncwarp();
         for (int b = 0; b < blocks_of(p.coefs); b++) {
@@ -277,9 +282,9 @@ static __device__ void code_values(const job &j, source &from, writer &w)
     walk ahead(j, from.p, false);
 #pragma unroll 1
     for (uint32_t i = 0; i < from.p.rows; i++) {
-        const int boost = boost_at(j, from.p.row + i);
-        if (boost != from.boost)
-            from.set(j, boost);
+        const int set = from.set_at(j, from.p.row + i);
+        if (set != from.now)
+            from.set(j, set);
 #pragma unroll 1
         for (int b = 0; b < blocks; b++) {
             ahead.take<DOWN>(q);
@@ -305,9 +310,9 @@ static __device__ void code_values(const job &j, source &from, writer &w)
     walk back(j, from.p, true);
 #pragma unroll 1
     for (uint32_t i = from.p.rows; i-- > 0;) {
-        const int boost = boost_at(j, from.p.row + i);
-        if (boost != from.boost)
-            from.set(j, boost);
+        const int set = from.set_at(j, from.p.row + i);
+        if (set != from.now)
+            from.set(j, set);
 #pragma unroll 1
         for (int b = blocks; b-- > 0;) {
             const uint4 words = packed[b * WARP];
@@ -404,9 +409,9 @@ static __device__ void code_refinements(const job &j, source &from, writer &w)
     walk back(j, from.p, true);
 #pragma unroll 1
     for (uint32_t i = from.p.rows; i-- > 0;) {
-        const int boost = boost_at(j, from.p.row + i);
-        if (boost != from.boost)
-            from.set(j, boost);
+        const int set = from.set_at(j, from.p.row + i);
+        if (set != from.now)
+            from.set(j, set);
 #pragma unroll 1
         for (int b = blocks; b-- > 0;) {
             back.take<DOWN>(q);
@@ -451,7 +456,7 @@ void code_levels(job j, size_t segments)
     from.m.refine = records + codes;
     from.m.packed = (uint4 *)own;
     from.m.low = own + (size_t)blocks_of(j.span) * WARP * sizeof(uint4);
-    from.set(j, boost_at(j, from.p.row));
+    from.set(j, from.set_at(j, from.p.row));
     const size_t number = from.p.number(j);
     const size_t slot = from.level ? j.slot_more : j.slot;
     uint8_t *to = j.slots + number * j.slot_all +
