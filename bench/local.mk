@@ -28,3 +28,10 @@ EXTRA_PROGRAMS += bench/kv_stream
 CLEANFILES += bench/kv_stream$(EXEEXT)
 bench_kv_stream_LDADD = libtessera-net.la -lm
 EXTRA_DIST += bench/kv-stream bench/kv-stream.md bench/kv-stream-requirements.txt
+# Codecs on a GPU beside PyTorch: make bench/gpu_speed && bench/gpu
+EXTRA_DIST += bench/gpu bench/gpu_torch.py bench/gpu_page.py
+EXTRA_PROGRAMS += bench/gpu_speed
+CLEANFILES += bench/gpu_speed$(EXEEXT)
+bench_gpu_speed_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
+bench_gpu_speed_LDADD = libtessera.la -lm
+bench_gpu_speed_LDFLAGS = -pthread

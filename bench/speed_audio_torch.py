@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 
 from speed_image_torch import read_tensors
@@ -26,115 +27,177 @@ def ints(path, name):
         return list(np.frombuffer(f.read(4 * head[name]["shape"][0]), np.int32))
 
 
-class Encodec(torch.nn.Module):
-    """The causal mono network; folded weights."""
+class Conv(nn.Module):
+    """A convolution over time behind an activation; pad: samples in front and behind, their kind in mode."""
+
+    def __init__(self, t, name, act=None, stride=1, dilation=1, pad=None, mode="constant"):
+        super().__init__()
+        w = t[name + ".weight"]
+        span = (w.shape[2] - 1) * dilation
+        self.act, self.mode, self.pad = act, mode, pad
+        self.conv = nn.Conv1d(w.shape[1], w.shape[0], w.shape[2], stride, 0 if pad else span // 2, dilation)
+        if stride > 1 and not pad:
+            self.conv.padding = ((w.shape[2] - stride) // 2,)
+        self.conv.weight.data, self.conv.bias.data = w.clone(), t[name + ".bias"].clone()
+
+    def forward(self, x):
+        x = self.act(x) if self.act else x
+        return self.conv(F.pad(x, self.pad, self.mode) if self.pad and self.pad[0] else x)
+
+
+class Transposed(nn.Module):
+    """A transposed convolution behind an activation; cut: samples dropped at the end instead of evenly."""
+
+    def __init__(self, t, name, act, stride, cut):
+        super().__init__()
+        w = t[name + ".weight"]
+        self.act, self.cut = act, w.shape[2] - stride if cut else 0
+        self.conv = nn.ConvTranspose1d(w.shape[0], w.shape[1], w.shape[2], stride,
+                                       0 if cut else (w.shape[2] - stride) // 2)
+        self.conv.weight.data, self.conv.bias.data = w.clone(), t[name + ".bias"].clone()
+
+    def forward(self, x):
+        y = self.conv(self.act(x))
+        return y[..., :-self.cut] if self.cut else y
+
+
+class Shortcut(nn.Module):
+    def __init__(self, first, second, short):
+        super().__init__()
+        self.first, self.second, self.short = first, second, short
+
+    def forward(self, x):
+        return self.second(self.first(x)) + self.short(x)
+
+
+class Lstm(nn.Module):
+    def __init__(self, t, name):
+        super().__init__()
+        n, layers = t[name + ".weight_hh_l0"].shape[1], sum(k.startswith(name + ".weight_hh") for k in t)
+        self.lstm = nn.LSTM(n, n, layers, batch_first=True)
+        self.lstm.load_state_dict({k[len(name) + 1:]: v for k, v in t.items() if k.startswith(name + ".")})
+
+    def forward(self, x):
+        return self.lstm(x.transpose(1, 2))[0].transpose(1, 2) + x
+
+
+def nearest(norms, book, rows):
+    """Codes of rows [n][frames][d], and what they leave."""
+    codes = torch.argmin(norms - 2 * (rows @ book.t()), 2)
+    return codes, rows - F.embedding(codes, book)
+
+
+class Encodec(nn.Module):
+    """The causal mono network; folded weights.  encode: [n][1][samples] to codes [n][frames][books]; decode: back."""
 
     def __init__(self, path, books):
         super().__init__()
-        _, self.w = read_tensors(path)
+        _, t = read_tensors(path)
         self.mode = "constant" if ints(path, "tessera.audio")[5] else "reflect"
-        self.books = [self.w[f"quantizer.vq.layers.{q}._codebook.embed"] for q in range(books)]
-        self.norms = [(e * e).sum(1) for e in self.books]
-        enc = sorted({int(k.split(".")[2]) for k in self.w if k.startswith("encoder")})
-        dec = sorted({int(k.split(".")[2]) for k in self.w if k.startswith("decoder")})
-        self.layers = {"encoder": enc, "decoder": dec}
-        self.lstms = torch.nn.ModuleDict({side: self.lstm(f"{side}.model.{i}") for side, rows in self.layers.items()
-                                          for i in rows if f"{side}.model.{i}.lstm.weight_ih_l0" in self.w})
+        for q in range(books):
+            self.register_buffer(f"book{q}", t[f"quantizer.vq.layers.{q}._codebook.embed"])
+            self.register_buffer(f"norm{q}", (self.book(q) ** 2).sum(1))
+        self.books = books
+        self.encoder, self.decoder = (nn.Sequential(*self.layers(t, side)) for side in ("encoder", "decoder"))
 
-    def lstm(self, name):
-        n = self.w[name + ".lstm.weight_hh_l0"].shape[1]
-        lstm = torch.nn.LSTM(n, n, 2, batch_first=True)
-        lstm.load_state_dict({k[len(name) + 6:]: v for k, v in self.w.items() if k.startswith(name + ".lstm.")})
-        return lstm.eval()
+    def book(self, q):
+        return getattr(self, f"book{q}")
 
-    def conv(self, name, x):
-        w = self.w[name + ".weight"]
-        k = w.shape[2]
+    def conv(self, t, name, act):
+        k = t[name + ".weight"].shape[2]
         stride = k // 2 if name.count(".") == 4 and k % 2 == 0 else 1
-        return F.conv1d(F.pad(x, (k - stride, 0), self.mode) if k > stride else x, w, self.w[name + ".bias"], stride)
+        return Conv(t, name, act, stride, pad=(k - stride, 0), mode=self.mode)
 
-    def layer(self, side, i, x):
-        name = f"{side}.model.{i}"
-        if name + ".lstm.weight_ih_l0" in self.w:
-            y, _ = self.lstms[side](x.transpose(1, 2))
-            return y.transpose(1, 2) + x
-        if name + ".shortcut.conv.conv.weight" in self.w:
-            y = self.conv(name + ".block.3.conv.conv", F.elu(self.conv(name + ".block.1.conv.conv", F.elu(x))))
-            return y + self.conv(name + ".shortcut.conv.conv", x)
-        first = i == 0
-        x = x if first else F.elu(x)
-        if name + ".convtr.convtr.weight" in self.w:
-            w = self.w[name + ".convtr.convtr.weight"]
-            s = w.shape[2] // 2
-            return F.conv_transpose1d(x, w, self.w[name + ".convtr.convtr.bias"], s)[..., :-s]
-        return self.conv(name + ".conv.conv", x)
+    def layers(self, t, side):
+        for i in sorted({int(k.split(".")[2]) for k in t if k.startswith(side)}):
+            name = f"{side}.model.{i}"
+            if name + ".lstm.weight_ih_l0" in t:
+                yield Lstm(t, name + ".lstm")
+            elif name + ".shortcut.conv.conv.weight" in t:
+                yield Shortcut(self.conv(t, name + ".block.1.conv.conv", F.elu),
+                               self.conv(t, name + ".block.3.conv.conv", F.elu),
+                               self.conv(t, name + ".shortcut.conv.conv", None))
+            elif name + ".convtr.convtr.weight" in t:
+                stride = t[name + ".convtr.convtr.weight"].shape[2] // 2
+                yield Transposed(t, name + ".convtr.convtr", F.elu, stride, True)
+            else:
+                yield self.conv(t, name + ".conv.conv", F.elu if i else None)
 
     def encode(self, x):
-        for i in self.layers["encoder"]:
-            x = self.layer("encoder", i, x)
-        r, codes = x[0].t(), []
-        for e, n in zip(self.books, self.norms):
-            i = torch.argmin(n - 2 * (r @ e.t()), 1)
-            r = r - F.embedding(i, e)
+        rest, codes = self.encoder(x).transpose(1, 2), []
+        for q in range(self.books):
+            i, rest = nearest(getattr(self, f"norm{q}"), self.book(q), rest)
             codes.append(i)
-        return torch.stack(codes, 1)
+        return torch.stack(codes, 2)
 
     def decode(self, codes):
-        x = sum(F.embedding(codes[:, q], e) for q, e in enumerate(self.books)).t()[None]
-        for i in self.layers["decoder"]:
-            x = self.layer("decoder", i, x)
-        return x
+        x = sum(F.embedding(codes[..., q], self.book(q)) for q in range(self.books))
+        return self.decoder(x.transpose(1, 2))
 
 
-class Hificodec(torch.nn.Module):
-    """The 16k-320d network; folded weights."""
+class Blocks(nn.Module):
+    """The mean of three stacks of dilated residual layers, normalised one after another where there are norms."""
+
+    def __init__(self, t, kind, i):
+        super().__init__()
+        def act(x):
+            return F.leaky_relu(x, 0.1)
+        self.stacks = nn.ModuleList(nn.ModuleList(
+            nn.Sequential(Conv(t, f"{name}.convs1.{n}", act, dilation=d), Conv(t, f"{name}.convs2.{n}", act))
+            for n, d in enumerate((1, 3, 5))) for name in (f"{kind}.resblocks.{3 * i + j}" for j in range(3)))
+        self.norms = nn.ModuleList()
+        for j in range(3):
+            name = f"{kind}.normalize.{3 * i + j}"
+            if name + ".weight" in t:
+                w = t[name + ".weight"]
+                norm = nn.GroupNorm(len(w) // 16, len(w), 1e-6)
+                norm.weight.data, norm.bias.data = w.clone(), t[name + ".bias"].clone()
+                self.norms.append(norm)
+
+    def forward(self, x):
+        s = 0
+        for j, stack in enumerate(self.stacks):
+            y = x
+            for layer in stack:
+                y = y + layer(y)
+            s = self.norms[j](s + y) if len(self.norms) else s + y
+        return s / 3
+
+
+class Hificodec(nn.Module):
+    """The 16k-320d network; folded weights.  As Encodec."""
 
     def __init__(self, path, books):
         super().__init__()
-        _, self.w = read_tensors(path)
-        self.rates = [int(r) for r in ints(path, "tessera.hificodec.rates")]
-        self.books = [[self.w[f"quantizer.{n}.{g}.embedding.weight"] for g in range(2)]
-                      for n in ("quantizer_modules", "quantizer_modules2")][:books // 2]
-
-    def conv(self, name, x, dilation=1):
-        w = self.w[name + ".weight"]
-        return F.conv1d(x, w, self.w[name + ".bias"], padding=(w.shape[2] - 1) * dilation // 2, dilation=dilation)
-
-    def block(self, name, x):
-        for n, d in enumerate((1, 3, 5)):
-            y = self.conv(f"{name}.convs1.{n}", F.leaky_relu(x, 0.1), d)
-            x = x + self.conv(f"{name}.convs2.{n}", F.leaky_relu(y, 0.1))
-        return x
+        _, t = read_tensors(path)
+        self.levels = books // 2
+        for n, kind in zip(range(self.levels), ("quantizer_modules", "quantizer_modules2")):
+            for g in range(2):
+                self.register_buffer(f"book{n}{g}", t[f"quantizer.{kind}.{g}.embedding.weight"])
+                self.register_buffer(f"norm{n}{g}", (t[f"quantizer.{kind}.{g}.embedding.weight"] ** 2).sum(1))
+        def act(x, slope=0.1):
+            return F.leaky_relu(x, slope)
+        rates = [int(r) for r in ints(path, "tessera.hificodec.rates")]
+        encoder, decoder = [Conv(t, "encoder.conv_pre")], [Conv(t, "generator.conv_pre")]
+        for i, u in enumerate(reversed(rates)):
+            encoder += [Conv(t, f"encoder.ups.{i}", act, u), Blocks(t, "encoder", i)]
+        for i, u in enumerate(rates):
+            decoder += [Transposed(t, f"generator.ups.{i}", act, u, False), Blocks(t, "generator", i)]
+        self.encoder = nn.Sequential(*encoder, Conv(t, "encoder.conv_post", lambda x: act(x, 0.01)))
+        self.decoder = nn.Sequential(*decoder, Conv(t, "generator.conv_post", act), nn.Tanh())
 
     def encode(self, x):
-        x = self.conv("encoder.conv_pre", x)
-        for i, u in enumerate(reversed(self.rates)):
-            w = self.w[f"encoder.ups.{i}.weight"]
-            x = F.conv1d(F.leaky_relu(x, 0.1), w, self.w[f"encoder.ups.{i}.bias"], u, (w.shape[2] - u) // 2)
-            s = 0
-            for j in range(3):
-                name = f"encoder.normalize.{3 * i + j}"
-                s = F.group_norm(s + self.block(f"encoder.resblocks.{3 * i + j}", x), x.shape[1] // 16,
-                                 self.w[name + ".weight"], self.w[name + ".bias"], 1e-6)
-            x = s / 3
-        z = self.conv("encoder.conv_post", F.leaky_relu(x, 0.01))[0].t()
-        parts, codes = list(z.split(256, 1)), []
-        for level in self.books:
-            for g, e in enumerate(level):
-                i = torch.argmin((e * e).sum(1) - 2 * (parts[g] @ e.t()), 1)
-                parts[g] = parts[g] - F.embedding(i, e)
+        parts, codes = list(self.encoder(x).transpose(1, 2).split(256, 2)), []
+        for n in range(self.levels):
+            for g in range(2):
+                i, parts[g] = nearest(getattr(self, f"norm{n}{g}"), getattr(self, f"book{n}{g}"), parts[g])
                 codes.append(i)
-        return torch.stack(codes, 1)
+        return torch.stack(codes, 2)
 
     def decode(self, codes):
-        x = torch.cat([sum(F.embedding(codes[:, 2 * n + g], level[g]) for n, level in enumerate(self.books))
-                       for g in range(2)], 1).t()[None]
-        x = self.conv("generator.conv_pre", x)
-        for i, u in enumerate(self.rates):
-            w = self.w[f"generator.ups.{i}.weight"]
-            x = F.conv_transpose1d(F.leaky_relu(x, 0.1), w, self.w[f"generator.ups.{i}.bias"], u, (w.shape[2] - u) // 2)
-            x = sum(self.block(f"generator.resblocks.{3 * i + j}", x) for j in range(3)) / 3
-        return torch.tanh(self.conv("generator.conv_post", F.leaky_relu(x, 0.1)))
+        x = torch.cat([sum(F.embedding(codes[..., 2 * n + g], getattr(self, f"book{n}{g}"))
+                           for n in range(self.levels)) for g in range(2)], 2)
+        return self.decoder(x.transpose(1, 2))
 
 
 class Call(torch.nn.Module):
@@ -175,7 +238,7 @@ def main():
     decode, mode2 = best(Call(net, "decode"), net.encode(second))
     codes, enc = timed(encode, x)
     _, dec = timed(decode, codes)
-    print(json.dumps({"encode": enc, "decode": dec, "mode": f"{mode}, {mode2}", "frames": len(codes),
+    print(json.dumps({"encode": enc, "decode": dec, "mode": f"{mode}, {mode2}", "frames": codes.shape[1],
                       "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 

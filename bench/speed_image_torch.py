@@ -137,15 +137,15 @@ class Quantize(nn.Module):
 
     def __init__(self, book):
         super().__init__()
-        self.book = nn.Parameter(book)
+        self.book, self.norm = nn.Parameter(book), nn.Parameter((book * book).sum(-1)[:, None])
 
     def forward(self, x):
         m, k, d = self.book.shape
         n, _, h, w = x.shape
-        v = x.reshape(m, d, h * w).transpose(1, 2)
-        codes = ((self.book * self.book).sum(-1)[:, None] - 2 * v @ self.book.transpose(1, 2)).argmin(-1)
-        words = torch.stack([F.embedding(codes[g], self.book[g]) for g in range(m)])
-        return words.transpose(1, 2).reshape(n, m * d, h, w)
+        v = x.reshape(n, m, d, h * w).transpose(2, 3)
+        codes = (self.norm - 2 * v @ self.book.transpose(1, 2)).argmin(-1)
+        words = torch.stack([F.embedding(codes[:, g], self.book[g]) for g in range(m)], 1)
+        return words.transpose(2, 3).reshape(n, m * d, h, w)
 
 
 class McQuicEncoder(nn.Module):
@@ -299,7 +299,7 @@ class TokenDecoder(nn.Module):
         self.book, self.net = nn.Parameter(book), net
 
     def forward(self, codes):
-        z = F.embedding(codes[0, 0], self.book).permute(2, 0, 1)[None]
+        z = F.embedding(codes[:, 0], self.book).permute(0, 3, 1, 2)
         return self.net(z.contiguous(memory_format=torch.channels_last))
 
 
@@ -312,15 +312,18 @@ def token_book(t):
     raise KeyError("no codebook")
 
 
-def token_search(book):
-    """From a latent to its nearest codes [1][1][h][w]: some tokens at a time, as the matrix of scores is large."""
-    square, turned = (book * book).sum(1), book.t().contiguous()
+class TokenSearch(nn.Module):
+    """From a latent to its nearest codes [n][1][h][w]: some tokens at a time, as the matrix of scores is large."""
 
-    def search(z):
-        rows = z[0].flatten(1).t().contiguous()
-        best = [torch.addmm(square, part, turned, alpha=-2).argmin(1) for part in rows.split(SEARCH)]
-        return torch.cat(best).reshape(1, 1, *z.shape[2:])
-    return search
+    def __init__(self, book):
+        super().__init__()
+        self.square, self.turned = nn.Parameter((book * book).sum(1)), nn.Parameter(book.t().contiguous())
+        self.at_a_time = SEARCH
+
+    def forward(self, z):
+        rows = z.permute(0, 2, 3, 1).flatten(0, 2)
+        best = [torch.addmm(self.square, part, self.turned, alpha=-2).argmin(1) for part in rows.split(self.at_a_time)]
+        return torch.cat(best).reshape(len(z), 1, *z.shape[2:])
 
 
 def tokens(t):
@@ -343,7 +346,7 @@ def tokens(t):
     decoder += [nn.PixelShuffle(patch)] if patch > 1 else []
     book = token_book(t)
     return (nn.Sequential(*encoder), TokenDecoder(book, nn.Sequential(*decoder)), patch << (levels - 1),
-            token_search(book))
+            TokenSearch(book))
 
 
 def in_layout(x, layout):
