@@ -144,3 +144,6 @@ libtsrcore_la_SOURCES += codecs/import/import.c codecs/import/import_audio.c \
 	codecs/import/import_image.c codecs/import/import_make.c
 # KV caches: names, and the form in which stores keep them.
 libtsrcore_la_SOURCES += codecs/kv/chunk.c codecs/kv/chunk_name.c
+# Features of recognisers.
+noinst_HEADERS += codecs/audio/fbank.h
+libtsrcore_la_SOURCES += codecs/audio/fbank.c

@@ -428,3 +428,8 @@ EXTRA_DIST += tests/test_kv_net_cli.sh tests/cli_kv_net.py
 # One-dimensional nets on a device.
 check_PROGRAMS += tests/test_seq_device
 noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h
+# Features of recognisers, against torchaudio 2.11: features.npy is
+# torchaudio.compliance.kaldi.fbank() of input.npy (htk_compat, no dither, no
+# energy, hanning, 128 bands, 10 ms).
+check_PROGRAMS += tests/test_fbank
+EXTRA_DIST += tests/vectors/fbank/input.npy tests/vectors/fbank/features.npy
