@@ -8,6 +8,7 @@
 #include <tessera/version.h>
 #include "lib/core.h"
 #include "lib/nn/backend.h"
+#include "lib/cuda/device.h"
 #include "lib/nn/cuda/nn_cuda.h"
 #include "lib/pool.h"
 
@@ -126,6 +127,8 @@ static tsr_error take_settings(tsr_context_settings *own,
     memcpy(own, theirs,
            theirs->size < sizeof *own ? theirs->size : sizeof *own);
     return own->threads < 0 || own->threads > MAX_THREADS || !own->backend ||
+           own->precision < TSR_PRECISION_AUTO ||
+           own->precision > TSR_PRECISION_BF16 ||
            !own->allocator.alloc != !own->allocator.free ? TSR_E_ARG : TSR_OK;
 }
 
@@ -143,12 +146,6 @@ static tsr_error pick_backend(tsr_context *ctx, const char *name)
     ctx->nn = tsri_nn_plain();
     if (!strcmp(name, "c"))
         return TSR_OK;
-    if (!strncmp(name, "cuda", 4)) {
-        const tsri_nn_backend *cuda = tsri_nn_cuda(name);
-        ctx->nn = cuda ? cuda : ctx->nn;
-        return cuda ? TSR_OK : tsri_fail(ctx, TSR_E_UNSUPPORTED, "this build has"
-                                         " no backend '%s'", name);
-    }
     if (!automatic && strcmp(name, "onednn"))
         return tsri_fail(ctx, TSR_E_ARG, "unknown backend '%s' (auto, c, onednn)",
                          name);
@@ -159,6 +156,68 @@ static tsr_error pick_backend(tsr_context *ctx, const char *name)
     if (onednn && (!automatic || ctx->cpu))
         ctx->nn = onednn;
     return TSR_OK;
+}
+
+/* The first line of what is said while a device is tried. */
+typedef struct reason {
+    char line[512];
+} reason;
+
+static void note_reason(void *cookie, tsr_log_level level, const char *message)
+{
+    reason *r = cookie;
+    (void)level;
+    if (!r->line[0])
+        snprintf(r->line, sizeof r->line, "%s", message);
+}
+
+/* That there is none is no error where any will do. */
+static tsr_error try_device(tsr_context *ctx)
+{
+    const tsr_logger logger = ctx->logger;
+    reason why = { "" };
+
+    ctx->logger = (tsr_logger){ &why, note_reason };
+    const tsr_error error = tsri_nn_cuda_open(ctx, 0);
+    ctx->logger = logger;
+    if (error)
+        tsri_log(ctx, TSR_LOG_INFO, "no GPU is used: %s", why.line);
+    return TSR_OK;
+}
+
+/* "cuda" or "cuda:N"; -1: neither. */
+static int device_index(const char *name)
+{
+    if (!strcmp(name, "cuda"))
+        return 0;
+    if (strncmp(name, "cuda:", 5) || !name[5] || strlen(name + 5) > 3 ||
+        name[5 + strspn(name + 5, "0123456789")])
+        return -1;
+    return atoi(name + 5);
+}
+
+static tsr_error pick_device(tsr_context *ctx, const char *name)
+{
+    tsr_error error = TSR_OK;
+    const int index = name ? device_index(name) : -1;
+
+    snprintf(ctx->device, sizeof ctx->device, "cpu");
+    if (!name || !strcmp(name, "cpu"))
+        return TSR_OK;
+    if (!strcmp(name, "auto"))
+        error = try_device(ctx);
+    else if (index < 0)
+        return tsri_fail(ctx, TSR_E_ARG, "unknown device '%s' (cpu, auto, cuda,"
+                         " cuda:N)", name);
+    else
+        error = tsri_nn_cuda_open(ctx, index);
+    if (ctx->gpu) {
+        ctx->keeps = true;
+        ctx->device_index = tsri_max(index, 0);
+        snprintf(ctx->device, sizeof ctx->device, "cuda:%d %s",
+                 ctx->device_index, tsri_cuda_name(ctx->gpu));
+    }
+    return error;
 }
 
 tsr_error tsr_context_open(tsr_context **out,
@@ -178,10 +237,13 @@ tsr_error tsr_context_open(tsr_context **out,
     *ctx = (tsr_context){ .logger = s.logger, .allocator = s.allocator,
                           .threads = s.threads ? s.threads : processors(),
                           .cpu = tsr_cpu_flags(), .max_pixels = s.max_pixels,
-                          .max_memory = s.max_memory };
+                          .max_memory = s.max_memory,
+                          .precision = s.precision };
     error = pick_backend(ctx, s.backend);
     if (!error)
         error = tsri_pool_open(&ctx->pool, ctx, ctx->threads);
+    if (!error)
+        error = pick_device(ctx, s.device);
     if (error)
         tsr_context_close(&ctx);
     *out = ctx;
@@ -192,8 +254,12 @@ tsr_error tsri_context_twin(tsr_context **twin, const tsr_context *ctx,
                             int threads, tsr_logger logger)
 {
     tsr_context_settings s;
+    char device[16];
 
     tsr_context_settings_init(&s);
+    snprintf(device, sizeof device, "cuda:%d", ctx->device_index);
+    s.device = ctx->gpu ? device : NULL;
+    s.precision = ctx->precision;
     s.threads = threads;
     s.backend = ctx->nn->name;
     s.logger = logger;
@@ -218,6 +284,7 @@ void tsr_context_close(tsr_context **context)
     if (!ctx)
         return;
     tsri_context_forget(ctx);
+    tsri_nn_cuda_close(ctx);
     tsri_pool_close(&ctx->pool, ctx);
     tsri_free(ctx, ctx);
     *context = NULL;
@@ -226,6 +293,11 @@ void tsr_context_close(tsr_context **context)
 const char *tsr_context_backend(const tsr_context *context)
 {
     return context->nn->name;
+}
+
+const char *tsr_context_device(const tsr_context *context)
+{
+    return context->device;
 }
 
 int tsr_context_threads(const tsr_context *context)

@@ -19,6 +19,10 @@ struct tsri_keep {
     tsri_keep *next;
     void (*close)(tsri_keep *kept);     /* frees it */
 };
+typedef struct tsri_cuda tsri_cuda;
+typedef struct tsri_dnn tsri_dnn;
+
+enum { TSRI_DEVICE_NAME = 320 };
 
 struct tsr_context {
     tsr_logger logger;
@@ -31,6 +35,11 @@ struct tsr_context {
     uint64_t max_pixels, max_memory;
     bool keeps;                 /* codecs stay open between calls: on a device */
     tsri_keep *kept;            /* closed with the context, the latest first */
+    tsri_cuda *gpu;             /* networks run there; NULL: on the host */
+    tsri_dnn *dnn;              /* with gpu */
+    int precision;              /* enum tsr_precision */
+    int device_index;           /* of gpu */
+    char device[TSRI_DEVICE_NAME];
 };
 
 /** Opens a context with the settings of another, but for these. */

@@ -5,6 +5,8 @@
 #define TSR_TESTS_NN_DEVICE_PLAIN_H
 #include <math.h>
 #include <string.h>
+#include "codecs/image/image.h"
+#include "codecs/image/image_codec.h"
 #include "lib/nn/device.h"
 #include "tests/check.h"
 
@@ -76,6 +78,78 @@ static tsr_error plain_dev_enter(tsri_dev *dev, const tsri_dev_planar *p)
         for (int y = p->map.rect.y0; y < p->map.rect.y1; y++)
             for (int x = p->map.rect.x0; x < p->map.rect.x1; x++)
                 dev_at(&p->map, y, x)[c] = *from++;
+    return TSR_OK;
+}
+
+static tsr_error plain_dev_enter_map(tsri_dev *dev, const tsri_dev_planar *p)
+{
+    const tsri_rect r = p->map.rect;
+    (void)dev;
+    for (int y = r.y0; y < r.y1; y++)
+        for (int x = r.x0; x < r.x1; x++)
+            for (int c = 0; c < p->map.lanes; c++)
+                dev_at(&p->map, y, x)[c] = c >= p->channels ? 0 :
+                    p->planes[((size_t)(y - r.y0) * (size_t)tsri_cols(r) +
+                               (size_t)(x - r.x0)) * (size_t)p->channels +
+                              (size_t)c];
+    return TSR_OK;
+}
+
+static tsr_error plain_dev_leave_map(tsri_dev *dev, const tsri_dev_planar *p)
+{
+    float *to = p->planes;
+    (void)dev;
+    for (int y = p->map.rect.y0; y < p->map.rect.y1; y++)
+        for (int x = p->map.rect.x0; x < p->map.rect.x1; x++)
+            for (int c = 0; c < p->channels; c++)
+                *to++ = dev_at(&p->map, y, x)[c];
+    return TSR_OK;
+}
+
+/* Index of a picture's line of n samples at position i. */
+static int dev_inside(int i, int n, bool reflect)
+{
+    return reflect ? tsri_image_reflect(i, n) : tsri_clamp(i, 0, n - 1);
+}
+
+static tsr_error plain_dev_enter_pixels(tsri_dev *dev, const tsri_dev_pixels *d)
+{
+    const tsri_pixels *p = &d->pixels;
+    const tsr_image image = { p->width, p->height, p->channels, p->bits,
+                              p->stride, p->data };
+    float rgb[3];
+    tsri_fmap one = { rgb, 3, 1, 1, 1, 1 };
+    (void)dev;
+
+    for (int y = d->map.rect.y0; y < d->map.rect.y1; y++)
+        for (int x = d->map.rect.x0; x < d->map.rect.x1; x++) {
+            const int row = dev_inside(y - p->top, p->height, p->reflect);
+            const int column = dev_inside(x - p->left, p->width, p->reflect);
+            tsri_image_gather(&image, &row, &column, &one);
+            for (int c = 0; c < d->map.lanes; c++)
+                dev_at(&d->map, y, x)[c] = c < 3 ? rgb[c] * p->scale + p->offset
+                                                 : 0;
+        }
+    return TSR_OK;
+}
+
+static tsr_error plain_dev_leave_pixels(tsri_dev *dev, const tsri_dev_pixels *d)
+{
+    const tsri_pixels *p = &d->pixels;
+    tsr_image image = { p->width, p->height, p->channels, p->bits, p->stride,
+                        p->data };
+    tsri_canvas canvas = { &image, p->truncates };
+    float rgb[3];
+    tsri_fmap one = { rgb, 3, 1, 1, 1, 1 };
+    (void)dev;
+
+    for (int y = 0; y < p->height; y++)
+        for (int x = 0; x < p->width; x++) {
+            const float *from = dev_at(&d->map, y + p->top, x + p->left);
+            for (int c = 0; c < 3; c++)
+                rgb[c] = (from[c] - p->offset) / p->scale;
+            tsri_canvas_put(&canvas, (tsri_rect){ y, x, y + 1, x + 1 }, &one);
+        }
     return TSR_OK;
 }
 
@@ -327,7 +401,11 @@ static const tsri_dev_ops plain_dev_ops = {
     .alloc_host = plain_dev_alloc, .free_host = plain_dev_free,
     .upload = plain_dev_copy, .download = plain_dev_copy,
     .wait = plain_dev_wait, .pack = plain_dev_pack, .unpack = plain_dev_unpack,
+    .take = plain_dev_alloc, .give = plain_dev_free,
     .enter = plain_dev_enter, .leave = plain_dev_leave,
+    .enter_map = plain_dev_enter_map, .leave_map = plain_dev_leave_map,
+    .enter_pixels = plain_dev_enter_pixels,
+    .leave_pixels = plain_dev_leave_pixels,
     .gather = plain_dev_gather, .conv = plain_dev_conv, .post = plain_dev_post,
     .norm = plain_dev_norm, .attention = plain_dev_attention
 };
@@ -341,9 +419,9 @@ static inline const char *nn_host(const char *backend)
 /** Makes a context opened so one of `backend`, "device" being this one. */
 static inline void nn_use(tsr_context *ctx, const char *backend)
 {
-    static tsri_nn_backend device;
+    static const tsri_nn_backend device = TSRI_NN_DEVICE_BACKEND("device",
+                                                                 &plain_dev_ops);
 
-    tsri_nn_device_backend(&device, "device", &plain_dev_ops);
     if (!strcmp(backend, "device"))
         ctx->nn = &device;
 }

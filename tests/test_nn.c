@@ -714,6 +714,142 @@ static void test_not_numbers(void **state)
     }
 }
 
+/* ---- whole planes on a device ---- */
+
+enum { IO_H = 21, IO_W = 34 };
+
+/* 3 channels, to 8 and back to 3. */
+static tsri_net *io_net(tsr_context *ctx, check_rng *rng)
+{
+    float w[2][8 * 3 * 9];
+    tsri_net *net;
+
+    for (int i = 0; i < 2 * 8 * 3 * 9; i++)
+        w[i / (8 * 3 * 9)][i % (8 * 3 * 9)] = check_float(rng) / 8;
+    assert_int_equal(tsri_net_new(&net, ctx, 3), TSR_OK);
+    tsri_net_precision(net, TSRI_NET_ENCODER);
+    const int x = tsri_net_conv(net, 0, &(tsri_conv){
+        3, 8, 3, 1, TSRI_PAD_ZERO, w[0], NULL, TSRI_BOTH });
+    const int y = tsri_net_conv(net, tsri_net_act(net, x, TSRI_ACT_SILU),
+        &(tsri_conv){ 8, 3, 3, 1, TSRI_PAD_REFLECT, w[1], NULL, TSRI_BOTH });
+    assert_int_equal(tsri_net_finish(net, tsri_net_add(net, y, 0)), TSR_OK);
+    return net;
+}
+
+/* A picture of the kind's channels and bits, with a gap behind each row. */
+static tsr_image io_image(check_rng *rng, int kind, int height, int width)
+{
+    tsr_image m = { .width = width, .height = height, .channels = 1 + kind % 4,
+                    .bits = kind < 4 ? 8 : 16 };
+    m.stride = (size_t)(m.width * m.channels * m.bits / 8 + 6);
+    m.data = malloc(m.stride * (size_t)m.height);
+    assert_non_null(m.data);
+    for (size_t i = 0; i < m.stride * (size_t)m.height; i++)
+        ((uint8_t *)m.data)[i] = (uint8_t)(check_float(rng) * 127 + 128);
+    return m;
+}
+
+static tsri_pixels io_pixels(const tsr_image *m, int kind)
+{
+    return (tsri_pixels){ .data = m->data, .width = m->width,
+        .height = m->height, .channels = m->channels, .bits = m->bits,
+        .stride = m->stride, .top = kind % 3, .left = kind % 5,
+        .reflect = kind % 2, .truncates = kind % 2, .scale = kind % 2 ? 2 : 1,
+        .offset = kind % 2 ? -1 : 0 };
+}
+
+/* Pixels in and out are what the host makes of them, around tsri_net_run(). */
+static void check_io(tsr_context *ctx, int kind)
+{
+    check_rng rng = { (uint64_t)kind + 5 };
+    tsri_net *net = io_net(ctx, &rng);
+    tsr_image image = io_image(&rng, kind, IO_H - 4, IO_W - 7);
+    tsr_image got = io_image(&rng, kind, IO_H - 3, IO_W - 5), want = got;
+    const tsri_pixels in = io_pixels(&image, kind), out = io_pixels(&got, kind);
+    picture x = picture_new(3, IO_H, IO_W), y = picture_new(3, IO_H, IO_W);
+    tsri_fmap map = map_of(&y);
+    tsri_dmap between = { NULL, 3, IO_H, IO_W };
+    float *p = x.data;
+
+    want.data = malloc(got.stride * (size_t)got.height);
+    memcpy(want.data, got.data, got.stride * (size_t)got.height);
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < IO_H * IO_W; i++) {
+            const int at_y = i / IO_W - in.top, at_x = i % IO_W - in.left;
+            const int ys = dev_inside(at_y, image.height, in.reflect);
+            const int xs = dev_inside(at_x, image.width, in.reflect);
+            float rgb[3];
+            tsri_fmap one = { rgb, 3, 1, 1, 1, 1 };
+            tsri_image_gather(&image, &ys, &xs, &one);
+            *p++ = rgb[c] * in.scale + in.offset;
+        }
+    assert_int_equal(tsri_net_run(net, IO_H, IO_W, (tsri_rect){ 0, 0, IO_H, IO_W },
+                                  source, &x, &map), TSR_OK);
+    for (int i = 0; i < got.height * got.width; i++) {
+        const int at_y = i / got.width, at_x = i % got.width;
+        tsri_canvas canvas = { &want, out.truncates };
+        float rgb[3];
+        tsri_fmap one = { rgb, 3, 1, 1, 1, 1 };
+        for (int c = 0; c < 3; c++)
+            rgb[c] = (y.data[(c * IO_H + at_y + out.top) * IO_W + at_x +
+                             out.left] - out.offset) / out.scale;
+        tsri_canvas_put(&canvas, (tsri_rect){ at_y, at_x, at_y + 1, at_x + 1 },
+                        &one);
+    }
+
+    assert_true(tsri_net_fits(net, IO_H, IO_W));
+    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W,
+        &(tsri_net_io){ .pixels = &in }, &(tsri_net_io){ .pixels = &out }), TSR_OK);
+    assert_memory_equal(got.data, want.data, got.stride * (size_t)got.height);
+
+    /* The same by way of a map, through a net twice. */
+    assert_int_equal(tsri_dmap_new(net, 3, IO_H, IO_W, &between), TSR_OK);
+    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W,
+        &(tsri_net_io){ .pixels = &in }, &(tsri_net_io){ .map = &between }), TSR_OK);
+    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W,
+        &(tsri_net_io){ .map = &between }, &(tsri_net_io){ .pixels = &out }), TSR_OK);
+    memcpy(x.data, y.data, 3 * IO_H * IO_W * sizeof *x.data);
+    assert_int_equal(tsri_net_run(net, IO_H, IO_W, (tsri_rect){ 0, 0, IO_H, IO_W },
+                                  source, &x, &map), TSR_OK);
+    for (int i = 0; i < got.height * got.width && got.channels > 2; i++) {
+        const int at_y = i / got.width, at_x = i % got.width;
+        const float v = y.data[(at_y + out.top) * IO_W + at_x + out.left];
+        const float scaled = (v - out.offset) / out.scale;
+        const size_t spot = (size_t)at_y * got.stride + (size_t)(at_x *
+                            got.channels * got.bits / 8);
+        uint16_t wide;
+        memcpy(&wide, (uint8_t *)got.data + spot, sizeof wide);
+        const float have = got.bits == 16 ? (float)wide / 65535 :
+                           (float)((uint8_t *)got.data)[spot] / 255;
+        assert_true(fabsf(have - fminf(fmaxf(scaled, 0), 1)) < 0.0041f);
+    }
+    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W + 1,
+        &(tsri_net_io){ .map = &between }, &(tsri_net_io){ .pixels = &out }),
+        TSR_E_ARG);
+    tsri_dmap_free(net, &between);
+    assert_null(between.data);
+    tsri_net_free(&net);
+    free(image.data);
+    free(got.data);
+    free(want.data);
+    free(x.data);
+    free(y.data);
+}
+
+static void test_io(void **state)
+{
+    tsr_context *ctx = nn_context("device", 1);
+    (void)state;
+    for (int kind = 0; kind < 8; kind++)
+        check_io(ctx, kind);
+    tsr_context_close(&ctx);
+    ctx = nn_context("c", 1);
+    tsri_net *net = io_net(ctx, &(check_rng){ 1 });
+    assert_false(tsri_net_fits(net, IO_H, IO_W));
+    tsri_net_free(&net);
+    tsr_context_close(&ctx);
+}
+
 /* Counts by hand: 3 x 3 from 3 to 8 channels on 5 x 6, then 1 x 1 to 4. */
 static void test_numbers(void **state)
 {
@@ -750,6 +886,7 @@ int main(void)
         cmocka_unit_test(test_run_errors),
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_io),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,6 +38,14 @@ typedef struct tsr_allocator {
     void (*free)(void *cookie, void *memory);
 } tsr_allocator;
 
+/** Numbers that networks compute with on a GPU; sums are floats in any case. */
+typedef enum tsr_precision {
+    TSR_PRECISION_AUTO = 0, /**< encoders F32, decoders F16 */
+    TSR_PRECISION_F32 = 1,
+    TSR_PRECISION_F16 = 2,
+    TSR_PRECISION_BF16 = 3
+} tsr_precision;
+
 /** Set with tsr_context_settings_init(), then change what you need. */
 typedef struct tsr_context_settings {
     size_t size;             /**< sizeof(tsr_context_settings); for growth */
@@ -51,6 +59,12 @@ typedef struct tsr_context_settings {
                                   taken for them; default 2^31 - 1 */
     uint64_t max_memory;     /**< bytes that one encode or decode may plan for
                                   network activations; default 1 GiB */
+    const char *device;      /**< where networks run: "cpu" (default, as NULL);
+                                  "cuda", "cuda:1": the first, second GPU; "auto":
+                                  the first GPU if it can be used, else the CPU,
+                                  and the logger is told why.  Borrowed for the
+                                  call */
+    int precision;           /**< enum tsr_precision; on the CPU always F32 */
 } tsr_context_settings;
 
 TSR_API void tsr_context_settings_init(tsr_context_settings *settings);
@@ -68,7 +82,8 @@ typedef struct tsr_context tsr_context;
  * settings  copied; NULL = the defaults
  *
  * Returns TSR_OK; TSR_E_ARG a setting outside its limits or an unknown
- * backend; TSR_E_UNSUPPORTED a backend this build does not have; TSR_E_NOMEM.
+ * backend; TSR_E_UNSUPPORTED a backend this build does not have, or a GPU that
+ * cannot be used; TSR_E_BACKEND a GPU that fails; TSR_E_NOMEM.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_context_open(tsr_context **context, const tsr_context_settings *settings);
@@ -79,6 +94,9 @@ TSR_API void tsr_context_close(tsr_context **context);
 
 /** "c" or "onednn": the backend in use.  Static string. */
 TSR_API const char *tsr_context_backend(const tsr_context *context);
+
+/** "cpu", or "cuda:0" and the device's name.  The context's. */
+TSR_API const char *tsr_context_device(const tsr_context *context);
 
 /** Called now and then with the part done, 0..1; non-zero stops the work
  *  (TSR_E_CANCELED).  NULL: not called. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A CUDA device: its memory, and one stream on which everything is queued.
+ * A handle is used by one thread at a time; several on one device are allowed.
  *
  * Device memory is a pointer that the host must not follow.  Work, copies
  * included, happens in the order it was queued and after the call returned;
@@ -12,9 +13,6 @@
 #ifndef TSR_LIB_CUDA_DEVICE_H
 #define TSR_LIB_CUDA_DEVICE_H
 #include "lib/core.h"
-
-/** One thread at a time; several on one device are allowed. */
-typedef struct tsri_cuda tsri_cuda;
 
 /** Opens device `index`, from 0; ctx must outlive it.  NULL on failure. */
 tsr_error tsri_cuda_open(tsri_cuda **gpu, tsr_context *ctx, int index);
@@ -35,6 +33,11 @@ tsr_error tsri_cuda_alloc(tsri_cuda *gpu, void *mem_pointer, size_t count,
 
 /** Waits for what is queued.  NULL is allowed. */
 void tsri_cuda_free(tsri_cuda *gpu, void *mem);
+
+/** The same in the order of what is queued, from a pool that is kept: neither
+ *  waits. */
+tsr_error tsri_cuda_take(tsri_cuda *gpu, void *mem_pointer, size_t size);
+void tsri_cuda_give(tsri_cuda *gpu, void *mem);
 
 /** Host to device; `from` must not change before the next sync. */
 tsr_error tsri_cuda_upload(tsri_cuda *gpu, void *to, const void *from,

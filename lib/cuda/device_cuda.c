@@ -29,6 +29,18 @@ tsr_error tsri_cuda_use(tsri_cuda *gpu)
     return tsri_cuda_check(gpu, cudaSetDevice(gpu->index), "device");
 }
 
+/* What tsri_cuda_give() gave is kept by the device's pool. */
+static tsr_error keep_pool(tsri_cuda *gpu)
+{
+    cudaMemPool_t pool;
+    uint64_t all = UINT64_MAX;
+
+    TSR_TRY(tsri_cuda_check(gpu, cudaDeviceGetDefaultMemPool(&pool, gpu->index),
+                            "memory pool"));
+    return tsri_cuda_check(gpu, cudaMemPoolSetAttribute(
+        pool, cudaMemPoolAttrReleaseThreshold, &all), "memory pool");
+}
+
 /* Fills the handle in; the stream last, so that nothing is left on failure. */
 static tsr_error open_device(tsri_cuda *gpu)
 {
@@ -40,6 +52,7 @@ static tsr_error open_device(tsri_cuda *gpu)
     gpu->sms = prop.multiProcessorCount;
     memcpy(gpu->name, prop.name, sizeof gpu->name);
     gpu->name[sizeof gpu->name - 1] = 0;
+    TSR_TRY(keep_pool(gpu));
     return tsri_cuda_check(gpu, cudaStreamCreateWithFlags(&gpu->stream,
                            cudaStreamNonBlocking), "stream");
 }
@@ -106,6 +119,22 @@ void tsri_cuda_free(tsri_cuda *gpu, void *mem)
 {
     if (mem && !tsri_cuda_use(gpu))
         tsri_cuda_check(gpu, cudaFree(mem), "free");
+}
+
+tsr_error tsri_cuda_take(tsri_cuda *gpu, void *mem_pointer, size_t size)
+{
+    void **mem = mem_pointer;
+
+    *mem = NULL;
+    TSR_TRY(tsri_cuda_use(gpu));
+    return tsri_cuda_check(gpu, cudaMallocAsync(mem, size ? size : 1,
+                                                gpu->stream), "memory");
+}
+
+void tsri_cuda_give(tsri_cuda *gpu, void *mem)
+{
+    if (mem && !tsri_cuda_use(gpu))
+        tsri_cuda_check(gpu, cudaFreeAsync(mem, gpu->stream), "free");
 }
 
 static tsr_error copy(tsri_cuda *gpu, void *to, const void *from, size_t size,

@@ -39,6 +39,17 @@ void tsri_cuda_free(tsri_cuda *gpu, void *mem)
     (void)gpu, (void)mem;
 }
 
+tsr_error tsri_cuda_take(tsri_cuda *gpu, void *mem_pointer, size_t size)
+{
+    (void)gpu, (void)mem_pointer, (void)size;
+    return none;
+}
+
+void tsri_cuda_give(tsri_cuda *gpu, void *mem)
+{
+    (void)gpu, (void)mem;
+}
+
 tsr_error tsri_cuda_upload(tsri_cuda *gpu, void *to, const void *from, size_t size)
 {
     (void)gpu, (void)to, (void)from, (void)size;

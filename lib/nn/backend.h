@@ -37,7 +37,8 @@ struct tsri_nn_backend {
     const char *name;
 
     /** State of one net: used by one thread at a time but for run(). */
-    tsr_error (*open)(tsri_nn_state **state, tsr_context *ctx);
+    tsr_error (*open)(tsri_nn_state **state, tsr_context *ctx,
+                      const tsri_nn_backend *self);
     void (*close)(tsri_nn_state **state);
 
     /** Makes conv->packed from weight [out][in][kernel][kernel]. */

@@ -87,6 +87,13 @@ typedef struct tsri_dev_planar {
     int channels;
 } tsri_dev_planar;
 
+/** Pixels in device memory as samples of a plane, or the other way round. */
+typedef struct tsri_dev_pixels {
+    tsri_dev_map map;
+    tsri_pixels pixels;     /* data, stride: of device memory; an output's alpha
+                               is left alone */
+} tsri_dev_pixels;
+
 /* All return TSR_OK; TSR_E_NOMEM; TSR_E_BACKEND. */
 typedef struct tsri_dev_ops {
     int element;            /**< bytes of a number: 2 or 4 */
@@ -94,6 +101,9 @@ typedef struct tsri_dev_ops {
     void (*close)(tsri_dev **dev);
     tsr_error (*alloc)(tsri_dev *dev, void **mem, size_t bytes);
     void (*free)(tsri_dev *dev, void *mem);
+    /** The same, in the order of what is queued. */
+    tsr_error (*take)(tsri_dev *dev, void **mem, size_t bytes);
+    void (*give)(tsri_dev *dev, void *mem);
     /** Host memory that copies are fast from and to. */
     tsr_error (*alloc_host)(tsri_dev *dev, void **mem, size_t bytes);
     void (*free_host)(tsri_dev *dev, void *mem);
@@ -107,6 +117,11 @@ typedef struct tsri_dev_ops {
     void (*unpack)(tsri_dev *dev, tsri_dev_weights *packed);
     tsr_error (*enter)(tsri_dev *dev, const tsri_dev_planar *p);
     tsr_error (*leave)(tsri_dev *dev, const tsri_dev_planar *p);
+    /** The same, planes being [rows][cols][channels]. */
+    tsr_error (*enter_map)(tsri_dev *dev, const tsri_dev_planar *p);
+    tsr_error (*leave_map)(tsri_dev *dev, const tsri_dev_planar *p);
+    tsr_error (*enter_pixels)(tsri_dev *dev, const tsri_dev_pixels *p);
+    tsr_error (*leave_pixels)(tsri_dev *dev, const tsri_dev_pixels *p);
     tsr_error (*gather)(tsri_dev *dev, const tsri_dev_gather *g);
     tsr_error (*conv)(tsri_dev *dev, const tsri_dev_conv *c);
     tsr_error (*post)(tsri_dev *dev, const tsri_dev_post *p);
@@ -115,8 +130,15 @@ typedef struct tsri_dev_ops {
 } tsri_dev_ops;
 
 /** A backend of these operations. */
-void tsri_nn_device_backend(tsri_nn_backend *backend, const char *name,
-                            const tsri_dev_ops *ops);
+#define TSRI_NN_DEVICE_BACKEND(name_, ops_)                           \
+    { .name = name_, .open = tsri_device_open, .close = tsri_device_close, \
+      .pack = tsri_device_pack, .unpack = tsri_device_unpack, .device = ops_ }
+tsr_error tsri_device_open(tsri_nn_state **state, tsr_context *ctx,
+                           const tsri_nn_backend *self);
+void tsri_device_close(tsri_nn_state **state);
+tsr_error tsri_device_pack(tsri_nn_state *state, tsri_nn_conv *conv,
+                           const float *weight);
+void tsri_device_unpack(tsri_nn_state *state, tsri_nn_conv *conv);
 
 /** Runs the last plan: as tsri_run_plan(), with the memory left to itself. */
 tsr_error tsri_device_run(const tsri_net *net, const tsri_buffers *m);

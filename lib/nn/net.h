@@ -66,6 +66,13 @@ enum { TSRI_ATTENTION_EXACT = 16384 };
 /** Starts a net whose node 0 is an input of `channels` planes. */
 tsr_error tsri_net_new(tsri_net **net, tsr_context *ctx, int channels);
 
+/** What a net is for: an encoder's outputs are looked at more closely. */
+typedef enum tsri_net_part { TSRI_NET_DECODER, TSRI_NET_ENCODER } tsri_net_part;
+
+/** Chooses the numbers that the net computes with on a device, by the context's
+ *  precision; DECODER before the call.  At once after tsri_net_new(). */
+void tsri_net_precision(tsri_net *net, tsri_net_part part);
+
 /* Each of these appends a node (or two) that reads node `x` and returns the
  * result's number.  A
  * fault (bad node, bad sizes, no memory) is remembered and returned by
@@ -186,4 +193,60 @@ tsr_error tsri_net_run_tiled(const tsri_net *net, int height, int width,
                              uint64_t budget, int align,
                              tsri_net_source source, void *source_cookie,
                              tsri_net_sink sink, void *sink_cookie);
+
+/* ---- whole planes on a device ----
+ *
+ * What goes in and comes out is in the device's memory, or a picture in bytes on
+ * either side.  On the host there is none of this: see tsri_net_fits(). */
+
+/** A picture as the input or the output of a net of three channels.  Sample c of
+ *  the plane's position (y, x) is scale * v + offset, v in 0..1 the picture's at
+ *  (y - top, x - left); outside of it an input is continued by reflection
+ *  (without repeating the border sample), or by its border, and an output is
+ *  dropped.  Grey is repeated, and made by Rec. 601 luma; alpha is not touched.
+ *  Values are those that codecs/image/image.c makes, bit for bit in float32. */
+typedef struct tsri_pixels {
+    void *data;
+    bool on_device;         /**< data is memory of the context's device */
+    int width, height, channels, bits;
+    size_t stride;          /**< bytes from row to row, as of tsr_image */
+    int top, left;
+    bool reflect;
+    bool truncates;         /**< output of 8 bits: floor(v * 255.999) */
+    float scale, offset;
+} tsri_pixels;
+
+/** Floats of the context's device, without gaps: (y, x, c) is
+ *  data[((size_t)y * width + x) * channels + c]. */
+typedef struct tsri_dmap {
+    float *data;
+    int channels, height, width;
+} tsri_dmap;
+
+/** One of them is set. */
+typedef struct tsri_net_io {
+    const tsri_pixels *pixels;
+    const tsri_dmap *map;
+} tsri_net_io;
+
+/** Memory for a map: taken and given back in the order of the device's work,
+ *  without waiting for it.  `net` is any net of the context. */
+tsr_error tsri_dmap_new(const tsri_net *net, int channels, int height, int width,
+                        tsri_dmap *map);
+/** map->data becomes NULL; NULL is allowed. */
+void tsri_dmap_free(const tsri_net *net, tsri_dmap *map);
+
+/** Whether the net is on a device, and whole planes for an input of height x
+ *  width fit max_memory. */
+bool tsri_net_fits(const tsri_net *net, int height, int width);
+
+/**
+ * Computes the whole output plane for an input plane of height x width, where
+ * tsri_net_fits().  Queued on the device's stream: it waits only for pixels that
+ * are to be in host memory.
+ *
+ * Returns TSR_OK; TSR_E_ARG a map of another size; TSR_E_NOMEM; TSR_E_BACKEND.
+ */
+tsr_error tsri_net_run_io(const tsri_net *net, int height, int width,
+                          const tsri_net_io *in, const tsri_net_io *out);
 #endif

@@ -2,6 +2,7 @@
 /* From nodes to steps: what can be computed inside the block of a convolution
  * is put there, so that only what other steps read is ever stored. */
 #include <string.h>
+#include "lib/nn/cuda/nn_cuda.h"
 #include "lib/nn/net_internal.h"
 
 enum { LANE = TSRI_NN_LANE, MAX_CHANNELS = 1 << 16, MAX_SCALE = 1 << 12 };
@@ -73,6 +74,15 @@ static const tsri_node *input(tsri_net *net, int x)
     return NULL;
 }
 
+static const tsri_nn_backend *backend_of(const tsr_context *ctx,
+                                         tsri_net_part part)
+{
+    const tsr_precision asked = (tsr_precision)ctx->precision;
+    return tsri_nn_cuda(asked != TSR_PRECISION_AUTO ? asked :
+                        part == TSRI_NET_ENCODER ? TSR_PRECISION_F32
+                                                 : TSR_PRECISION_F16);
+}
+
 tsr_error tsri_net_new(tsri_net **out, tsr_context *ctx, int channels)
 {
     tsri_net *net = tsri_calloc(ctx, 1, sizeof *net);
@@ -82,17 +92,31 @@ tsr_error tsri_net_new(tsri_net **out, tsr_context *ctx, int channels)
     if (!net)
         return tsri_nomem(ctx);
     net->ctx = ctx;
-    net->backend = ctx->nn;
+    net->backend = ctx->gpu ? backend_of(ctx, TSRI_NET_DECODER) : ctx->nn;
     net->row_norm = tsri_row_norm_pick(ctx->cpu);
     net->output = -1;
     net->exact = TSRI_ATTENTION_EXACT;
     append(net, &(tsri_node){ .kind = TSRI_INPUT, .channels = channels }, 1, 1);
     error = net->error;
     if (!error)
-        error = net->backend->open(&net->state, ctx);
+        error = net->backend->open(&net->state, ctx, net->backend);
     if (error)
         tsri_net_free(out);
     return error;
+}
+
+void tsri_net_precision(tsri_net *net, tsri_net_part part)
+{
+    const tsri_nn_backend *backend;
+
+    if (net->error || !net->ctx->gpu)
+        return;
+    backend = backend_of(net->ctx, part);
+    if (backend == net->backend)
+        return;
+    net->backend->close(&net->state);
+    net->backend = backend;
+    net->error = backend->open(&net->state, net->ctx, backend);
 }
 
 void tsri_net_free(tsri_net **out)

@@ -16,6 +16,7 @@ struct tsri_nn_state {
     } arena, in, out, block, result, planes, staging;
     float **coefficients;   /* [nodes]: gamma, beta, mean, scale, shift */
     int nodes;
+    bool staged;            /* what is queued may still read the staging */
 };
 
 typedef struct tsri_nn_state state;
@@ -23,14 +24,15 @@ typedef struct tsri_room room;
 
 /* ---- the backend's calls ---- */
 
-static tsr_error device_open(tsri_nn_state **out, tsr_context *ctx)
+tsr_error tsri_device_open(tsri_nn_state **out, tsr_context *ctx,
+                           const tsri_nn_backend *self)
 {
     state *s = tsri_calloc(ctx, 1, sizeof *s);
     *out = s;
     if (!s)
         return tsri_nomem(ctx);
     s->ctx = ctx;
-    s->ops = ctx->nn->device;
+    s->ops = self->device;
     s->staging.host = true;
     const tsr_error error = s->ops->open(&s->dev, ctx);
     if (error) {
@@ -50,7 +52,7 @@ static void give_up(state *s, room *r)
     r->bytes = 0;
 }
 
-static void device_close(tsri_nn_state **out)
+void tsri_device_close(tsri_nn_state **out)
 {
     state *s = *out;
     room *const all[] = { &s->arena, &s->in, &s->out, &s->block, &s->result,
@@ -67,14 +69,14 @@ static void device_close(tsri_nn_state **out)
 }
 
 /* Squares of 16-bit numbers are none: the norms of GDN are made in float. */
-static tsr_error device_pack(tsri_nn_state *s, tsri_nn_conv *c,
-                             const float *weight)
+tsr_error tsri_device_pack(tsri_nn_state *s, tsri_nn_conv *c,
+                           const float *weight)
 {
     return s->ops->pack(s->dev, c, weight, c->wide,
                         (tsri_dev_weights **)&c->packed);
 }
 
-static void device_unpack(tsri_nn_state *s, tsri_nn_conv *c)
+void tsri_device_unpack(tsri_nn_state *s, tsri_nn_conv *c)
 {
     if (c->packed)
         s->ops->unpack(s->dev, c->packed);
@@ -296,6 +298,15 @@ static tsr_error run_step(const tsri_net *net, const tsri_step *s)
 
 /* ---- in and out ---- */
 
+/* Before the staging is written or read. */
+static tsr_error wait_for(state *s)
+{
+    if (!s->staged)
+        return TSR_OK;
+    s->staged = false;
+    return s->ops->wait(s->dev);
+}
+
 static size_t planar_floats(const tsri_net *net, int x)
 {
     return samples(net->place[x].rect) * (size_t)net->node[x].channels;
@@ -310,7 +321,9 @@ static tsr_error enter(const tsri_net *net, const tsri_buffers *m)
                       tsri_cols(r), samples(r), (size_t)tsri_cols(r) };
     const tsri_dev_planar p = { map_of(net, 0), s->planes.mem, map.channels };
 
+    TSR_TRY(wait_for(s));
     TSR_TRY(m->source(m->cookie, r, &map));
+    s->staged = true;
     TSR_TRY(s->ops->upload(s->dev, s->planes.mem, map.data, n * sizeof(float)));
     return s->ops->enter(s->dev, &p);
 }
@@ -323,9 +336,10 @@ static tsr_error leave(const tsri_net *net, const tsri_buffers *m)
     const float *from = s->staging.mem;
 
     TSR_TRY(s->ops->leave(s->dev, &p));
+    s->staged = true;
     TSR_TRY(s->ops->download(s->dev, s->staging.mem, s->planes.mem,
                              planar_floats(net, net->output) * sizeof(float)));
-    TSR_TRY(s->ops->wait(s->dev));
+    TSR_TRY(wait_for(s));
     for (int c = 0; c < m->dst->channels; c++)
         for (int y = 0; y < m->dst->height; y++, from += m->dst->width)
             memcpy(m->dst->data + (size_t)c * m->dst->plane +
@@ -334,36 +348,199 @@ static tsr_error leave(const tsri_net *net, const tsri_buffers *m)
     return TSR_OK;
 }
 
+static size_t numbers_of(const tsri_net *net, int x)
+{
+    return samples(net->place[x].rect) *
+           (size_t)tsri_lanes(net->node[x].channels);
+}
+
 static tsr_error take_memory(const tsri_net *net)
 {
     state *s = net->state;
     const size_t element = (size_t)s->ops->element;
-    const size_t in = planar_floats(net, 0);
-    const size_t out = planar_floats(net, net->output);
-    const tsri_dev_map a = map_of(net, 0), b = map_of(net, net->output);
 
     TSR_TRY(need(s, &s->arena, net->arena, element));
-    TSR_TRY(need(s, &s->in, samples(a.rect) * (size_t)a.lanes, element));
-    TSR_TRY(need(s, &s->out, samples(b.rect) * (size_t)b.lanes, element));
-    TSR_TRY(need(s, &s->planes, in > out ? in : out, sizeof(float)));
-    return need(s, &s->staging, in > out ? in : out, sizeof(float));
+    TSR_TRY(need(s, &s->in, numbers_of(net, 0), element));
+    TSR_TRY(need(s, &s->out, numbers_of(net, net->output), element));
+    return open_coefficients(net);
+}
+
+static tsr_error run_steps(const tsri_net *net)
+{
+    for (int i = 0; i < net->steps; i++)
+        if (tsri_planned(net, &net->step[i]))
+            TSR_TRY(run_step(net, &net->step[i]));
+    return TSR_OK;
 }
 
 tsr_error tsri_device_run(const tsri_net *net, const tsri_buffers *m)
 {
+    state *s = net->state;
+    const size_t in = planar_floats(net, 0);
+    const size_t out = planar_floats(net, net->output);
+
+    TSR_TRY(wait_for(s));
     TSR_TRY(take_memory(net));
-    TSR_TRY(open_coefficients(net));
+    TSR_TRY(need(s, &s->planes, in > out ? in : out, sizeof(float)));
+    TSR_TRY(need(s, &s->staging, in > out ? in : out, sizeof(float)));
     TSR_TRY(enter(net, m));
-    for (int i = 0; i < net->steps; i++)
-        if (tsri_planned(net, &net->step[i]))
-            TSR_TRY(run_step(net, &net->step[i]));
+    TSR_TRY(run_steps(net));
     return leave(net, m);
 }
 
-void tsri_nn_device_backend(tsri_nn_backend *b, const char *name,
-                            const tsri_dev_ops *ops)
+/* ---- whole planes ---- */
+
+tsr_error tsri_dmap_new(const tsri_net *net, int channels, int height, int width,
+                        tsri_dmap *map)
 {
-    *b = (tsri_nn_backend){ .name = name, .open = device_open,
-                            .close = device_close, .pack = device_pack,
-                            .unpack = device_unpack, .device = ops };
+    const state *s = net->state;
+    size_t n;
+    void *mem;
+
+    *map = (tsri_dmap){ NULL, channels, height, width };
+    if (!tsri_mul((size_t)height * (size_t)width, (size_t)channels, &n) ||
+        !tsri_mul(n, sizeof(float), &n))
+        return tsri_nomem(net->ctx);
+    TSR_TRY(s->ops->take(s->dev, &mem, n));
+    map->data = mem;
+    return TSR_OK;
+}
+
+void tsri_dmap_free(const tsri_net *net, tsri_dmap *map)
+{
+    if (map->data)
+        net->state->ops->give(net->state->dev, map->data);
+    map->data = NULL;
+}
+
+static tsr_error plan_whole(const tsri_net *net, int height, int width)
+{
+    int h, w;
+
+    tsri_net_out_size(net, height, width, &h, &w);
+    return tsri_plan((tsri_net *)(uintptr_t)net, height, width,
+                     (tsri_rect){ 0, 0, h, w });
+}
+
+bool tsri_net_fits(const tsri_net *net, int height, int width)
+{
+    if (!net->backend->device || plan_whole(net, height, width))
+        return false;
+    return (double)net->backend->device->element *
+           ((double)net->arena + (double)numbers_of(net, 0) +
+            (double)numbers_of(net, net->output)) <=
+           (double)net->ctx->max_memory;
+}
+
+static bool is_map(const tsri_net *net, int x, const tsri_dmap *map)
+{
+    return map->channels == net->node[x].channels &&
+           map->height == net->place[x].height &&
+           map->width == net->place[x].width;
+}
+
+static int colours(const tsri_pixels *p)
+{
+    return p->channels < 3 ? 1 : 3;
+}
+
+static size_t row_bytes(const tsri_pixels *p)
+{
+    return (size_t)p->width * (size_t)p->channels * (size_t)(p->bits / 8);
+}
+
+/* Room for the picture on both sides, where it is not on the device: *dense is
+ * where it is there. */
+static tsr_error stage_pixels(state *s, const tsri_pixels *p, tsri_pixels *dense)
+{
+    *dense = *p;
+    if (p->on_device)
+        return TSR_OK;
+    dense->stride = row_bytes(p);
+    TSR_TRY(wait_for(s));
+    TSR_TRY(need(s, &s->planes, dense->stride, (size_t)p->height));
+    TSR_TRY(need(s, &s->staging, dense->stride, (size_t)p->height));
+    dense->data = s->planes.mem;
+    return TSR_OK;
+}
+
+static tsr_error enter_pixels(const tsri_net *net, const tsri_pixels *p)
+{
+    state *s = net->state;
+    tsri_dev_pixels in = { .map = map_of(net, 0) };
+    const size_t row = row_bytes(p);
+
+    TSR_TRY(stage_pixels(s, p, &in.pixels));
+    if (!p->on_device) {
+        for (int y = 0; y < p->height; y++)
+            memcpy((uint8_t *)s->staging.mem + (size_t)y * row,
+                   (const uint8_t *)p->data + (size_t)y * p->stride, row);
+        s->staged = true;
+        TSR_TRY(s->ops->upload(s->dev, s->planes.mem, s->staging.mem,
+                               (size_t)p->height * row));
+    }
+    return s->ops->enter_pixels(s->dev, &in);
+}
+
+/* A row of pixels without the alpha that the device did not write. */
+static void copy_row(const tsri_pixels *p, uint8_t *to, const uint8_t *from)
+{
+    const size_t each = (size_t)(p->bits / 8);
+    const size_t pixel = (size_t)p->channels * each;
+    const size_t colour = (size_t)colours(p) * each;
+
+    if (pixel == colour) {
+        memcpy(to, from, row_bytes(p));
+        return;
+    }
+    for (int x = 0; x < p->width; x++)
+        memcpy(to + (size_t)x * pixel, from + (size_t)x * pixel, colour);
+}
+
+static tsr_error leave_pixels(const tsri_net *net, const tsri_pixels *p)
+{
+    state *s = net->state;
+    tsri_dev_pixels out = { .map = map_of(net, net->output) };
+    const size_t row = row_bytes(p);
+
+    TSR_TRY(stage_pixels(s, p, &out.pixels));
+    TSR_TRY(s->ops->leave_pixels(s->dev, &out));
+    if (p->on_device)
+        return TSR_OK;
+    s->staged = true;
+    TSR_TRY(s->ops->download(s->dev, s->staging.mem, s->planes.mem,
+                             (size_t)p->height * row));
+    TSR_TRY(wait_for(s));
+    for (int y = 0; y < p->height; y++)
+        copy_row(p, (uint8_t *)p->data + (size_t)y * p->stride,
+                 (const uint8_t *)s->staging.mem + (size_t)y * row);
+    return TSR_OK;
+}
+
+static bool is_io(const tsri_net *net, int x, const tsri_net_io *io)
+{
+    return io->map ? is_map(net, x, io->map) : net->node[x].channels == 3;
+}
+
+tsr_error tsri_net_run_io(const tsri_net *net, int height, int width,
+                          const tsri_net_io *in, const tsri_net_io *out)
+{
+    state *s = net->state;
+
+    TSR_TRY(plan_whole(net, height, width));
+    if (!net->backend->device || !is_io(net, 0, in) ||
+        !is_io(net, net->output, out))
+        return tsri_fail(net->ctx, TSR_E_ARG, "a net's input or output has"
+                         " another size");
+    TSR_TRY(take_memory(net));
+    const tsri_dev_planar from = { map_of(net, 0), in->map ? in->map->data : NULL,
+                                   net->node[0].channels };
+    const tsri_dev_planar to = { map_of(net, net->output),
+                                 out->map ? out->map->data : NULL,
+                                 net->node[net->output].channels };
+    TSR_TRY(in->map ? s->ops->enter_map(s->dev, &from)
+                    : enter_pixels(net, in->pixels));
+    TSR_TRY(run_steps(net));
+    return out->map ? s->ops->leave_map(s->dev, &to)
+                    : leave_pixels(net, out->pixels);
 }

@@ -25,8 +25,10 @@ static vec load(const float *p)
     return v;
 }
 
-static tsr_error plain_open(tsri_nn_state **state, tsr_context *ctx)
+static tsr_error plain_open(tsri_nn_state **state, tsr_context *ctx,
+                            const tsri_nn_backend *self)
 {
+    (void)self;
     *state = tsri_calloc(ctx, 1, sizeof **state);
     if (!*state)
         return tsri_nomem(ctx);

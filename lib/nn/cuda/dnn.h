@@ -10,8 +10,6 @@
 #include "lib/cuda/device_cuda.h"
 #include "lib/nn/cuda/steps_kernels.h"
 
-typedef struct tsri_dnn tsri_dnn;
-
 /** A convolution of NHWC samples; sums are floats.  NNK_F32 is computed in
  *  floats throughout, without TF32. */
 typedef struct tsri_dnn_shape {

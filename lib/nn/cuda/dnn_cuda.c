@@ -68,7 +68,7 @@ static bool load_calls(tsri_dnn *d)
 
 static tsr_error open_library(tsri_dnn *d)
 {
-    d->library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
+    d->library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!d->library)
         return tsri_fail(d->ctx, TSR_E_UNSUPPORTED, "nets on a GPU need cuDNN 9:"
                          " %s", dlerror());
@@ -464,9 +464,11 @@ static void best_of(tsri_dnn *d, const operands *o, bool fused,
 {
     maker m = { d, CUDNN_STATUS_SUCCESS };
     descriptor config[TRIED] = { NULL };
+    const tsr_logger logger = d->ctx->logger;
     graph g = { NULL };
     float best = 0;
 
+    d->ctx->logger = (tsr_logger){ NULL, NULL };  /* that one fails is no error */
     make_graph(&m, &g, &p->shape, fused);
     const int64_t n = configs_of(&m, &g, mode, config);
     for (int64_t i = 0; i < n; i++) {
@@ -487,6 +489,7 @@ static void best_of(tsri_dnn *d, const operands *o, bool fused,
     for (int i = 0; i < TRIED; i++)
         destroy(d, &config[i]);
     free_graph(d, &g);
+    d->ctx->logger = logger;
 }
 
 static tsr_error new_plan(tsri_dnn *d, const tsri_dnn_shape *s,

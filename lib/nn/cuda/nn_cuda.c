@@ -28,10 +28,7 @@ static void dev_close(tsri_dev **out)
     tsri_dev *dev = *out;
     if (!dev)
         return;
-    if (dev->gpu)
-        tsri_cuda_free(dev->gpu, dev->sums);
-    tsri_dnn_close(&dev->dnn);
-    tsri_cuda_close(&dev->gpu);
+    tsri_cuda_free(dev->gpu, dev->sums);
     tsri_free(dev->ctx, dev);
     *out = NULL;
 }
@@ -39,19 +36,15 @@ static void dev_close(tsri_dev **out)
 static tsr_error dev_open(tsri_dev **out, tsr_context *ctx, nnk_type type)
 {
     tsri_dev *dev = tsri_calloc(ctx, 1, sizeof *dev);
-    tsr_error error;
 
     *out = dev;
     if (!dev)
         return tsri_nomem(ctx);
     dev->ctx = ctx;
+    dev->gpu = ctx->gpu;
+    dev->dnn = ctx->dnn;
     dev->type = type;
-    error = tsri_cuda_open(&dev->gpu, ctx, 0);
-    if (!error)
-        error = tsri_dnn_open(&dev->dnn, dev->gpu);
-    if (error)
-        dev_close(out);
-    return error;
+    return TSR_OK;
 }
 
 static tsr_error open_f16(tsri_dev **dev, tsr_context *ctx)
@@ -69,6 +62,24 @@ static tsr_error open_f32(tsri_dev **dev, tsr_context *ctx)
     return dev_open(dev, ctx, NNK_F32);
 }
 
+tsr_error tsri_nn_cuda_open(tsr_context *ctx, int index)
+{
+    tsr_error error = tsri_cuda_open(&ctx->gpu, ctx, index);
+    if (!error)
+        error = tsri_dnn_open(&ctx->dnn, ctx->gpu);
+    if (error)
+        tsri_nn_cuda_close(ctx);
+    return error;
+}
+
+void tsri_nn_cuda_close(tsr_context *ctx)
+{
+    if (!ctx->gpu)
+        return;
+    tsri_dnn_close(&ctx->dnn);
+    tsri_cuda_close(&ctx->gpu);
+}
+
 /* ---- memory ---- */
 
 static tsr_error dev_alloc(tsri_dev *dev, void **mem, size_t bytes)
@@ -79,6 +90,16 @@ static tsr_error dev_alloc(tsri_dev *dev, void **mem, size_t bytes)
 static void dev_free(tsri_dev *dev, void *mem)
 {
     tsri_cuda_free(dev->gpu, mem);
+}
+
+static tsr_error dev_take(tsri_dev *dev, void **mem, size_t bytes)
+{
+    return tsri_cuda_take(dev->gpu, mem, bytes);
+}
+
+static void dev_give(tsri_dev *dev, void *mem)
+{
+    tsri_cuda_give(dev->gpu, mem);
 }
 
 static tsr_error dev_alloc_host(tsri_dev *dev, void **mem, size_t bytes)
@@ -199,6 +220,45 @@ static tsr_error dev_leave(tsri_dev *dev, const tsri_dev_planar *p)
                                    stream_of(dev)), "output");
 }
 
+static tsr_error dev_enter_map(tsri_dev *dev, const tsri_dev_planar *p)
+{
+    const nnk_map m = map_of(&p->map);
+    TSR_TRY(tsri_cuda_use(dev->gpu));
+    return launched(dev, nnk_enter_map(dev->type, &m, p->planes, p->channels,
+                                       stream_of(dev)), "input");
+}
+
+static tsr_error dev_leave_map(tsri_dev *dev, const tsri_dev_planar *p)
+{
+    const nnk_map m = map_of(&p->map);
+    return launched(dev, nnk_leave_map(dev->type, &m, p->planes, p->channels,
+                                       stream_of(dev)), "output");
+}
+
+static nnk_pixels pixels_of(const tsri_pixels *p)
+{
+    return (nnk_pixels){ p->data, p->width, p->height, p->channels,
+                         p->bits == 16, p->stride, p->top, p->left, p->reflect,
+                         p->truncates, p->scale, p->offset };
+}
+
+static tsr_error dev_enter_pixels(tsri_dev *dev, const tsri_dev_pixels *p)
+{
+    const nnk_map m = map_of(&p->map);
+    const nnk_pixels k = pixels_of(&p->pixels);
+    TSR_TRY(tsri_cuda_use(dev->gpu));
+    return launched(dev, nnk_enter_pixels(dev->type, &m, &k, stream_of(dev)),
+                    "pixels");
+}
+
+static tsr_error dev_leave_pixels(tsri_dev *dev, const tsri_dev_pixels *p)
+{
+    const nnk_map m = map_of(&p->map);
+    const nnk_pixels k = pixels_of(&p->pixels);
+    return launched(dev, nnk_leave_pixels(dev->type, &m, &k, stream_of(dev)),
+                    "pixels");
+}
+
 static tsr_error dev_gather(tsri_dev *dev, const tsri_dev_gather *g)
 {
     const nnk_gather k = {
@@ -283,10 +343,13 @@ static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
 
 #define OPS(bytes, opener) {                                                  \
     .element = bytes, .open = opener, .close = dev_close, .alloc = dev_alloc, \
-    .free = dev_free, .alloc_host = dev_alloc_host,                           \
+    .free = dev_free, .take = dev_take, .give = dev_give,                     \
+    .alloc_host = dev_alloc_host,                                             \
     .free_host = dev_free_host, .upload = dev_upload,                         \
     .download = dev_download, .wait = dev_wait, .pack = dev_pack,             \
     .unpack = dev_unpack, .enter = dev_enter, .leave = dev_leave,             \
+    .enter_map = dev_enter_map, .leave_map = dev_leave_map,                   \
+    .enter_pixels = dev_enter_pixels, .leave_pixels = dev_leave_pixels,       \
     .gather = dev_gather, .conv = dev_conv, .post = dev_post,                 \
     .norm = dev_norm, .attention = dev_attention }
 
@@ -294,13 +357,13 @@ static const tsri_dev_ops ops_f16 = OPS(2, open_f16);
 static const tsri_dev_ops ops_bf16 = OPS(2, open_bf16);
 static const tsri_dev_ops ops_f32 = OPS(4, open_f32);
 
-const tsri_nn_backend *tsri_nn_cuda(const char *name)
+const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision)
 {
-    static tsri_nn_backend f16, bf16, f32;
+    static const tsri_nn_backend f16 = TSRI_NN_DEVICE_BACKEND("cuda-f16", &ops_f16);
+    static const tsri_nn_backend bf16 = TSRI_NN_DEVICE_BACKEND("cuda-bf16",
+                                                               &ops_bf16);
+    static const tsri_nn_backend f32 = TSRI_NN_DEVICE_BACKEND("cuda-f32", &ops_f32);
 
-    tsri_nn_device_backend(&f16, "cuda", &ops_f16);
-    tsri_nn_device_backend(&bf16, "cuda-bf16", &ops_bf16);
-    tsri_nn_device_backend(&f32, "cuda-f32", &ops_f32);
-    return !strcmp(name, "cuda") ? &f16 : !strcmp(name, "cuda-bf16") ? &bf16 :
-           !strcmp(name, "cuda-f32") ? &f32 : NULL;
+    return precision == TSR_PRECISION_F16 ? &f16 :
+           precision == TSR_PRECISION_BF16 ? &bf16 : &f32;
 }

@@ -5,8 +5,12 @@
 #define TSR_LIB_NN_CUDA_NN_CUDA_H
 #include "lib/nn/backend.h"
 
-/** The backends "cuda" (halves), "cuda-bf16" and "cuda-f32" on the first device;
- *  NULL: another name, or not in this build.  Whether there is a device shows
- *  when a net is made. */
-const tsri_nn_backend *tsri_nn_cuda(const char *name);
+/** Opens a device for a context: ctx->gpu and ctx->dnn, both or none.  Returns as
+ *  tsri_cuda_open(); TSR_E_UNSUPPORTED also where cuDNN 9 is not to be had. */
+tsr_error tsri_nn_cuda_open(tsr_context *ctx, int index);
+void tsri_nn_cuda_close(tsr_context *ctx);
+
+/** The backend that computes in these numbers (not AUTO); NULL: not in this
+ *  build. */
+const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision);
 #endif

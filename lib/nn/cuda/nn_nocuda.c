@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A build without CUDA. */
+/* A build without CUDA or cuDNN. */
 #include "lib/nn/cuda/nn_cuda.h"
 
-const tsri_nn_backend *tsri_nn_cuda(const char *name)
+tsr_error tsri_nn_cuda_open(tsr_context *ctx, int index)
 {
-    (void)name;
+    return tsri_fail(ctx, TSR_E_UNSUPPORTED, "device cuda:%d: this build has no"
+                     " networks on GPUs", index);
+}
+
+void tsri_nn_cuda_close(tsr_context *ctx)
+{
+    (void)ctx;
+}
+
+const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision)
+{
+    (void)precision;
     return NULL;
 }

@@ -18,6 +18,15 @@ typedef struct nnk_map {
     int y0, x0, rows, cols, lanes;
 } nnk_map;
 
+/** A picture, see tsri_pixels. */
+typedef struct nnk_pixels {
+    void *data;
+    int width, height, channels, wide;  /* wide: 16 bits */
+    size_t stride;
+    int top, left, reflect, truncates;
+    float scale, offset;
+} nnk_pixels;
+
 typedef struct nnk_gather {
     nnk_map src;
     void *dst;
@@ -57,6 +66,15 @@ cudaError_t nnk_enter(nnk_type type, const nnk_map *map, const float *planes,
                       int channels, cudaStream_t stream);
 cudaError_t nnk_leave(nnk_type type, const nnk_map *map, float *planes,
                       int channels, cudaStream_t stream);
+/** The same of [rows][cols][channels]. */
+cudaError_t nnk_enter_map(nnk_type type, const nnk_map *map, const float *samples,
+                          int channels, cudaStream_t stream);
+cudaError_t nnk_leave_map(nnk_type type, const nnk_map *map, float *samples,
+                          int channels, cudaStream_t stream);
+cudaError_t nnk_enter_pixels(nnk_type type, const nnk_map *map,
+                             const nnk_pixels *pixels, cudaStream_t stream);
+cudaError_t nnk_leave_pixels(nnk_type type, const nnk_map *map,
+                             const nnk_pixels *pixels, cudaStream_t stream);
 cudaError_t nnk_gather_run(nnk_type type, const nnk_gather *g,
                            cudaStream_t stream);
 cudaError_t nnk_post_run(nnk_type type, const nnk_post *p, cudaStream_t stream);

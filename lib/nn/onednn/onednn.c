@@ -39,8 +39,10 @@ static tsr_error failed(tsr_context *ctx, dnnl_status_t status, const char *what
                      (int)status);
 }
 
-static tsr_error onednn_open(tsri_nn_state **out, tsr_context *ctx)
+static tsr_error onednn_open(tsri_nn_state **out, tsr_context *ctx,
+                             const tsri_nn_backend *self)
 {
+    (void)self;
     tsri_nn_state *state = tsri_calloc(ctx, 1, sizeof *state);
     dnnl_status_t status;
 
