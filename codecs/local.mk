@@ -147,3 +147,6 @@ libtsrcore_la_SOURCES += codecs/kv/chunk.c codecs/kv/chunk_name.c
 # Features of recognisers.
 noinst_HEADERS += codecs/audio/fbank.h
 libtsrcore_la_SOURCES += codecs/audio/fbank.c
+# Speech at a kilobit, and the search in its codes.
+pkginclude_HEADERS += include/tessera/find.h
+libtsrcore_la_SOURCES += codecs/audio/find.c codecs/audio/semantic.c

@@ -3,6 +3,7 @@ EXTRA_DIST += docs/audio-format.md docs/design.md docs/entropy.md docs/format.md
 	docs/vq.md docs/sample.md docs/sample.png docs/sample.wav docs/sample-kv.safetensors docs/codecs/hyper.md \
 	docs/codecs/mcquic.md docs/codecs/encodec.md docs/codecs/hificodec.md docs/codecs/vqgan.md
 EXTRA_DIST += docs/kv-store.md
+EXTRA_DIST += docs/codecs/semantic.md
 
 # The manual.  A page for each command, and the completion, are made by the
 # program from its tables of options.

@@ -112,6 +112,8 @@ EXTRA_PROGRAMS += tests/nn_speed
 CLEANFILES += tests/nn_speed$(EXEEXT)
 check_PROGRAMS += tests/test_mcquic tests/test_mcquic_codec
 check_PROGRAMS += tests/test_encodec tests/test_hificodec tests/test_sound
+check_PROGRAMS += tests/test_find tests/test_semantic
+EXTRA_DIST += tests/vectors/semantic
 noinst_HEADERS += tests/audio_model.h tests/vector.h
 # How fast the audio codecs are: make tests/audio_codec_speed
 EXTRA_PROGRAMS += tests/audio_codec_speed
@@ -169,6 +171,8 @@ CLEANFILES += tests/tiny_model$(EXEEXT) tests/tiny_sound$(EXEEXT) \
 	tests/tiny_tokens$(EXEEXT)
 tests/test_cli_tokens.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT) tests/tiny_tokens$(EXEEXT)
+tests/test_find_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
+	tests/tiny_sound$(EXEEXT)
 tests/test_audio_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT) \
 	tests/tiny_sound$(EXEEXT)
 tests/test_cli.log: tessera$(EXEEXT) tests/tiny_model$(EXEEXT)
@@ -207,6 +211,8 @@ tests_vq_speed_LDADD = libtsrcore.la
 check_SCRIPTS += tests/test_import_cli.sh
 EXTRA_DIST += tests/test_import_cli.sh
 check_SCRIPTS += tests/test_audio_cli.sh
+check_SCRIPTS += tests/test_find_cli.sh
+EXTRA_DIST += tests/test_find_cli.sh
 EXTRA_DIST += tests/test_audio_cli.sh tests/cli_sound.py
 check_SCRIPTS += tests/test_media_cli.sh
 EXTRA_DIST += tests/test_media_cli.sh tests/cli_video.py

@@ -38,6 +38,8 @@ typedef struct args {
     int heads, levels, level, sinks, recent, boost, tile, chunk, no_ids;
     int k, seed, iterations, batch, random;
     const char *sizes;  /**< of codebooks: "4096,1024" */
+    const char *find, *part;                /**< of tokens */
+    double threshold;                       /**< 0: not given */
     double tolerance;
     double bitrate, packet, window;         /**< of sound; 0: not given */
     double start, length, until;            /**< seconds; 0: not given */

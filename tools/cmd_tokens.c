@@ -21,6 +21,12 @@ static const opt tokens_options[] = {
       offsetof(args, quality), 0, 100 },
     { "-s", "WxH", "pictures: scale to this size; of codes: the size that the"
       " picture has", OPT_TEXT, offsetof(args, size), 0, 0 },
+    { "-part", "semantic|acoustic", "sound: only these books, of models that have"
+      " both", OPT_TEXT, offsetof(args, part), 0, 0 },
+    { "--find", "EXAMPLE", "print where something like this sound occurs in the"
+      " files", OPT_TEXT, offsetof(args, find), 0, 0 },
+    { "-threshold", "X", "--find: lowest score, 0 to 1; default 0.6", OPT_NUMBER,
+      offsetof(args, threshold), 0, 1 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -79,7 +85,8 @@ static int check_options(const tokens_job *j, int kind)
     if (kind == TSR_KIND_IMAGE && (a->bitrate > 0 || a->books || a->channels ||
                                    a->entropy || a->packet > 0 || a->live ||
                                    a->droppable || a->window >= 0 || a->rate ||
-                                   a->search >= 0 || a->sample_format))
+                                   a->search >= 0 || a->sample_format ||
+                                   a->part))
         return say_error(RC_USAGE, j->in->name, "is a picture, and an option for"
                          " sound was given");
     return RC_OK;
@@ -283,8 +290,11 @@ static int one_file(void *cookie, args *a)
 static int run(args *a)
 {
     tokens_job j = { .ctx = NULL };
-    int rc = batch_open(&j.batch, a);
+    int rc;
 
+    if (a->find)
+        return tokens_find(a);
+    rc = batch_open(&j.batch, a);
     if (!rc)
         rc = engine_open(&j.ctx, a);
     if (!rc)
@@ -309,7 +319,9 @@ const command command_tokens = {
         "  tessera tokens -m mosaic codes.npy photo.tess\n"
         "  tessera tokens -books 4 -i speech.wav codes.npy\n"
         "  tessera tokens codes.npy speech.wav\n"
-        "  tessera tokens -entropy context codes.npy speech.tess\n",
+        "  tessera tokens -entropy context codes.npy speech.tess\n"
+        "  tessera tokens -m semantic -part semantic speech.wav said.npy\n"
+        "  tessera tokens --find word.wav recordings/*.tess\n",
     .notes =
         "Pictures: int32 [height][width], one code for each 16 x 16 (or 8 x 8) pixels;\n"
         "at the right and bottom the picture is continued by reflection; alpha is left\n"
@@ -323,6 +335,13 @@ const command command_tokens = {
         "is 65535. The model is \"sound\" if none is named. Not for models with\n"
         "segments (EnCodec 48 kHz): their codes mean nothing without the scales beside\n"
         "them.\n"
+        "\n"
+        "--find looks for an example (sound, or a stream) in streams and in sound, by the\n"
+        "codes of the first book alone, without decoding: a line a place, of the file,\n"
+        "where it begins and ends in seconds, and the score, 1 for the same codes. The\n"
+        "model is \"semantic\" if none is named, whose first book tells what is said;\n"
+        "streams must be of the same model. Damaged parts are left out, which moves\n"
+        "what comes after them.\n"
         "\n"
         "The model of a stream is found by its hash. Arrays of any type of whole\n"
         "numbers are read; codes that become .tess are those of sound, unless -m names\n"

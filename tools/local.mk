@@ -44,6 +44,7 @@ tessera_SOURCES += tools/batch.c tools/batch.h tools/cmd_tokens.c \
 	tools/sound/decode.c tools/sound/encode.c tools/sound/info.c \
 	tools/sound/resample.h tools/sound/sink.c tools/sound/sink.h \
 	tools/sound/sound.h tools/sound/source.c tools/sound/source.h
+tessera_SOURCES += tools/tokens_find.c
 tessera_SOURCES += tools/media/info.c tools/media/info.h
 if TSR_SOXR
 tessera_SOURCES += tools/sound/resample_soxr.c

@@ -29,6 +29,19 @@ int tokens_sound_read(tokens_job *j);
 int tokens_picture_take(tokens_job *j);
 int tokens_picture_read(tokens_job *j);
 
+/** Codes of sound, [frames][groups][books]; `codes` is the caller's to free(). */
+typedef struct tokens_codes {
+    uint16_t *codes;
+    size_t frames;
+    int groups, books;
+} tokens_codes;
+
+/** Those of j->media, or if it is NULL of the stream j->in. */
+int tokens_sound_codes(tokens_job *j, tokens_codes *codes);
+
+/** `tessera tokens --find`: all of it. */
+int tokens_find(args *a);
+
 /** An array back to a stream, to a WAV file, to a picture in `format`. */
 int tokens_sound_write(tokens_job *j);
 int tokens_sound_play(tokens_job *j);

@@ -20,6 +20,7 @@ typedef struct tokens {
     uint16_t *data;
     size_t frames, room;
     int groups, books;
+    int from, until;        /* books that are written; until 0: all */
 } tokens;
 
 static size_t width(const tokens *t)
@@ -50,9 +51,10 @@ static int grow(tokens *t, size_t frames)
 /* [groups][frames][books], and without the first of them if it is 1. */
 static int write_array(const tokens *t, const args *a, output *out)
 {
-    const uint64_t dims[] = { (uint64_t)t->groups, t->frames,
-                              (uint64_t)t->books };
     const size_t books = (size_t)t->books, groups = (size_t)t->groups;
+    const size_t from = (size_t)t->from;
+    const size_t part = (t->until ? (size_t)t->until : books) - from;
+    const uint64_t dims[] = { (uint64_t)t->groups, t->frames, part };
     const int bytes = tokens_width(a, 2);
     int32_t row[TSR_AUDIO_MAX_BOOKS];
 
@@ -60,12 +62,34 @@ static int write_array(const tokens *t, const args *a, output *out)
                      groups == 1 ? 2 : 3);
     for (size_t g = 0; g < groups; g++) {
         for (size_t f = 0; f < t->frames; f++) {
-            for (size_t b = 0; b < books; b++)
-                row[b] = t->data[(f * groups + g) * books + b];
-            array_write_codes(out, bytes, row, books);
+            for (size_t b = 0; b < part; b++)
+                row[b] = t->data[(f * groups + g) * books + from + b];
+            array_write_codes(out, bytes, row, part);
         }
     }
     return out->fault ? RC_USAGE : RC_OK;
+}
+
+/* -part: which books are meant, of a sound whose extradata is this. */
+static int choose(tokens *t, const args *a, const uint8_t *extra, size_t bytes)
+{
+    const int acoustic = a->part && !strcmp(a->part, "acoustic");
+    tsr_audio_info info;
+
+    if (!a->part)
+        return RC_OK;
+    if (!acoustic && strcmp(a->part, "semantic"))
+        return say_error(RC_USAGE, NULL, "-part %s: semantic or acoustic",
+                         a->part);
+    if (tsr_audio_describe(t->ctx, extra, bytes, &info))
+        return say_failure(t->name, TSR_E_CORRUPT);
+    t->from = acoustic ? info.semantic_books : 0;
+    t->until = acoustic ? info.books : info.semantic_books;
+    if (!info.semantic_books || t->from == t->until)
+        return say_error(RC_USAGE, t->name, "has no %s codes", a->part);
+    say_info("%s: %s codes, %d x %.6g a second", t->name, a->part,
+             t->until - t->from, (double)info.rate / info.hop);
+    return RC_OK;
 }
 
 static int finish(tokens *t, const tokens_job *j, int rc)
@@ -128,6 +152,8 @@ static int from_source(tokens *t, tsr_model *model, const args *a,
 {
     tsr_audio_settings settings;
     tsr_audio_encoder *encoder;
+    const uint8_t *extra;
+    size_t bytes;
     tsr_error error;
     float *piece;
     int rc = sound_settings(&settings, a, info, s->form.channels);
@@ -139,6 +165,12 @@ static int from_source(tokens *t, tsr_model *model, const args *a,
         return say_failure(tsr_model_path(model), error);
     t->groups = s->form.channels / info->channels;
     t->books = books_of(encoder);
+    tsr_audio_encoder_extradata(encoder, &extra, &bytes);
+    rc = choose(t, a, extra, bytes);
+    if (rc) {
+        tsr_audio_encoder_close(&encoder);
+        return rc;
+    }
     piece = malloc(sizeof *piece * PIECE * (size_t)s->form.channels);
     rc = piece ? pull_all(t, encoder, s, piece)
                : say_error(RC_MACHINE, t->name, "out of memory");
@@ -147,9 +179,8 @@ static int from_source(tokens *t, tsr_model *model, const args *a,
     return rc;
 }
 
-int tokens_sound_take(tokens_job *j)
+static int take(tokens *t, tokens_job *j)
 {
-    tokens t = { .ctx = j->ctx, .name = j->in->name };
     tsr_audio_model_info info;
     sound_source s;
     int rc = sound_describe(j->ctx, j->model, &info);
@@ -157,9 +188,16 @@ int tokens_sound_take(tokens_job *j)
     if (!rc)
         rc = sound_source_open(&s, j->media, info.rate, info.channels);
     if (!rc)
-        rc = from_source(&t, j->model, j->a, &info, &s);
+        rc = from_source(t, j->model, j->a, &info, &s);
     if (!rc)
         j->damaged = media_in_finish(j->media) != RC_OK;
+    return rc;
+}
+
+int tokens_sound_take(tokens_job *j)
+{
+    tokens t = { .ctx = j->ctx, .name = j->in->name };
+    const int rc = take(&t, j);
     return finish(&t, j, rc);
 }
 
@@ -256,21 +294,40 @@ static int read_stream(reading *r, tokens *t, tsr_stream_reader *reader)
 }
 
 /* What is there comes without gaps. */
-int tokens_sound_read(tokens_job *j)
+static int read_all(tokens *t, tokens_job *j)
 {
     const tsr_source source = input_source(j->in);
-    tokens t = { .ctx = j->ctx, .name = j->in->name };
     tsr_stream_reader *reader = NULL;
     reading r = { .model = j->a->model ? j->model : NULL };
     const tsr_error error = tsr_stream_reader_open(&reader, j->ctx, &source);
-    int rc = error ? say_failure(t.name, error) : read_stream(&r, &t, reader);
+    int rc = error ? say_failure(t->name, error) : read_stream(&r, t, reader);
 
+    if (!rc)
+        rc = choose(t, j->a, r.extra, r.all);
     if (rc && j->in->fault)
         rc = input_failed(j->in);
     j->damaged = r.damaged;
     tsr_stream_reader_close(&reader);
     tsr_audio_decoder_close(&r.decoder);
+    return rc;
+}
+
+int tokens_sound_read(tokens_job *j)
+{
+    tokens t = { .ctx = j->ctx, .name = j->in->name };
+    const int rc = read_all(&t, j);
     return finish(&t, j, rc);
+}
+
+/* ---- codes for whoever wants them ---- */
+
+int tokens_sound_codes(tokens_job *j, tokens_codes *codes)
+{
+    tokens t = { .ctx = j->ctx, .name = j->in->name };
+    const int rc = j->media ? take(&t, j) : read_all(&t, j);
+
+    *codes = (tokens_codes){ t.data, t.frames, t.groups, t.books };
+    return rc;
 }
 
 /* ---- an array to codes ---- */

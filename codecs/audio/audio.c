@@ -64,6 +64,7 @@ tsr_error tsr_audio_model_describe(tsr_context *context, tsr_model *model,
         *info = (tsr_audio_model_info){
             .rate = s->rate, .channels = s->channels, .hop = s->hop,
             .books = s->books, .codewords = s->codewords,
+            .semantic_books = m.codec->semantic_books,
             .side_bits = 8 * s->side,
             .segment = s->segmented ? s->segment_samples : 0, .whole = s->whole,
             .macs_encode = s->macs_encode, .macs_decode = s->macs_decode };

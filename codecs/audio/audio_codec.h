@@ -50,12 +50,18 @@ typedef struct tsri_audio_codec {
     const char *id;         /* also metadata tessera.codec of its models */
     uint8_t number;         /* 1..62, in streams; fixed for ever; 1, 2 are
                                pictures' */
+    int semantic_books;     /* so many of the first books, of all its models,
+                               tell what is said; the others how it sounds */
 
     /** Loads the nets and codebooks of `model` (referenced while open).  What it
      *  makes is constant: several streams may use it. */
     tsr_error (*open)(void **self, tsr_context *ctx, tsr_model *model);
     void (*close)(void **self);
     const tsri_audio_shape *(*shape)(const void *self);
+    /** Numbers of a codeword of book 0, and all of them, [codewords][dim] (z may
+     *  be NULL); their distances say how much alike codes are.  NULL where a
+     *  codec cannot tell. */
+    tsr_error (*words)(const void *self, float *z, int *dim);
 
     /* ---- samples to codes ---- */
     tsr_error (*enc_open)(void **enc, const void *self,

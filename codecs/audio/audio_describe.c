@@ -19,8 +19,10 @@ void tsri_audio_head_info(const tsri_audio_head *h, tsr_audio_info *info)
 {
     const tsri_audio_codec *codec = tsri_audio_codec_by_number(h->codec_number);
 
-    if (codec)
+    if (codec) {
         snprintf(info->codec, sizeof info->codec, "%s", codec->id);
+        info->semantic_books = tsri_min(codec->semantic_books, h->books);
+    }
     memcpy(info->model_hash, h->hash, sizeof info->model_hash);
     memcpy(info->model_name, h->model_name, sizeof info->model_name);
     info->rate = h->rate;

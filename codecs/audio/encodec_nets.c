@@ -120,6 +120,15 @@ static void up_layer(net *n)
     n->layer++;
 }
 
+/* What goes past a residual layer: x, or a convolution of it if there is one. */
+static int shortcut(net *n, int x)
+{
+    char name[TSRI_LOADER_NAME];
+
+    snprintf(name, sizeof name, "%s.model.%d.shortcut.conv", n->part, n->layer);
+    return tsri_loader_has(&n->load, "%s.", name) ? conv(n, x, name, 1, 1) : x;
+}
+
 /* Residual layer `j` after a change of rate. */
 static void residual_layer(net *n, int j)
 {
@@ -132,11 +141,10 @@ static void residual_layer(net *n, int j)
     y = conv(n, act(n, y), name, 1, 1);
     const int out = n->load.channels;
     n->load.channels = channels;
-    snprintf(name, sizeof name, "%s.model.%d.shortcut.conv", n->part, n->layer);
-    const int shortcut = conv(n, x, name, 1, 1);
+    const int past = shortcut(n, x);
     if (n->load.channels != out)
         tsri_loader_bad(&n->load, name);
-    n->x = add(n, shortcut, y);
+    n->x = add(n, past, y);
     n->layer++;
 }
 
@@ -245,8 +253,8 @@ static int latent_of(tsr_context *ctx, const tsr_model *model, tsr_error *error)
     return sides[1];
 }
 
-/* conv; LSTMs; for each ratio: ELU, transposed conv, residual layers; ELU;
- * conv. */
+/* conv; LSTMs; residual layers; for each ratio: ELU, transposed conv, residual
+ * layers; ELU; conv. */
 tsr_error tsri_encodec_decoder(tsri_seq **seq, tsr_context *ctx,
                                const tsr_model *model,
                                const tsri_audio_form *form, int layers)
@@ -260,6 +268,7 @@ tsr_error tsri_encodec_decoder(tsri_seq **seq, tsr_context *ctx,
     TSR_TRY(start(&n, "decoder", ctx, model, form, layers, latent));
     plain_layer(&n);
     lstm_layer(&n);
+    residual_layers(&n);
     while (goes_on(&n) && n.layer + 1 < n.last) {
         act_layer(&n);
         if (goes_on(&n))

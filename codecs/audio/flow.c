@@ -97,6 +97,19 @@ const tsri_audio_shape *tsri_flow_shape(const void *self)
     return &((const tsri_flow *)self)->shape;
 }
 
+tsr_error tsri_flow_words(const void *self, float *z, int *dim)
+{
+    const tsri_flow *flow = self;
+    const tsri_quantiser *q = &flow->quantiser;
+    *dim = q->shape.groups * q->shape.dim;
+    for (int i = 0; z && i < q->shape.k; i++) {
+        const uint16_t code = (uint16_t)i;
+        TSR_TRY(tsri_quantiser_lookup(q, &code, 1, 1, z + (size_t)i *
+                                      (size_t)*dim));
+    }
+    return TSR_OK;
+}
+
 /* Frames in, so many samples out: and the other way round. */
 static bool nets_fit(const tsri_flow *flow, const tsri_audio_form *form)
 {

@@ -19,6 +19,7 @@
 
 extern const tsri_audio_codec tsri_audio_codec_encodec;
 extern const tsri_audio_codec tsri_audio_codec_hificodec;
+extern const tsri_audio_codec tsri_audio_codec_semantic;
 
 /** An opened model: constant, shared by streams. */
 typedef struct tsri_flow {
@@ -153,6 +154,7 @@ tsr_error tsri_segments_state_load(tsri_segments *s, const uint8_t *state,
 
 void tsri_flow_close(void **self);
 const tsri_audio_shape *tsri_flow_shape(const void *self);
+tsr_error tsri_flow_words(const void *self, float *z, int *dim);
 tsr_error tsri_flow_enc_open(void **enc, const void *self,
                              const tsri_audio_options *options);
 void tsri_flow_enc_close(void **enc);
@@ -177,10 +179,14 @@ void tsri_flow_dec_state_save(const void *dec, uint8_t *state);
 tsr_error tsri_flow_dec_state_load(void *dec, const uint8_t *state,
                                    size_t bytes);
 
-/** All of a codec's table but id, number and open. */
+/** All of a codec's table but id, number and open; and without enc_open, for
+ *  codecs that have their own. */
 #define TSRI_FLOW_FUNCTIONS                                                    \
+    .enc_open = tsri_flow_enc_open, TSRI_FLOW_OTHER_FUNCTIONS
+
+#define TSRI_FLOW_OTHER_FUNCTIONS                                              \
     .close = tsri_flow_close, .shape = tsri_flow_shape,                        \
-    .enc_open = tsri_flow_enc_open, .enc_close = tsri_flow_enc_close,          \
+    .words = tsri_flow_words, .enc_close = tsri_flow_enc_close,                \
     .enc_push = tsri_flow_enc_push, .enc_take = tsri_flow_enc_take,            \
     .enc_latency = tsri_flow_enc_latency,                                      \
     .enc_state_bytes = tsri_flow_enc_state_bytes,                              \

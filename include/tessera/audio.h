@@ -41,7 +41,7 @@ enum {
 
 /** What a model does; see tsr_audio_model_describe(). */
 typedef struct tsr_audio_model_info {
-    char codec[16];         /**< "encodec", "hificodec" */
+    char codec[16];         /**< "encodec", "hificodec", "semantic" */
     int rate;               /**< samples a second */
     int channels;           /**< of one group, 1 or 2 */
     int hop;                /**< samples of a frame */
@@ -54,6 +54,8 @@ typedef struct tsr_audio_model_info {
                                  sound (HiFi-Codec): see `window` */
     double macs_encode, macs_decode; /**< multiply-adds per second of sound, of
                                  one group, quantiser included */
+    int semantic_books;     /**< so many of the first books tell what is said,
+                                 the others how it sounds; 0: no such books */
 } tsr_audio_model_info;
 
 /** Returns TSR_OK; TSR_E_MODEL not an audio model; TSR_E_SHAPE a tensor of it;
@@ -361,6 +363,7 @@ typedef struct tsr_audio_info {
     uint64_t book_bytes[TSR_AUDIO_MAX_BOOKS]; /**< token_bytes by book, droppable
                                       streams only */
     int damaged;
+    int semantic_books;          /**< of the books, as in tsr_audio_model_info */
 } tsr_audio_info;
 
 /** Reads extradata (the fields codec .. droppable of *info) or the head of one

@@ -7,6 +7,7 @@
 #include <tessera/ecdc.h>
 #include <tessera/entropy.h>
 #include <tessera/error.h>
+#include <tessera/find.h>
 #include <tessera/image.h>
 #include <tessera/import.h>
 #include <tessera/io.h>

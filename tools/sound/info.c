@@ -68,6 +68,20 @@ static void print_hash(const report *r)
         printf("%02x", r->i.model_hash[b]);
 }
 
+/* Codes a second of so many books, and what they take at a fixed width. */
+static double tokens_rate(const report *r, int books)
+{
+    return r->i.hop ? (double)books * r->i.groups * r->i.rate / r->i.hop : 0;
+}
+
+static double token_kbits(const report *r, int books)
+{
+    int bits = 1;
+    while (bits < 16 && 1 << bits < r->i.codewords)
+        bits++;
+    return 1e-3 * tokens_rate(r, books) * bits;
+}
+
 static void print_codes(const report *r)
 {
     printf("codec      %s, %d book%s of %d, %.4g frames a second%s\n",
@@ -75,6 +89,13 @@ static void print_codes(const report *r)
            r->i.books == 1 ? "" : "s", r->i.codewords,
            r->i.hop ? (double)r->i.rate / r->i.hop : 0,
            r->i.live ? ", live" : "");
+    if (r->i.semantic_books)
+        printf("tokens     semantic %.4g a second, %.3f kbit/s; acoustic %.4g a"
+               " second, %.3f kbit/s, of fixed codes\n",
+               tokens_rate(r, r->i.semantic_books),
+               token_kbits(r, r->i.semantic_books),
+               tokens_rate(r, r->i.books - r->i.semantic_books),
+               token_kbits(r, r->i.books - r->i.semantic_books));
     printf("packets    %" PRIu64 ", %" PRIu64 " frame%s\n", r->i.packets,
            r->i.frames, r->i.frames == 1 ? "" : "s");
     printf("entropy    %s, %s %.1f %% of the %.3f kbit/s of fixed codes\n",
@@ -131,6 +152,7 @@ static void print_json(const report *r)
            PRIu64 ", \"codec\": ", r->i.rate, r->i.channels, r->i.groups,
            r->i.samples);
     json_string(r->i.codec);
+    printf(", \"semantic_books\": %d", r->i.semantic_books);
     printf(", \"books\": %d, \"codewords\": %d, \"hop\": %d, \"frames\": %"
            PRIu64 ", \"packets\": %" PRIu64 ", \"entropy\": ", r->i.books,
            r->i.codewords, r->i.hop, r->i.frames, r->i.packets);
