@@ -42,15 +42,15 @@ refuses "a codec without meaning" 1 other.tess "no semantic codes" \
 run tokens --find long.wav long.tess
 verdict "a sound in its stream" "$(
     test "$rc" = 0 || echo " status $rc;"
-    test "$(cut -f 1,4 "$work/out")" = "long.tess$tab1.000" ||
+    test "$(cut -f 1,4 "$work/out")" = "long.tess${tab}1.000" ||
         cat "$work/out")"
 cp "$work/out" first
 run tokens --find long.tess long.tess
 check "a stream as the example" cmp first "$work/out"
 run tokens --find long.wav long.wav long.tess -i long.wav
-verdict "many files" "$(test "$(cut -f 1,4 "$work/out")" = "long.wav$tab1.000
-long.wav$tab1.000
-long.tess$tab1.000" || cat "$work/out")"
+verdict "many files" "$(test "$(cut -f 1,4 "$work/out")" = "long.wav${tab}1.000
+long.wav${tab}1.000
+long.tess${tab}1.000" || cat "$work/out")"
 sound make silent.wav 16000 1 640
 refuses "a short example" 2 silent.wav "2 to 4096" \
     tokens --find silent.wav long.tess
