@@ -430,6 +430,31 @@ static const test_case cases[] = {
       .levels = 2, .ids = KEPT_IDS },
     { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 2, 40, 32, 4, 0, 0, 0, .3,
       .profile = MATRICES | WORDS | ANCHOR, .levels = 1 },
+    /* published methods */
+    { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_BF16, NHD, 2, 100, 64, 0, 0, 0, 3,
+      .levels = 1, .method = "kivi:bits=2,group=32,residual=64,plain=1" },
+    { SHAPE(1, 2, 2, 32), 0, 0, 0, TSR_KV_F32, HND, 2, 70, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "kivi:bits=4,residual=0,plain=1" },
+    { SHAPE(2, 2, 3, 24), 2, 2, 16, TSR_KV_F16, HTD, 2, 45, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "cachegen:plain=1", .ids = KEPT_IDS },
+    { SHAPE(1, 1, 3, 80), 0, 0, 0, TSR_KV_F32, THD, 2, 45, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "cachegen:bins=100,plain=1" },
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F32, NHD, 3, 33, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "fp8:exponent=4,plain=1" },
+    { SHAPE(1, 2, 1, 512), 1, 0, 64, TSR_KV_BF16, HND, 2, 40, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "fp8:exponent=5,plain=1" },
+    { SHAPE(2, 2, 4, 128), 1, 0, 128, TSR_KV_BF16, NHD, 2, 40, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "turboquant:keys=3,values=2,plain=1" },
+    { SHAPE(1, 2, 3, 16), 1, 0, 16, TSR_KV_F16, HTD, 2, 40, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "turboquant:seed=7,plain=1" },
+    { SHAPE(1, 2, 1, 1024), 1, 0, 16, TSR_KV_F16, THD, 1, 34, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "turboquant:plain=1" },
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_BF16, NHD, 2, 333, 320, 0, 30, 2, 0,
+      .levels = 1, .method = "zipcache:plain=1" },
+    { SHAPE(1, 2, 2, 40), 1, 8, 32, TSR_KV_F16, HND, 2, 50, 32, 0, 0, 0, 0,
+      .levels = 1, .method = "zipcache:salient=3,plain=1" },
+    { SHAPE(1, 2, 2, 40), 1, 8, 32, TSR_KV_BF16, THD, 2, 50, 32, 0, 21, 1, 0,
+      .levels = 1, .method = "mikv:salient=5,others=1,plain=1" },
     /* larger ones */
     { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 4, 256, 256, 4, 0, 0, 0, .4,
       .levels = 1 },
@@ -458,7 +483,35 @@ static const test_case cases[] = {
     { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 256, 256, 4, 0, 0, 0, .2,
       .profile = PLAIN | PREVIOUS | GAINS, .levels = 1 },
 };
-enum { SMALL = 35 };    /* of them are small */
+enum { SMALL = 47 };    /* of them are small */
+
+/* Objects of methods are decoded, not made. */
+static bool refuses_to_encode(const problem *p)
+{
+    return tsr_kv_cuda_encode(p->coder, p->item, (size_t)p->t->objects,
+                              (size_t)p->t->tokens, p->scratch, p->scratch_size,
+                              tsri_cuda_stream(p->gpu)) == TSR_E_UNSUPPORTED;
+}
+
+/* Methods and forms that have no kernels. */
+static bool refuses_methods(const problem *p)
+{
+    static const char *const none[] = { "kivi", "gear:plain=1", "lossless" };
+    bool same = true;
+
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        tsr_kv_cuda *coder;
+        tsr_kv_settings s;
+        tsr_kv *kv;
+        tsr_kv_settings_init(&s);
+        s.shape = p->t->shape;
+        s.method = none[i];
+        must(tsr_kv_open(&kv, p->ctx, &s), "coder");
+        same &= tsr_kv_cuda_open(&coder, kv, 0) == TSR_E_UNSUPPORTED && !coder;
+        tsr_kv_close(&kv);
+    }
+    return same;
+}
 
 static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
 {
@@ -478,12 +531,14 @@ static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
            t->objects, t->tokens, placing_name[t->how], t->levels,
            t->profile,
            8 * (double)bytes / ((double)p.all * p.planes * p.channels[0]));
-    verdict(same_bytes(&p), "bytes");
+    verdict(t->method ? refuses_to_encode(&p) : same_bytes(&p), "bytes");
     verdict(same_caches(&p, p.object, p.size, 0, 0xA5) && same_levels(&p) &&
             same_without(&p), "caches");
     upload_cache(&p, p.cache);
-    verdict(refuses_values(&p) && refuses_ids(&p), "values that are none");
-    verdict(keeps_to_room(&p), "room");
+    verdict(t->method ? refuses_methods(&p)
+                      : refuses_values(&p) && refuses_ids(&p),
+            "values that are none");
+    verdict(t->method || keeps_to_room(&p), "room");
     verdict(same_verdicts(&p), "damage");
     close_problem(&p);
 }

@@ -36,6 +36,7 @@ typedef struct test_case {
     int bias, dead, live;       /* live: coefficients that are, in percent */
     int span;                   /* 0: the coder's own */
     int ids;
+    const char *method;         /* a published one; NULL: rows */
 } test_case;
 
 enum {

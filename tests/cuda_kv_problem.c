@@ -154,6 +154,10 @@ void open_coder(problem *p)
         p->profile = s.profile = make_profile(p, (float)(2 * t->step));
         s.step = .5;
     }
+    if (t->method) {
+        s.method = t->method;
+        s.step = s.value_ratio = 0;
+    }
     s.sinks = t->sinks;
     s.recent = t->recent;
     s.recent_boost = t->boost;

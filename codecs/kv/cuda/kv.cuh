@@ -177,7 +177,7 @@ static __device__ uint32_t sink_bytes(const job &j, const object &o, int plane)
 static __device__ uint32_t plane_bytes(const job &j, const object &o, int plane)
 {
     return sink_bytes(j, o, plane) +
-        (has_rows(j, o) && !j.profiled ? 3 * j.channels[plane] : 0);
+        (has_rows(j, o) && !j.profiled && !j.method ? 3 * j.channels[plane] : 0);
 }
 
 /* Where a plane's part of its head begins, in an object whose heads begin at

@@ -93,6 +93,11 @@ static void lay_out_text(tsri_kv_gpu_job *j, uint8_t *scratch, room *r,
                                           sizeof *j->said));
 }
 
+static bool is_classed(const tsri_kv_gpu_job *j)
+{
+    return j->method == 5 || j->method == 6;    /* zipcache, mikv */
+}
+
 /* Lays the call out in scratch; a NULL scratch only counts.  Returns the bytes,
  * 0 where they are too many. */
 static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
@@ -116,13 +121,17 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
                                         sizeof *j->angles));
     j->unit_at = (void *)(scratch + take(
         &r, n * (groups * tiles * (size_t)j->levels + 1), sizeof *j->unit_at));
-    if (!j->strips)
+    if (!j->strips && !j->method)
         j->values = (void *)(scratch + take(&r, n * j->all_pitch,
                                             tokens * sizeof *j->values));
     if (j->transforms)
         j->x = (void *)(scratch + take(&r, n * j->all_values,
                                        tokens * sizeof *j->x));
     lay_out_text(j, scratch, &r, encoding);
+    if (is_classed(j)) {
+        j->rank = (void *)(scratch + take(&r, n * tokens, sizeof *j->rank));
+        j->salient = (void *)(scratch + take(&r, n * tiles, sizeof *j->salient));
+    }
     if (encoding)
         lay_out_encoder(j, scratch, &r, segments * tiles);
     return r.fits ? r.at : 0;
@@ -146,7 +155,7 @@ static void set_strips(const tsr_kv_cuda *g, tsri_kv_gpu_job *j, int dtype_bytes
 {
     const tsr_kv_rope *rope = &g->kv->rope_what;
     const int dim = j->dim[0];
-    bool heads = dtype_bytes == 2 && (dim == 64 || dim == 128) &&
+    bool heads = !j->method && dtype_bytes == 2 && (dim == 64 || dim == 128) &&
         (!rope->layout || (rope->layout == 1 && rope->dims == dim));
     bool whole = (j->span == 128 || j->span == 256) && !j->profiled &&
         j->levels == 1;
@@ -234,6 +243,7 @@ static void write_header(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
 {
     const tsr_kv *kv = g->kv;
     tsri_kv_head head = {
+        .method = kv->method ? kv->method->number : 0,
         .flags = j->sections ? TSRI_KV_BOOSTS : 0, .dtype = (uint8_t)j->dtype,
         .levels = (uint8_t)j->levels, .shape = kv->settings.shape,
         .rope = kv->rope_what, .tokens = (uint32_t)j->tokens,
@@ -241,6 +251,7 @@ static void write_header(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
         .class_shift = (int8_t)j->class_shift, .live_shift = live_shift,
         .section_bytes = j->sections, .step = { kv->step[0], kv->step[1] } };
 
+    memcpy(head.params, kv->params, sizeof head.params);
     if (kv->model)
         memcpy(head.profile, tsr_model_hash(kv->model), sizeof head.profile);
     tsri_kv_head_write(&head, header);
@@ -408,6 +419,8 @@ static tsr_error decode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
 {
     if (!j->tokens)
         return TSR_OK;
+    if (j->method)
+        return queue(g, j, tsri_kv_gpu_method, stream, "method");
     TSR_TRY(queue(g, j, tsri_kv_gpu_sinks, stream, "sinks"));
     if (j->strips)
         return queue(g, j, tsri_kv_gpu_decode, stream, "decode");
@@ -431,6 +444,9 @@ tsr_error tsr_kv_cuda_encode(tsr_kv_cuda *g, const tsr_kv_cuda_item *items,
 
     if (!n)
         return TSR_OK;
+    if (g->kv->method)
+        return tsri_fail(g->kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: methods are "
+                         "decoded, not encoded");
     if (g->kv->step[0] == 0 || g->kv->step[1] == 0)
         return tsri_fail(g->kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
     TSR_TRY(start(g, &j, items, n, tokens, scratch, scratch_size, true, stream));

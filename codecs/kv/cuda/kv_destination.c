@@ -112,6 +112,7 @@ static bool same_kind(const tsr_kv_info *a, const tsr_kv_info *b)
         a->tile == b->tile && a->span == b->span &&
         a->live_shift == b->live_shift &&
         !memcmp(a->profile, b->profile, sizeof a->profile) &&
+        !memcmp(a->params, b->params, sizeof a->params) &&
         tsri_kv_same_rope(&a->rope, &b->rope);
 }
 

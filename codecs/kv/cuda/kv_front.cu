@@ -198,6 +198,9 @@ static __device__ bool steps_fit(const job &j, const uint8_t *p)
     const uint32_t a = get32(p + AT_STEP), b = get32(p + AT_STEP + 4);
     const float both = __fmul_rn(__uint_as_float(a), j.profile_step);
 
+    if (j.method)
+        return !((a | b) << 1);
+
     return step_fits(a) && step_fits(b) &&
         (!j.profiled || (a == b && both > 1e-30f && both < 1e30f));
 }
@@ -256,13 +259,14 @@ static __device__ int32_t read_header(const job &j, const tsri_kv_gpu_item &item
     o.size = get32(p + AT_SIZE) | (uint64_t)get32(p + AT_SIZE + 4) << 32;
     o.flags = (int32_t)flags;
     o.id_bits = p[AT_ID_BITS];
+    o.dtype = p[AT_DTYPE];
     o.ids = !(flags & NEEDS_IDS) ? NULL : !(flags & HAS_IDS) ? item.ids :
             j.ids ? j.ids + (size_t)blockIdx.x * j.tokens : NULL;
     o.boosts = boosts ? TSRI_KV_GPU_HEADER + ids : 0;
     o.sections = sections;
     o.heads = front_bytes(j, sections, o.levels);
     if (p[AT_DTYPE] < 1 || p[AT_DTYPE] > 5 || !o.levels ||
-        o.pos0 > 1u << 31 || o.sinks > MOST_SINKS ||
+        o.pos0 > 1u << 31 || o.sinks > (j.method ? 0 : MOST_SINKS) ||
         o.sinks > (uint32_t)j.tokens || sections != ids + boosts ||
         (flags & HAS_IDS ? p[AT_ID_BITS] < 1 || p[AT_ID_BITS] > 31
                          : p[AT_ID_BITS]) || !steps_fit(j, p))

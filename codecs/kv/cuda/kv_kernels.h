@@ -96,7 +96,7 @@ typedef struct tsri_kv_gpu_object {
     uint32_t pos0, sinks;
     uint32_t boosts;        /**< where they are, or 0: there are none */
     uint32_t sections;      /**< bytes of the front sections */
-    int32_t flags, id_bits;
+    int32_t flags, id_bits, dtype;
     const int32_t *ids;     /**< that its values lean on, or NULL */
     int32_t levels, used;   /**< it has; that are decoded */
     int32_t class_shift;
@@ -108,6 +108,7 @@ typedef struct tsri_kv_gpu_job {
     /* the coder */
     int layers, planes, groups, levels;
     int profiled;
+    int method, param[4];           /* published methods, packed; 0: rows */
     int reference, anchor;          /* of the profile: tsri_kv_reference */
     int class_rows;                 /* of class bytes and gains: 1, or 8 */
     int predictors, vocabulary, hidden;
@@ -161,6 +162,9 @@ typedef struct tsri_kv_gpu_job {
     int32_t *ref;                   /* where there may be references: earlier
                                        tokens or -1, [objects][tokens] */
     uint8_t *match;                 /* rows of class bytes, alike */
+    int32_t *rank, *salient;        /* methods of classes: of tokens among
+                                       theirs, [objects][tokens]; how many,
+                                       [objects][tiles] */
     int32_t *fixed;                 /* reconstructions, like values */
     float *z;                       /* coefficients, like values: what is
                                        quantised, or decoded */
@@ -207,6 +211,8 @@ cudaError_t tsri_kv_gpu_carry_back(const tsri_kv_gpu_job *job,
 cudaError_t tsri_kv_gpu_words(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_inverse(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_store(const tsri_kv_gpu_job *job, cudaStream_t stream);
+/** Units of published methods to the cache. */
+cudaError_t tsri_kv_gpu_method(const tsri_kv_gpu_job *job, cudaStream_t stream);
 
 /** Encoder: what objects are before it is known what is in them; centres (not
  *  with a profile); classes and segments into slots, in one go or by way of
