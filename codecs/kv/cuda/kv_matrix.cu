@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The matrices of profiles: of transforms, and of what token ids say.  Every output is a chain of fused multiply-adds from
- * 0 in rising order, as on the CPU: no matrix units, no parts of sums.  A thread
- * block has 128 x 128 outputs, a thread 8 x 8 of them, four and four rows and
- * columns that are 64 apart. */
+/* The matrices of profiles: of transforms, and of what token ids say.  Every output
+ * is a chain of fused multiply-adds from 0 in rising order, as on the CPU: no
+ * matrix units, no parts of sums.  A thread block has 128 x 128 outputs, a thread 8
+ * x 8 of them, four and four rows and columns that are 64 apart. */
 #include "codecs/kv/cuda/kv.cuh"
 
 enum {
