@@ -18,9 +18,9 @@ with a pattern. {how} `auto`: encoders in float32, decoders in fp16 (the default
 **PyTorch** runs the same networks with the same weights in fp16, from tensors that are on the device already to tensors on the
 device: no copies, no entropy coding, no files; token models and sound include the search for the nearest codes, in fp16 too (which
 finds others here and there, see the last table; ours is exact). Calls are queued without waiting for one another; device events.
-`eager` is the faster of channels-last and contiguous, `compile` the fastest of what `torch.compile` made of them{modes},
-each also as a CUDA graph (which is what mode reduce-overhead adds). cuDNN's benchmark mode is on. Batch: the pictures of a
-call; 1 is one after another.
+`eager` is the faster of channels-last and contiguous, `compile` the fastest of what `torch.compile` made of channels-last{modes},
+each also as a CUDA graph (which is what mode reduce-overhead adds; the compiler chooses layouts itself). cuDNN's benchmark mode
+is on. Batch: the files of a call; 1 is one after another.
 
 "Floor": each product of matrices or convolution at the measured rate of a large fp16 product, or reading its inputs
 and weights and writing its result once in fp16 at the rate of a large copy, whichever takes longer, one after another; everything else
@@ -53,13 +53,12 @@ class Page:
         for p in self.out["peers"]:
             if p["net"] != net or p["batch"] != batch:
                 continue
-            for form in forms:
-                if form in p.get(side, {}):
-                    words = [p["layout"].replace("_", " ")] if len(self.out["facts"]["sizes"][net]) > 1 else []
-                    words += [{"default": "", "max-autotune-no-cudagraphs": "max-autotune"}[p["mode"]]] if form != "eager" \
-                        else []
-                    words += ["graph"] if form == "graph" else []
-                    found.append((p[side][form]["median"], ", ".join(w for w in words if w)))
+            if "eager" in forms:
+                audio = len(self.out["facts"]["sizes"][net]) == 1
+                found += [(e["median"], "" if audio else how) for how, e in p.get(side, {}).get("eager", {}).items()]
+            for form in set(forms) & {"compiled", "graph"} & p.get(side, {}).keys():
+                mode = {"default": "default", "max-autotune-no-cudagraphs": "max-autotune"}[p["mode"]]
+                found.append((p[side][form]["median"], mode + (", graph" if form == "graph" else "")))
         return min(found) if found else (None, "")
 
     def floor(self, net, batch, side):

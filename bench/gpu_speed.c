@@ -17,7 +17,7 @@
  *              (samples), PREFIX.codes (where the API gives them)
  *
  * Before the rounds everything is coded with all memory that the library takes
- * filled with a pattern; what rounds bring must be equal to that ("same"). */
+ * filled with a pattern; "differ" counts what came out otherwise in rounds. */
 #include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -510,6 +510,17 @@ static void save(lane *l)
 
 /* ---- the program ---- */
 
+static int precision_of(const char *name)
+{
+    static const char *const names[] = { "auto", "fp32", "fp16", "bf16" };
+
+    for (int i = 0; i < 4; i++)     /* in the order of enum tsr_precision */
+        if (!strcmp(name, names[i]))
+            return i;
+    fail(name, TSR_E_ARG);
+    return 0;
+}
+
 static void open_lane(lane *l, bench *b, int first, int step)
 {
     tsr_context_settings s;
@@ -519,8 +530,8 @@ static void open_lane(lane *l, bench *b, int first, int step)
     s.logger.log = say;
     s.allocator.alloc = take;
     s.allocator.free = give;
-    s.backend = strcmp(b->o.device, "cuda") ? "auto" :
-        strcmp(b->o.precision, "fp32") ? "cuda" : "cuda-f32";
+    s.device = b->o.device;
+    s.precision = precision_of(b->o.precision);
     need("context", tsr_context_open(&l->context, &s));
     need(b->o.model, tsr_model_open(&l->model, l->context, b->o.model));
 }
@@ -596,8 +607,9 @@ int main(int argc, char **argv)
     measure(lanes, n, true);
     for (int i = 0; i < b.count; i++)
         total += b.items[i].want.size;
-    printf("\"files\": %d, \"bytes\": %zu, \"db\": %.3f, \"version\": \"%s\"}\n",
-           b.count, total, fidelity(&b), tsr_version());
+    printf("\"files\": %d, \"bytes\": %zu, \"db\": %.3f, \"device\": \"%s\"}\n",
+           b.count, total, fidelity(&b),
+           tsr_context_device(lanes[0].context));
     if (b.o.save)
         save(&lanes[0]);
     for (int i = 0; i < b.count; i++)

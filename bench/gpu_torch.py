@@ -176,7 +176,6 @@ def compare(job, got):
 def check(job):
     """job["saved"]: what gpu_speed -save wrote for the first of job["files"]; job["device"].  Codes are the library's
     where it gives them, else those found here."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device = job["device"]
     encoder, decoder = (net.to(device) for net in load(job))
     x = moved((read_files({**job, "files": job["files"][:1]}),), device)
@@ -209,6 +208,17 @@ def compiled(net, mode):
     return torch.compile(net, dynamic=False, **kw)
 
 
+def patiently(work):
+    """Another time where memory ran out, as others may be compiling too."""
+    for attempt in range(4):
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()
+            time.sleep(3 + 3 * attempt)
+    return work()
+
+
 class Side:
     """An encoder or a decoder in fp16, the batches it gets, and what the first one should become."""
 
@@ -217,21 +227,15 @@ class Side:
         self.graph = self.still = None
 
     def build(self, mode):
-        """Compiles; another time where memory ran out, as others may be compiling too."""
-        for attempt in range(4):
-            try:
-                torch._dynamo.reset()
-                self.fast = compiled(self.net, mode)
-                for _ in range(3):
-                    self.fast(*self.batches[0])
-                return
-            except torch.OutOfMemoryError:
-                self.fast, self.why = None, "no memory left"
-                torch.cuda.empty_cache()
-                time.sleep(3 + 3 * attempt)
-            except Exception as e:      # whatever a compiler says: the other forms go on
-                self.fast, self.why = None, f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"
-                return
+        """Compiles; what the compiler says goes into why."""
+        def work():
+            self.fast = compiled(self.net, mode)
+            for _ in range(3):
+                self.fast(*self.batches[0])
+        try:
+            patiently(work)
+        except Exception as e:      # of any kind: the other forms go on
+            self.fast, self.why = None, f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"
 
     def capture(self):
         """The compiled net as a CUDA graph."""
@@ -263,7 +267,7 @@ def rounds_of(call, batches, device, least, seconds):
     def one():
         for xs in batches:
             call(*xs)
-    for _ in range(3 if device == "cuda" else 1):
+    for _ in range(2 if device == "cuda" else 1):
         one()
     synchronize(device)
     times = []
@@ -292,11 +296,9 @@ def best_rows(encoder, xs, device):
 
 
 def prepare(job):
-    """The sides of job["model"] with job["files"] in batches of job["batch"], in job["layout"] of channels."""
-    device = job["device"]
+    """The sides of job["model"] with job["files"] in batches of job["batch"], pictures with channels last."""
+    device, layout = job["device"], torch.channels_last
     kind = torch.float16 if device == "cuda" else torch.float32
-    layout = torch.channels_last if job["layout"] == "channels_last" else torch.contiguous_format
-    torch.backends.cudnn.benchmark = True
     nets = [net.to(device) for net in load(job)]
     x = moved((read_files(job),), device)[0]
     first = tuple_of(nets[0](x[:1]))
@@ -323,7 +325,7 @@ def prepare(job):
 def measure_side(side, job, out):
     device, least, seconds = job["device"], job["rounds"], job["seconds"]
     if job["eager"]:
-        out["eager"] = rounds_of(side.net, side.batches, device, least, seconds)
+        out["eager"] = {"channels last": rounds_of(side.net, side.batches, device, least, seconds)}
     if side.fast is None:
         out["why"] = side.why
         return
@@ -340,28 +342,41 @@ def measure_side(side, job, out):
     side.graph = side.still = None
 
 
+def measure_plain(side, job, out):
+    """Eager with the usual layout, last: the weights are changed."""
+    side.net.to(memory_format=torch.contiguous_format)
+    batches = [moved(xs, job["device"]) for xs in side.batches]
+    out["eager"]["contiguous"] = rounds_of(side.net, batches, job["device"], job["rounds"], job["seconds"])
+
+
 @torch.inference_mode()
 def timing(job):
     """job: see prepare(); "mode" of torch.compile; "eager": measure that too; "rounds" and "seconds": at least.
     Seconds are of all files."""
     start = time.perf_counter()
-    sides, out = prepare(job)
+    sides, out = patiently(lambda: prepare(job))
     out["prepared"] = time.perf_counter() - start
-    for name in job["sides"]:
-        sides[name].build(job["mode"])
+    for side in sides.values():
+        side.build(job["mode"])
     if job["device"] == "cuda":
         torch.cuda.empty_cache()
     out["compiled_in"] = time.perf_counter() - start - out["prepared"]
     print(json.dumps({"ready": out}), flush=True)
     sys.stdin.readline()
-    for name in job["sides"]:
+    # Only now, as it times: beside others that compile it would choose anything.
+    torch.backends.cudnn.benchmark = True
+    for name, side in sides.items():
         out[name] = {}
-        measure_side(sides[name], job, out[name])
+        measure_side(side, job, out[name])
+    if job["eager"] and not job["audio"]:
+        for name, side in sides.items():
+            measure_plain(side, job, out[name])
     return out
 
 
 def main():
     job = json.loads(sys.stdin.readline())
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False     # of float32
     if job["device"] == "cpu":
         torch.set_num_threads(job.get("threads", 1))
     done = {"ceilings": ceilings, "check": check, "time": timing}[job["what"]](job)
