@@ -217,8 +217,10 @@ static __device__ void decode_heads(const job &j, const place &p, decoder &d,
 
 static __device__ float sink_value(const uint8_t *head, int d)
 {
+    const int e = (int8_t)head[0];      /* below -126 its power is denormal */
+
     return __fmul_rn((float)(int8_t)head[1 + d],
-                     __int_as_float((127 + (int8_t)head[0]) << 23));
+                     __int_as_float(e < -126 ? 1 << (149 + e) : (127 + e) << 23));
 }
 
 /* A thread block has the sinks of a group. */
