@@ -234,6 +234,15 @@ refuses "unknown codec" 1 nosuch "codec" encode -c:v nosuch a.png x.tess
 refuses "codec of another model" 3 photo.safetensors "mcquic" \
     encode -model photo -c:v mcquic a.png x.tess
 refuses "unknown backend" 1 nosuch "backend" encode -backend nosuch a.png x.tess
+refuses "unknown device" 1 gpu7 "device" encode -device gpu7 a.png x.tess
+refuses "no such device" 1 "" "device" encode -device cuda:99 a.png x.tess
+refuses "precision of the CPU" 1 "" "-precision is for -device" \
+    encode -precision fp16 a.png x.tess
+refuses "unknown precision" 1 fp8 "precision" \
+    encode -device auto -precision fp8 a.png x.tess
+run encode -v info -device auto -precision fp32 a.png auto.tess
+verdict "-device auto" "$(test $rc = 0 -a -s auto.tess || echo " status $rc")"
+rm -f auto.tess
 refuses "unknown CPU set" 1 sse9 "cpuflags" encode -cpuflags sse9 a.png x.tess
 refuses "unknown log level" 1 loud "log level" encode -v loud a.png x.tess
 refuses "unknown format" 1 xyz "format" decode -f xyz a.tess x.xyz

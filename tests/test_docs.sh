@@ -98,6 +98,8 @@ else
     complete "behind the colon" "a" encode -b : ""
     complete "words of a value" "auto c onednn" encode -backend ""
     complete "the word begun" "onednn" encode -backend o
+    complete "words of -device" "auto cpu cuda" decode -device ""
+    complete "words of -precision" "fp16 fp32" transcode -precision fp
     complete "a value behind =" "onednn" encode -backend = o
     complete "a model" "photo" encode -model p
     complete "a verb" "pack" kv pa

@@ -33,6 +33,12 @@ const opt args_engine_options[] = {
     { "-max_pixels", "N", "refuse larger pictures; default 2147483647", OPT_NUMBER,
       FIELD(max_pixels), 1, 2147483647.0 },
     { "-backend", "auto|onednn|c", "what computes the networks", OPT_TEXT, FIELD(backend), 0, 0 },
+    { "-device", "cpu|auto|cuda", "where the networks run; cuda:1 is the second"
+      " GPU, auto takes a GPU if there is one; default cpu", OPT_TEXT,
+      FIELD(device), 0, 0 },
+    { "-precision", "auto|fp32|fp16|bf16", "numbers of the networks on a GPU;"
+      " default auto: fp32 encodes, fp16 decodes", OPT_TEXT, FIELD(precision),
+      0, 0 },
     { "-cpuflags", "0|avx2|avx512", "allow only these instructions; for tests",
       OPT_TEXT, FIELD(cpuflags), 0, 0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }

@@ -21,6 +21,7 @@ typedef struct args {
     const char *model, *codec, *format;
     const char *codec_v, *codec_a;  /**< of pictures, of sound; else codec */
     const char *backend, *cpuflags, *progress, *loglevel;
+    const char *device, *precision;
     double quality;     /**< below 0: not given */
     int threads;
     double max_pixels;

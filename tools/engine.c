@@ -23,6 +23,25 @@ static int set_cpu(const char *set)
                      set);
 }
 
+static int set_precision(tsr_context_settings *s, const args *a)
+{
+    static const struct { const char *name; int precision; } all[] = {
+        { "auto", TSR_PRECISION_AUTO }, { "fp32", TSR_PRECISION_F32 },
+        { "fp16", TSR_PRECISION_F16 }, { "bf16", TSR_PRECISION_BF16 },
+    };
+
+    if (!a->device || !strcmp(a->device, "cpu"))
+        return say_error(RC_USAGE, NULL, "-precision is for -device cuda or"
+                         " auto; the CPU computes in fp32");
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (!strcmp(a->precision, all[i].name)) {
+            s->precision = all[i].precision;
+            return RC_OK;
+        }
+    return say_error(RC_USAGE, NULL, "unknown -precision '%s' (auto, fp32, fp16,"
+                     " bf16)", a->precision);
+}
+
 int engine_open(tsr_context **ctx, const args *a)
 {
     tsr_context_settings s;
@@ -39,6 +58,9 @@ int engine_open(tsr_context **ctx, const args *a)
     s.logger = say_logger();
     if (a->backend)
         s.backend = a->backend;
+    s.device = a->device;
+    if (a->precision && set_precision(&s, a))
+        return RC_USAGE;
     error = tsr_context_open(ctx, &s);
     return error ? say_failure(NULL, error) : RC_OK;
 }
