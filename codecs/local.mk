@@ -7,7 +7,20 @@ libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
 	codecs/image/image.c codecs/image/image_decode.c \
 	codecs/image/image_encode.c codecs/image/image_head.c \
 	codecs/image/image_parts.c
+noinst_HEADERS += codecs/image/device_book.h
+libtsrcore_la_SOURCES += codecs/image/device_book.c \
+	codecs/image/hyper_device.c codecs/image/mcquic_device.c \
+	codecs/image/token_device.c
+noinst_HEADERS += codecs/image/cuda/maps.h codecs/image/cuda/maps_kernels.h
+if TSR_CUDA
+libtsrcuda_la_SOURCES += codecs/image/cuda/maps.cu codecs/image/cuda/maps_cuda.c
+cuda_deps += codecs/image/cuda/$(DEPDIR)/maps.cu.d
+else
+libtsrcore_la_SOURCES += codecs/image/cuda/maps_nocuda.c
+endif
 noinst_HEADERS += codecs/lanes.h
+pkginclude_HEADERS += include/tessera/cuda.h
+libtsrcore_la_SOURCES += codecs/image/image_cuda.c
 libtsrcore_la_SOURCES += codecs/lanes.c codecs/image/image_batch.c \
 	codecs/image/image_keep.c
 noinst_HEADERS += codecs/image/video.h

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 #include "codecs/image/hyper.h"
-#include "codecs/image/image_codec.h"
+#include "codecs/image/image.h"
 
 enum {
     STEP = TSRI_HYPER_STEP, UNIT = TSRI_HYPER_UNIT,
@@ -227,18 +227,25 @@ static void scale_map(tsri_fmap *map, const float *gain)
 static tsr_error make_z(hyper *h, tsri_fmap *y, float *buffer)
 {
     const int zh = tsri_hyper_z_side(y->height), zw = tsri_hyper_z_side(y->width);
-    const size_t plane = (size_t)zh * (size_t)zw;
-    tsri_fmap z = { buffer, h->nets.hyper_latents, zh, zw, plane, (size_t)zw };
+    tsri_fmap z = { buffer, h->nets.hyper_latents, zh, zw,
+                    (size_t)zh * (size_t)zw, (size_t)zw };
 
-    TSR_TRY(tsri_net_run(h->nets.hyper_enc, y->height, y->width,
-                         (tsri_rect){ 0, 0, zh, zw }, read_map, y, &z));
-    for (size_t i = 0; i < plane * (size_t)z.channels; i++) {
-        const float v = rintf(buffer[i]);
+    return tsri_net_run(h->nets.hyper_enc, y->height, y->width,
+                        (tsri_rect){ 0, 0, zh, zw }, read_map, y, &z);
+}
+
+static void round_z(hyper *h, int rows, int columns, const float *z)
+{
+    const size_t n = (size_t)tsri_hyper_z_side(rows) *
+                     (size_t)tsri_hyper_z_side(columns) *
+                     (size_t)h->nets.hyper_latents;
+
+    for (size_t i = 0; i < n; i++) {
+        const float v = rintf(z[i]);
         h->z[i] = (int8_t)(v >= TSRI_HYPER_Z_LIMIT ? TSRI_HYPER_Z_LIMIT
                            : v > -TSRI_HYPER_Z_LIMIT ? v
                            : v <= -TSRI_HYPER_Z_LIMIT ? -TSRI_HYPER_Z_LIMIT : 0);
     }
-    return TSR_OK;
 }
 
 /* Buffers of one unit's encoding. */
@@ -257,9 +264,18 @@ static tsr_error encode_unit(hyper *h, const tsr_image *image, int unit,
     tsri_fmap y = { room->y, h->nets.latents, rows, columns,
                     (size_t)rows * (size_t)columns, (size_t)columns };
 
-    TSR_TRY(encode_tiles(h, image, r, &y));
-    scale_map(&y, gain);
-    TSR_TRY(make_z(h, &y, room->z));
+    bool done = false;
+
+    if (h->ctx->gpu)
+        TSR_TRY(tsri_hyper_look(&h->nets, h->ctx, image, h->rows, h->columns, gain,
+                                room->y, room->z, &done));
+    if (!done) {
+        TSR_TRY(tsri_image_on_host(h->ctx));
+        TSR_TRY(encode_tiles(h, image, r, &y));
+        scale_map(&y, gain);
+        TSR_TRY(make_z(h, &y, room->z));
+    }
+    round_z(h, rows, columns, room->z);
     return tsri_hyper_put(h->work, &h->model, h->enc, rows, columns, h->z, room->y,
                           room->fixed, h->crc, &out->data, &out->bytes);
 }
@@ -332,6 +348,15 @@ static tsr_error hyper_decode(void *self, int unit, const tsri_span *layers, int
     return error;
 }
 
+const int16_t *tsri_hyper_tokens(const void *self, int unit, size_t *n)
+{
+    const hyper *h = self;
+    *n = (size_t)unit_side(h->rows, unit / h->units_across) *
+         (size_t)unit_side(h->columns, unit % h->units_across) *
+         (size_t)h->nets.latents;
+    return h->tokens[unit];
+}
+
 /* One row of one unit's part of rectangle r, all channels. */
 static void copy_tokens(const hyper *h, int y, int x0, int x1, tsri_rect r,
                         tsri_fmap *dst)
@@ -373,10 +398,17 @@ static tsr_error hyper_pixels(void *self, tsri_image_put put, void *cookie,
                               STEP, read_tokens, h, tsri_image_tile, &out);
 }
 
+static tsr_error hyper_show(void *self, const tsr_image *image, bool *done)
+{
+    hyper *h = self;
+    return tsri_hyper_show(&h->nets, h->ctx, image, h->rows, h->columns, h->gain,
+                           h->tokens, done);
+}
+
 const tsri_image_codec tsri_image_codec_hyper = {
     .id = "hyper", .number = 2, .variable_rate = true,
     .params = 1, .layers = 1, .layer_name = { "tokens" },
     .open = hyper_open, .close = hyper_close, .choose = hyper_choose,
     .begin = hyper_begin, .encode = hyper_encode, .decode = hyper_decode,
-    .pixels = hyper_pixels, .quality = hyper_quality,
+    .pixels = hyper_pixels, .show = hyper_show, .quality = hyper_quality,
 };

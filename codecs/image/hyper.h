@@ -10,6 +10,7 @@
  * CVPR 2021 (gain vectors). */
 #ifndef TSR_CODECS_HYPER_H
 #define TSR_CODECS_HYPER_H
+#include <tessera/image.h>
 #include <tessera/model.h>
 #include "entropy/rans.h"
 #include "lib/nn/iconv.h"
@@ -43,6 +44,21 @@ void tsri_hyper_nets_close(tsri_hyper_nets *nets, tsr_context *ctx);
  *  between two levels the logarithm is interpolated. */
 void tsri_hyper_gain(const tsri_hyper_nets *nets, const float *table, int q,
                      float *gain);
+
+/* On the context's device, hyper_device.c.  *done false: it does not fit, and
+ * nothing was done. */
+
+/** A whole picture of rows x columns positions: its y, times gain[latents], and
+ *  its z, as the encoder gives them: planar, on the host. */
+tsr_error tsri_hyper_look(const tsri_hyper_nets *nets, tsr_context *ctx,
+                          const tsr_image *image, int rows, int columns,
+                          const float *gain, float *y, float *z, bool *done);
+
+/** Pixels of the tokens of all units (see tsri_hyper_tokens(); NULL: missing),
+ *  times gain / 128. */
+tsr_error tsri_hyper_show(const tsri_hyper_nets *nets, tsr_context *ctx,
+                          const tsr_image *image, int rows, int columns,
+                          const float *gain, int16_t *const *tokens, bool *done);
 
 /* ---- the entropy model: integers only ---- */
 
@@ -91,6 +107,10 @@ tsr_error tsri_hyper_put(tsri_hyper_work *work, const tsri_hyper_model *m,
                          tsri_rans_enc *enc, int height, int width,
                          const int8_t *z, const float *y, int16_t *fixed,
                          uint32_t crc, const uint8_t **data, size_t *size);
+
+/** What tsri_hyper_get() gave of a unit of the picture begun, [latents][height]
+ *  [width]; *n: numbers.  NULL: it is missing.  self: of the codec's table. */
+const int16_t *tsri_hyper_tokens(const void *self, int unit, size_t *n);
 
 /** Decodes one unit into z and fixed, sized as above.
  *  TSR_E_CORRUPT when the bytes are not exactly a unit. */

@@ -155,6 +155,8 @@ static tsr_error build(tsri_net **net, tsr_context *ctx, const tsr_model *model,
     int output;
 
     TSR_TRY(tsri_net_new(&b.net, ctx, channels));
+    tsri_net_precision(b.net, make == make_dec ? TSRI_NET_DECODER
+                                               : TSRI_NET_ENCODER);
     output = make(&b);
     if (!b.error)
         b.error = tsri_net_finish(b.net, output);

@@ -2,6 +2,7 @@
 /* Pixels to and from the codecs, and the public functions of pictures. */
 #include <string.h>
 #include "codecs/image/image.h"
+#include "lib/cuda/device.h"
 
 void tsr_image_settings_init(tsr_image_settings *settings)
 {
@@ -195,4 +196,27 @@ tsr_error tsri_canvas_put(void *cookie, tsri_rect r, const tsri_fmap *rgb)
                       quantise(p[(size_t)c * rgb->plane], top, floor8));
         }
     return TSR_OK;
+}
+
+tsr_error tsri_image_on_host(tsr_context *ctx)
+{
+    return ctx->gpu && tsri_cuda_has_pixels(ctx->gpu)
+        ? tsri_fail(ctx, TSR_E_LIMIT, "the picture cannot be done in device"
+                    " memory alone: it is damaged, or over max_memory in one"
+                    " piece") : TSR_OK;
+}
+
+tsr_error tsri_image_show(tsr_context *ctx, const tsri_image_codec *codec,
+                          void *self, const tsr_image *image,
+                          const tsr_progress *progress)
+{
+    tsri_canvas canvas = { image, codec->truncates };
+    bool done = false;
+
+    if (ctx->gpu && codec->show)
+        TSR_TRY(codec->show(self, image, &done));
+    if (done)
+        return tsri_report(progress, 1);
+    TSR_TRY(tsri_image_on_host(ctx));
+    return codec->pixels(self, tsri_canvas_put, &canvas, progress);
 }

@@ -49,6 +49,16 @@ typedef struct tsri_canvas {
 } tsri_canvas;
 tsr_error tsri_canvas_put(void *canvas, tsri_rect r, const tsri_fmap *rgb);
 
+/** The decoded pixels of a codec, colour channels only, wherever they are made
+ *  best. */
+tsr_error tsri_image_show(tsr_context *ctx, const tsri_image_codec *codec,
+                          void *self, const tsr_image *image,
+                          const tsr_progress *progress);
+
+/** TSR_E_LIMIT where pixels are in device memory, which the host cannot
+ *  reach. */
+tsr_error tsri_image_on_host(tsr_context *ctx);
+
 /* Encoding: image_encode.c. */
 
 /** *own = theirs (NULL: the defaults), which may be of an older, shorter
@@ -172,6 +182,10 @@ tsr_error tsri_parts_alpha(tsri_image_parts *parts, const tsr_image *image,
 /** Makes the pixels of what was decoded; notes units that are missing. */
 tsr_error tsri_parts_pixels(tsri_image_parts *parts, const tsr_image *image,
                             const tsr_progress *progress);
+
+/** tsr_image_decode() into the caller's device memory; image: its geometry. */
+tsr_error tsri_image_decode_into(tsr_context *ctx, tsr_model *model,
+                                 const tsr_source *source, tsr_image *image);
 
 /** A stream that was read: its tokens are in parts.self. */
 typedef struct tsri_image_read {

@@ -72,6 +72,11 @@ typedef struct tsri_image_codec {
     tsr_error (*pixels)(void *self, tsri_image_put put, void *cookie,
                         const tsr_progress *progress);
 
+    /** Where not NULL: the same straight into a picture (its colour channels), on
+     *  the context's device.  *done false: that cannot be, and pixels() is to do
+     *  it.  Waits for the pixels only where they are to be in host memory. */
+    tsr_error (*show)(void *self, const tsr_image *image, bool *done);
+
     /** Quality 0..100 that params stand for; < 0 where there is one rate, or
      *  where only the model knows. */
     double (*quality)(const uint8_t *params);

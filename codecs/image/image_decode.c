@@ -3,6 +3,7 @@
 #include <string.h>
 #include "codecs/image/image.h"
 #include "lib/bytes.h"
+#include "lib/cuda/device.h"
 
 typedef struct decoding {
     tsr_context *ctx;
@@ -41,12 +42,33 @@ static tsr_error read_pushback(void *cookie, void *data, size_t size, size_t *go
     return TSR_OK;
 }
 
+/* Is the caller's device memory for this picture? */
+static tsr_error check_target(const decoding *d)
+{
+    const tsri_image_head *h = &d->head;
+    const tsr_image *image = d->image;
+
+    if (!d->ctx->gpu || !tsri_cuda_has_pixels(d->ctx->gpu))
+        return TSR_OK;
+    if (tsri_has_alpha(h->channels))
+        return tsri_fail(d->ctx, TSR_E_UNSUPPORTED, "the stream has alpha, which"
+                         " is not decoded in device memory");
+    if (image->width == h->width && image->height == h->height &&
+        image->channels == h->channels && image->bits == h->bits)
+        return TSR_OK;
+    return tsri_fail(d->ctx, TSR_E_ARG, "memory for %dx%dx%d of %d bits, the"
+                     " stream has %dx%dx%d of %d", image->width, image->height,
+                     image->channels, image->bits, h->width, h->height,
+                     h->channels, h->bits);
+}
+
 /* Everything that must be known before the first token. */
 static tsr_error start(decoding *d)
 {
     tsri_image_head *h = &d->head;
 
     d->started = true;
+    TSR_TRY(check_target(d));
     TSR_TRY(tsri_parts_open(&d->parts, d->ctx, d->given, h));
     TSR_TRY(tsri_parts_begin(&d->parts, h->width, h->height, h->params, h->crc));
     if (d->parts.units != h->units)
@@ -278,6 +300,19 @@ tsr_error tsr_image_decode(tsr_context *ctx, tsr_model *model,
         error = tsri_parts_pixels(&d.parts, image, progress);
     if (error)
         tsr_image_free(ctx, image);
+    tsri_parts_close(&d.parts, !error);
+    return error ? error : d.parts.damage;
+}
+
+tsr_error tsri_image_decode_into(tsr_context *ctx, tsr_model *model,
+                                 const tsr_source *source, tsr_image *image)
+{
+    decoding d = { .ctx = ctx, .given = model, .image = image,
+                   .parts = { .ctx = ctx } };
+
+    tsr_error error = read_picture(&d, source);
+    if (!error)
+        error = tsri_parts_pixels(&d.parts, image, NULL);
     tsri_parts_close(&d.parts, !error);
     return error ? error : d.parts.damage;
 }

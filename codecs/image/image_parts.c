@@ -90,11 +90,9 @@ tsr_error tsri_parts_alpha(tsri_image_parts *p, const tsr_image *image,
 tsr_error tsri_parts_pixels(tsri_image_parts *p, const tsr_image *image,
                             const tsr_progress *progress)
 {
-    tsri_canvas canvas = { image, p->codec->truncates };
-
     if (p->found < p->units)
         tsri_parts_note(p, TSR_E_CORRUPT);
-    TSR_TRY(p->codec->pixels(p->self, tsri_canvas_put, &canvas, progress));
+    TSR_TRY(tsri_image_show(p->ctx, p->codec, p->self, image, progress));
     if (p->damage)
         tsri_log(p->ctx, TSR_LOG_WARNING, "%s: %d of %d units decoded",
                  tsr_error_string(p->damage), p->found, p->units);

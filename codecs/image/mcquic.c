@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <limits.h>
+#include "codecs/image/image.h"
 #include "codecs/image/mcquic.h"
 #include "lib/weights.h"
 
@@ -16,6 +17,7 @@ static void close_level(tsri_mcquic *self, int level)
     tsri_free(self->ctx, l->table);
     tsri_free(self->ctx, l->common);
     tsri_free(self->ctx, l->codes.data);
+    tsri_device_book_close(&l->on_device);
 }
 
 static void mcquic_close(void **cookie)
@@ -34,17 +36,23 @@ static void mcquic_close(void **cookie)
     *cookie = NULL;
 }
 
+tsr_error tsri_mcquic_words(const tsri_mcquic *self, int level, float **words)
+{
+    const uint64_t any[] = { TSRI_ANY, TSRI_ANY, TSRI_ANY };
+    const tsr_tensor *tensor;
+
+    TSR_TRY(tsri_want(self->ctx, self->model, &tensor, 3, any,
+                      "_quantizer._encoders.%d._quantizer._codebook", level));
+    return tsri_tensor_floats(self->ctx, tensor, words);
+}
+
 static tsr_error open_level(tsri_mcquic *self, int level)
 {
     const tsri_mcquic_shape *s = &self->shape;
-    const uint64_t any[] = { TSRI_ANY, TSRI_ANY, TSRI_ANY };
-    const tsr_tensor *tensor;
     float *words;
 
     TSR_TRY(tsri_mcquic_tables(self, level));
-    TSR_TRY(tsri_want(self->ctx, self->model, &tensor, 3, any,
-                      "_quantizer._encoders.%d._quantizer._codebook", level));
-    TSR_TRY(tsri_tensor_floats(self->ctx, tensor, &words));
+    TSR_TRY(tsri_mcquic_words(self, level, &words));
     const tsr_error error =
         tsri_codebook_new(&self->level[level].book, self->ctx, s->m,
                           s->k[level], s->channels / s->m, words);
@@ -82,8 +90,8 @@ static tsr_error mcquic_open(void **out, tsr_context *ctx, tsr_model *model)
     return error;
 }
 
-static tsr_error part_net(tsri_mcquic *self, tsri_mcquic_part part, int level,
-                          const tsri_net **net)
+tsr_error tsri_mcquic_part_net(tsri_mcquic *self, tsri_mcquic_part part, int level,
+                               const tsri_net **net)
 {
     tsri_net **place = &self->net[part][level];
     if (!*place)
@@ -270,7 +278,7 @@ static tsr_error run_part(stage *s, tsri_mcquic_part part, double share,
     const tsri_net *net;
     tsri_rect all = { 0, 0, 0, 0 };
 
-    TSR_TRY(part_net(s->self, part, s->level, &net));
+    TSR_TRY(tsri_mcquic_part_net(s->self, part, s->level, &net));
     tsri_net_out_size(net, height, width, &all.y1, &all.x1);
     stage_start(s, share, all.y1, all.x1);
     return tsri_mcquic_tiles(s->self->ctx, net, height, width, all, budget(s),
@@ -285,8 +293,8 @@ static tsr_error run_two(stage *s, tsri_mcquic_part first,
 {
     const tsri_net *a, *b;
 
-    TSR_TRY(part_net(s->self, first, 0, &a));
-    TSR_TRY(part_net(s->self, second, 0, &b));
+    TSR_TRY(tsri_mcquic_part_net(s->self, first, 0, &a));
+    TSR_TRY(tsri_mcquic_part_net(s->self, second, 0, &b));
     return tsri_mcquic_chain(s->self->ctx, a, b, height, width, budget(s),
                              source, cookie, sink, s);
 }
@@ -396,14 +404,9 @@ static tsr_error analyse(stage *s)
     return error;
 }
 
-static tsr_error mcquic_encode(void *cookie, const tsr_image *image,
-                               tsri_image_emit emit, void *emit_cookie,
-                               const tsr_progress *progress)
+static tsr_error analyse_on_host(tsri_mcquic *self, const tsr_image *image,
+                                 const tsr_progress *progress)
 {
-    tsri_mcquic *self = cookie;
-
-    if (self->given)
-        return tsri_mcquic_units_emit(self, emit, emit_cookie);
     int *ys = tsri_image_padding(self->ctx, self->height, self->padded_height,
                                  self->top);
     int *xs = tsri_image_padding(self->ctx, self->width, self->padded_width,
@@ -411,12 +414,26 @@ static tsr_error mcquic_encode(void *cookie, const tsr_image *image,
     stage s = { .self = self, .progress = progress, .image = image,
                 .ys = ys, .xs = xs };
 
-    tsr_error error = ys && xs ? analyse(&s) : tsri_nomem(self->ctx);
+    const tsr_error error = ys && xs ? analyse(&s) : tsri_nomem(self->ctx);
     tsri_free(self->ctx, ys);
     tsri_free(self->ctx, xs);
-    if (!error)
-        error = tsri_mcquic_units_emit(self, emit, emit_cookie);
     return error;
+}
+
+static tsr_error mcquic_encode(void *cookie, const tsr_image *image,
+                               tsri_image_emit emit, void *emit_cookie,
+                               const tsr_progress *progress)
+{
+    tsri_mcquic *self = cookie;
+    bool done = self->given;
+
+    if (!done && self->ctx->gpu)
+        TSR_TRY(tsri_mcquic_look(self, image, &done));
+    if (!done) {
+        TSR_TRY(tsri_image_on_host(self->ctx));
+        TSR_TRY(analyse_on_host(self, image, progress));
+    }
+    return tsri_mcquic_units_emit(self, emit, emit_cookie);
 }
 
 /* ---- decoder ---- */
@@ -527,6 +544,11 @@ static tsr_error mcquic_decode(void *cookie, int unit, const tsri_span *layers,
     return tsri_mcquic_unit_decode(cookie, unit, layers, n);
 }
 
+static tsr_error mcquic_show(void *cookie, const tsr_image *image, bool *done)
+{
+    return tsri_mcquic_show(cookie, image, done);
+}
+
 const tsri_image_codec tsri_image_codec_mcquic = {
     .id = "mcquic",
     .number = 1,
@@ -540,5 +562,6 @@ const tsri_image_codec tsri_image_codec_mcquic = {
     .encode = mcquic_encode,
     .decode = mcquic_decode,
     .pixels = mcquic_pixels,
+    .show = mcquic_show,
     .quality = mcquic_quality,
 };

@@ -7,6 +7,7 @@
  * v0.1.40 of its authors' program. */
 #ifndef TSR_CODECS_MCQUIC_H
 #define TSR_CODECS_MCQUIC_H
+#include "codecs/image/device_book.h"
 #include "codecs/image/image_codec.h"
 #include "entropy/bigtable.h"
 #include "vq/codebook.h"
@@ -114,6 +115,7 @@ typedef struct tsri_mcquic_level {
     tsri_bigtable **table;      /* [m] */
     int32_t *common;            /* [m] the most frequent code */
     tsri_codes codes;           /* of the present picture */
+    tsri_device_book on_device; /* the words, when first used there */
 } tsri_mcquic_level;
 
 typedef struct tsri_mcquic {
@@ -131,6 +133,18 @@ typedef struct tsri_mcquic {
     bool given;                 /* the picture's codes are there: they are kept
                                    when it begins, and only written */
 } tsri_mcquic;
+
+/** The net of a part, made when first asked for. */
+tsr_error tsri_mcquic_part_net(tsri_mcquic *self, tsri_mcquic_part part, int level,
+                               const tsri_net **net);
+
+/** The codewords of a level, [m][k][d]; tsri_free() them. */
+tsr_error tsri_mcquic_words(const tsri_mcquic *self, int level, float **words);
+
+/** Codes of a picture, or pixels of the codes, on the context's device
+ *  (mcquic_device.c).  *done false: it does not fit, and nothing was done. */
+tsr_error tsri_mcquic_look(tsri_mcquic *self, const tsr_image *image, bool *done);
+tsr_error tsri_mcquic_show(tsri_mcquic *self, const tsr_image *image, bool *done);
 
 /** Loads the integer tables of a level: tensor "tessera.cdf.L" or, without it,
  *  from the frequencies of the checkpoint. */

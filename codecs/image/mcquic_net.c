@@ -244,6 +244,8 @@ tsr_error tsri_mcquic_net(tsri_net **net, tsr_context *ctx,
 
     *net = NULL;
     TSR_TRY(tsri_net_new(&b.net, ctx, in));
+    tsri_net_precision(b.net, part < TSRI_MCQUIC_DEQUANT_HEAD ? TSRI_NET_ENCODER
+                                                              : TSRI_NET_DECODER);
     const int output = blocks_of(&b, &parts[part], level, blocks);
     if (!b.error)
         b.error = tsri_net_finish(b.net, output);

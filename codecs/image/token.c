@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <limits.h>
 #include <string.h>
+#include "codecs/image/image.h"
 #include "codecs/image/token.h"
 #include "lib/bytes.h"
 #include "lib/crc32c.h"
@@ -30,6 +31,8 @@ static void token_close(void **self)
     tsri_codebook_free(&t->search, t->ctx);
     for (int i = 0; i < 2; i++)
         tsri_net_free(&t->net[i]);
+    for (int i = 0; i < TSR_TOKENS_LEVELS; i++)
+        tsri_device_book_close(&t->on_device[i]);
     tsri_free(t->ctx, t->words);
     tsr_model_unref(&t->model);
     tsri_free(t->ctx, t);
@@ -245,7 +248,6 @@ static tsr_error run_encoder(analysis *a)
 
     if (!a->ys || !a->xs)
         return tsri_nomem(t->ctx);
-    TSR_TRY(part_net(t, TSRI_TOKEN_ENCODER));
     if (!t->search)
         TSR_TRY(tsri_codebook_new(&t->search, t->ctx, 1, t->codes,
                                   t->shape.dim, t->words));
@@ -254,14 +256,11 @@ static tsr_error run_encoder(analysis *a)
                               a, search, a);
 }
 
-static tsr_error token_analyse(void *self, const tsr_image *image,
-                               const tsr_progress *progress)
+static tsr_error analyse_on_host(token *t, const tsr_image *image,
+                                 const tsr_progress *progress)
 {
-    token *t = self;
-    const int f = t->shape.factor;
-
-    TSR_TRY(tsri_token_size(t, image->width, image->height, 0));
     const tsri_token_grid *g = &t->grid;
+    const int f = t->shape.factor;
     analysis a = {
         t, image, tsri_image_padding(t->ctx, image->height, g->height * f, 0),
         tsri_image_padding(t->ctx, image->width, g->width * f, 0), progress,
@@ -269,6 +268,24 @@ static tsr_error token_analyse(void *self, const tsr_image *image,
     const tsr_error error = run_encoder(&a);
     tsri_free(t->ctx, a.ys);
     tsri_free(t->ctx, a.xs);
+    return error;
+}
+
+static tsr_error token_analyse(void *self, const tsr_image *image,
+                               const tsr_progress *progress)
+{
+    token *t = self;
+    const tsri_token_grid *g = &t->grid;
+    bool done = false;
+
+    TSR_TRY(tsri_token_size(t, image->width, image->height, 0));
+    TSR_TRY(part_net(t, TSRI_TOKEN_ENCODER));
+    if (t->ctx->gpu)
+        TSR_TRY(tsri_token_look(t, image, &done));
+    if (!done)
+        TSR_TRY(tsri_image_on_host(t->ctx));
+    const tsr_error error = done ? tsri_report(progress, 1)
+                                 : analyse_on_host(t, image, progress);
     t->ready = !error;
     memset(g->lost, 0, (size_t)g->height * (size_t)g->width);
     return error;
@@ -496,6 +513,17 @@ static tsr_error token_pixels(void *self, tsri_image_put put, void *cookie,
     return error;
 }
 
+static tsr_error token_show(void *self, const tsr_image *image, bool *done)
+{
+    token *t = self;
+
+    *done = false;
+    if (any_lost(&t->grid))
+        return TSR_OK;
+    TSR_TRY(part_net(t, TSRI_TOKEN_DECODER));
+    return tsri_token_show(t, image, done);
+}
+
 /* ---- tables ---- */
 
 static void token_describe(const uint8_t *params, tsr_image_info *info)
@@ -510,7 +538,8 @@ const tsri_image_codec tsri_image_codec_vqgan = {
     .params = 1, .layers = 1, .layer_name = { "tokens" },
     .open = vqgan_open, .close = token_close, .analyse = token_analyse,
     .choose = token_choose, .begin = token_begin, .encode = token_encode,
-    .decode = token_decode, .pixels = token_pixels, .describe = token_describe,
+    .decode = token_decode, .pixels = token_pixels, .show = token_show,
+    .describe = token_describe,
 };
 
 const tsri_image_codec tsri_image_codec_simvq = {
@@ -518,7 +547,8 @@ const tsri_image_codec tsri_image_codec_simvq = {
     .params = 1, .layers = 1, .layer_name = { "tokens" },
     .open = simvq_open, .close = token_close, .analyse = token_analyse,
     .choose = token_choose, .begin = token_begin, .encode = token_encode,
-    .decode = token_decode, .pixels = token_pixels, .describe = token_describe,
+    .decode = token_decode, .pixels = token_pixels, .show = token_show,
+    .describe = token_describe,
 };
 
 token *tsri_token_of(const tsri_image_codec *codec, void *self)

@@ -4,6 +4,8 @@
  * makes pixels of codewords.  docs/codecs/vqgan.md is the format. */
 #ifndef TSR_CODECS_TOKEN_H
 #define TSR_CODECS_TOKEN_H
+#include <tessera/tokens.h>
+#include "codecs/image/device_book.h"
 #include "codecs/image/image_codec.h"
 #include "codecs/image/token_fill.h"
 #include "codecs/image/token_net.h"
@@ -23,6 +25,7 @@ typedef struct tsri_token_codec {
     tsri_codebook *search;
     tsri_token_fill *fill;
     tsri_net *net[2];           /* by tsri_token_part */
+    tsri_device_book on_device[TSR_TOKENS_LEVELS]; /* the words of each level */
     /* The present picture. */
     int width, height;          /* pixels */
     tsri_token_grid grid;
@@ -40,6 +43,14 @@ tsri_token_codec *tsri_token_of(const tsri_image_codec *codec, void *self);
 
 /** The family of networks of a codec's id; NULL: no token codec. */
 const tsri_token_family *tsri_token_family_of(const char *id);
+
+/** Makes pixels of the grid's tokens, or tokens of pixels, on the context's device
+ *  (token_device.c); the net of the direction is there.  *done false: it does
+ *  not fit, and nothing was done. */
+tsr_error tsri_token_show(tsri_token_codec *t, const tsr_image *image,
+                          bool *done);
+tsr_error tsri_token_look(tsri_token_codec *t, const tsr_image *image,
+                          bool *done);
 
 /** The level that a quality 0..100 stands for, of `levels`: 100 the finest. */
 int tsri_token_level(int levels, double quality);

@@ -365,6 +365,8 @@ tsr_error tsri_token_net(tsri_net **net, tsr_context *ctx,
     *net = NULL;
     TSR_TRY(groups_of(ctx, model, &b.groups));
     TSR_TRY(tsri_net_new(&b.net, ctx, in));
+    tsri_net_precision(b.net, part == TSRI_TOKEN_ENCODER ? TSRI_NET_ENCODER
+                                                         : TSRI_NET_DECODER);
     const flow out = family->part[part](&b, (flow){ 0, in });
     if (!b.error && until && !b.stopped)
         b.error = tsri_fail(ctx, TSR_E_ARG, "no module '%s'", until);

@@ -185,7 +185,6 @@ static tsr_error to_image(const opened *o, const tsr_tokens *tokens,
                           const tsr_progress *progress, tsr_image *image)
 {
     tsri_token_codec *t = o->t;
-    tsri_canvas canvas = { image, o->codec->truncates };
 
     TSR_TRY(check(t, tokens, -1));
     TSR_TRY(tsri_token_grid_size(t, tokens->height, tokens->width,
@@ -194,7 +193,7 @@ static tsr_error to_image(const opened *o, const tsr_tokens *tokens,
     TSR_TRY(make_image(t, image));
     t->width = image->width;
     t->height = image->height;
-    return o->codec->pixels(t, tsri_canvas_put, &canvas, progress);
+    return tsri_image_show(t->ctx, o->codec, t, image, progress);
 }
 
 tsr_error tsr_tokens_to_image(tsr_context *ctx, tsr_model *model,

@@ -23,8 +23,17 @@ void tsri_cuda_close(tsri_cuda **gpu);
 /** The stream, a cudaStream_t, for what is queued by other means. */
 void *tsri_cuda_stream(const tsri_cuda *gpu);
 
+/** Queues on the caller's cudaStream_t from now on, NULL: on the handle's own;
+ *  waits for what is queued. */
+tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream);
+
 /** The device's name; the handle's until it closes. */
 const char *tsri_cuda_name(const tsri_cuda *gpu);
+
+/** Whether pictures that the context is given now are in the device's memory; set
+ *  for the length of a call. */
+bool tsri_cuda_has_pixels(const tsri_cuda *gpu);
+void tsri_cuda_set_pixels(tsri_cuda *gpu, bool here);
 
 /** `count` * `size` bytes of device memory, 256-byte aligned, not cleared; a
  *  product of 0 gives a valid pointer. */
@@ -43,6 +52,12 @@ void tsri_cuda_give(tsri_cuda *gpu, void *mem);
 tsr_error tsri_cuda_upload(tsri_cuda *gpu, void *to, const void *from,
                            size_t size);
 
+/** The same, but `from` may change after the call: it is copied to pinned memory
+ *  first.  Waits only where that is to be taken, or TSRI_CUDA_SENT such copies are
+ *  on their way. */
+enum { TSRI_CUDA_SENT = 8 };
+tsr_error tsri_cuda_send(tsri_cuda *gpu, void *to, const void *from, size_t size);
+
 /** Device to host; `to` is written at the next sync. */
 tsr_error tsri_cuda_download(tsri_cuda *gpu, void *to, const void *from,
                              size_t size);
@@ -52,6 +67,9 @@ tsr_error tsri_cuda_copy(tsri_cuda *gpu, void *to, const void *from, size_t size
 
 /** Sets device memory to `byte`. */
 tsr_error tsri_cuda_fill(tsri_cuda *gpu, void *to, uint8_t byte, size_t size);
+
+/** Whether all that was queued is done; does not wait. */
+bool tsri_cuda_idle(tsri_cuda *gpu);
 
 /** Waits until all that was queued is done. */
 tsr_error tsri_cuda_sync(tsri_cuda *gpu);

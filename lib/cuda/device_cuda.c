@@ -53,8 +53,10 @@ static tsr_error open_device(tsri_cuda *gpu)
     memcpy(gpu->name, prop.name, sizeof gpu->name);
     gpu->name[sizeof gpu->name - 1] = 0;
     TSR_TRY(keep_pool(gpu));
-    return tsri_cuda_check(gpu, cudaStreamCreateWithFlags(&gpu->stream,
-                           cudaStreamNonBlocking), "stream");
+    TSR_TRY(tsri_cuda_check(gpu, cudaStreamCreateWithFlags(&gpu->own,
+                            cudaStreamNonBlocking), "stream"));
+    gpu->stream = gpu->own;
+    return TSR_OK;
 }
 
 tsr_error tsri_cuda_open(tsri_cuda **out, tsr_context *ctx, int index)
@@ -81,13 +83,25 @@ tsr_error tsri_cuda_open(tsri_cuda **out, tsr_context *ctx, int index)
     return TSR_OK;
 }
 
+static void free_sent(tsri_cuda *gpu)
+{
+    for (int i = 0; i < TSRI_CUDA_SENT; i++) {
+        if (gpu->sent[i].event)
+            tsri_cuda_check(gpu, cudaEventDestroy(gpu->sent[i].event), "event");
+        if (gpu->sent[i].mem)
+            tsri_cuda_check(gpu, cudaFreeHost(gpu->sent[i].mem), "free");
+    }
+}
+
 void tsri_cuda_close(tsri_cuda **out)
 {
     tsri_cuda *gpu = *out;
     if (!gpu)
         return;
-    if (!tsri_cuda_use(gpu) && !tsri_cuda_sync(gpu))
-        tsri_cuda_check(gpu, cudaStreamDestroy(gpu->stream), "stream");
+    if (!tsri_cuda_use(gpu) && !tsri_cuda_sync(gpu)) {
+        free_sent(gpu);
+        tsri_cuda_check(gpu, cudaStreamDestroy(gpu->own), "stream");
+    }
     tsri_free(gpu->ctx, gpu);
     *out = NULL;
 }
@@ -95,6 +109,23 @@ void tsri_cuda_close(tsri_cuda **out)
 void *tsri_cuda_stream(const tsri_cuda *gpu)
 {
     return gpu->stream;
+}
+
+tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream)
+{
+    TSR_TRY(tsri_cuda_sync(gpu));
+    gpu->stream = stream ? stream : gpu->own;
+    return TSR_OK;
+}
+
+bool tsri_cuda_has_pixels(const tsri_cuda *gpu)
+{
+    return gpu->pixels;
+}
+
+void tsri_cuda_set_pixels(tsri_cuda *gpu, bool here)
+{
+    gpu->pixels = here;
 }
 
 const char *tsri_cuda_name(const tsri_cuda *gpu)
@@ -150,6 +181,55 @@ tsr_error tsri_cuda_upload(tsri_cuda *gpu, void *to, const void *from, size_t si
     return copy(gpu, to, from, size, cudaMemcpyHostToDevice);
 }
 
+/* Pinned memory that nothing reads any more: with room if there is such, since to
+ * take some makes the device wait, else the eldest. */
+static struct tsri_cuda_sent *find_slot(tsri_cuda *gpu, size_t size)
+{
+    struct tsri_cuda_sent *slot;
+
+    for (slot = gpu->sent; slot < gpu->sent + TSRI_CUDA_SENT; slot++)
+        if (slot->size >= size && cudaEventQuery(slot->event) == cudaSuccess)
+            return slot;
+    for (slot = gpu->sent; slot < gpu->sent + TSRI_CUDA_SENT; slot++)
+        if (!slot->event)
+            return slot;
+    slot = &gpu->sent[gpu->next_sent];
+    gpu->next_sent = (gpu->next_sent + 1) % TSRI_CUDA_SENT;
+    return slot;
+}
+
+static tsr_error make_ready(tsri_cuda *gpu, struct tsri_cuda_sent *slot,
+                            size_t size)
+{
+    if (!slot->event)
+        TSR_TRY(tsri_cuda_check(gpu, cudaEventCreateWithFlags(
+            &slot->event, cudaEventDisableTiming), "event"));
+    TSR_TRY(tsri_cuda_check(gpu, cudaEventSynchronize(slot->event), "copy"));
+    if (size <= slot->size)
+        return TSR_OK;
+    if (slot->mem)
+        TSR_TRY(tsri_cuda_check(gpu, cudaFreeHost(slot->mem), "free"));
+    slot->mem = NULL;
+    slot->size = 0;
+    TSR_TRY(tsri_cuda_check(gpu, cudaMallocHost(&slot->mem, size + size / 2),
+                            "pinned memory"));
+    slot->size = size + size / 2;
+    return TSR_OK;
+}
+
+tsr_error tsri_cuda_send(tsri_cuda *gpu, void *to, const void *from, size_t size)
+{
+    if (!size)
+        return TSR_OK;
+    TSR_TRY(tsri_cuda_use(gpu));
+    struct tsri_cuda_sent *slot = find_slot(gpu, size);
+    TSR_TRY(make_ready(gpu, slot, size));
+    memcpy(slot->mem, from, size);
+    TSR_TRY(tsri_cuda_upload(gpu, to, slot->mem, size));
+    return tsri_cuda_check(gpu, cudaEventRecord(slot->event, gpu->stream),
+                           "event");
+}
+
 tsr_error tsri_cuda_download(tsri_cuda *gpu, void *to, const void *from,
                              size_t size)
 {
@@ -166,6 +246,11 @@ tsr_error tsri_cuda_fill(tsri_cuda *gpu, void *to, uint8_t byte, size_t size)
     TSR_TRY(tsri_cuda_use(gpu));
     return tsri_cuda_check(gpu, cudaMemsetAsync(to, byte, size, gpu->stream),
                            "fill");
+}
+
+bool tsri_cuda_idle(tsri_cuda *gpu)
+{
+    return !tsri_cuda_use(gpu) && cudaStreamQuery(gpu->stream) == cudaSuccess;
 }
 
 tsr_error tsri_cuda_sync(tsri_cuda *gpu)

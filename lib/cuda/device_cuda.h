@@ -7,7 +7,14 @@
 
 struct tsri_cuda {
     tsr_context *ctx;
-    cudaStream_t stream;
+    cudaStream_t stream, own;   /**< the caller's or our own; our own */
+    struct tsri_cuda_sent {     /**< pinned memory, and when it can be used again */
+        void *mem;
+        size_t size;
+        cudaEvent_t event;
+    } sent[TSRI_CUDA_SENT];
+    int next_sent;
+    bool pixels;
     int index;
     int sms;            /**< multiprocessors */
     char name[256];

@@ -56,6 +56,29 @@ tsr_error tsri_cuda_upload(tsri_cuda *gpu, void *to, const void *from, size_t si
     return none;
 }
 
+tsr_error tsri_cuda_send(tsri_cuda *gpu, void *to, const void *from, size_t size)
+{
+    (void)gpu, (void)to, (void)from, (void)size;
+    return none;
+}
+
+tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream)
+{
+    (void)gpu, (void)stream;
+    return none;
+}
+
+bool tsri_cuda_has_pixels(const tsri_cuda *gpu)
+{
+    (void)gpu;
+    return false;
+}
+
+void tsri_cuda_set_pixels(tsri_cuda *gpu, bool here)
+{
+    (void)gpu, (void)here;
+}
+
 tsr_error tsri_cuda_download(tsri_cuda *gpu, void *to, const void *from,
                              size_t size)
 {
@@ -73,6 +96,12 @@ tsr_error tsri_cuda_fill(tsri_cuda *gpu, void *to, uint8_t byte, size_t size)
 {
     (void)gpu, (void)to, (void)byte, (void)size;
     return none;
+}
+
+bool tsri_cuda_idle(tsri_cuda *gpu)
+{
+    (void)gpu;
+    return true;
 }
 
 tsr_error tsri_cuda_sync(tsri_cuda *gpu)

@@ -28,6 +28,9 @@ typedef struct tsri_dnn_shape {
 tsr_error tsri_dnn_open(tsri_dnn **dnn, tsri_cuda *gpu);
 void tsri_dnn_close(tsri_dnn **dnn);
 
+/** After the device's stream has changed. */
+tsr_error tsri_dnn_use_stream(tsri_dnn *dnn);
+
 /** y = act(bias + conv(x, weight)); weight [out][kernel][kernel][in], bias
  *  floats.  Queued on the device's stream; the first call of a shape waits. */
 tsr_error tsri_dnn_conv(tsri_dnn *dnn, const tsri_dnn_shape *shape,

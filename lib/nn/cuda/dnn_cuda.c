@@ -76,6 +76,11 @@ static tsr_error open_library(tsri_dnn *d)
         return tsri_fail(d->ctx, TSR_E_UNSUPPORTED, "libcudnn.so.9 is not"
                          " cuDNN 9");
     TSR_TRY(check(d, d->call.cudnnCreate(&d->handle), "opening"));
+    return tsri_dnn_use_stream(d);
+}
+
+tsr_error tsri_dnn_use_stream(tsri_dnn *d)
+{
     return check(d, d->call.cudnnSetStream(d->handle,
                                            tsri_cuda_stream(d->gpu)), "stream");
 }

@@ -72,6 +72,12 @@ tsr_error tsri_nn_cuda_open(tsr_context *ctx, int index)
     return error;
 }
 
+tsr_error tsri_nn_cuda_stream(tsr_context *ctx, void *stream)
+{
+    TSR_TRY(tsri_cuda_use_stream(ctx->gpu, stream));
+    return tsri_dnn_use_stream(ctx->dnn);
+}
+
 void tsri_nn_cuda_close(tsr_context *ctx)
 {
     if (!ctx->gpu)

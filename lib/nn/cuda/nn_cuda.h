@@ -10,6 +10,9 @@
 tsr_error tsri_nn_cuda_open(tsr_context *ctx, int index);
 void tsri_nn_cuda_close(tsr_context *ctx);
 
+/** Queues the context's work on a caller's cudaStream_t; NULL: its own. */
+tsr_error tsri_nn_cuda_stream(tsr_context *ctx, void *stream);
+
 /** The backend that computes in these numbers (not AUTO); NULL: not in this
  *  build. */
 const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision);

@@ -13,6 +13,12 @@ void tsri_nn_cuda_close(tsr_context *ctx)
     (void)ctx;
 }
 
+tsr_error tsri_nn_cuda_stream(tsr_context *ctx, void *stream)
+{
+    (void)ctx, (void)stream;
+    return TSR_E_UNSUPPORTED;
+}
+
 const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision)
 {
     (void)precision;
