@@ -75,6 +75,12 @@ check_PROGRAMS += tests/test_vqgan tests/test_mosaic tests/test_simvq tests/test
 	tests/test_token_bad tests/test_token_broken
 noinst_HEADERS += tests/token_case.h
 check_PROGRAMS += tests/test_image_batch
+noinst_HEADERS += tests/gpu_streams.h
+check_PROGRAMS += tests/test_gpu_golden
+noinst_HEADERS += tests/cuda_image.h
+check_PROGRAMS += tests/cuda_image
+tests_cuda_image_SOURCES = tests/cuda_image.c tests/cuda_image_memory.c \
+	tests/cuda_image_ties.c
 noinst_HEADERS += tests/token_vector.h
 check_PROGRAMS += tests/test_golden
 # Parts of the program, by themselves.
