@@ -165,3 +165,5 @@ libtsrcore_la_SOURCES += codecs/audio/fbank.c
 # Speech at a kilobit, and the search in its codes.
 pkginclude_HEADERS += include/tessera/find.h
 libtsrcore_la_SOURCES += codecs/audio/find.c codecs/audio/semantic.c
+# X-Codec, its decoder.
+libtsrcore_la_SOURCES += codecs/audio/xcodec.c

@@ -35,3 +35,4 @@ endif
 mimedir = $(datadir)/mime/packages
 dist_mime_DATA = docs/desktop/tessera.xml
 dist_pkgdata_DATA = docs/desktop/tessera.magic
+EXTRA_DIST += docs/codecs/xcodec.md

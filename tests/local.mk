@@ -445,3 +445,6 @@ noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h
 # energy, hanning, 128 bands, 10 ms).
 check_PROGRAMS += tests/test_fbank
 EXTRA_DIST += tests/vectors/fbank/input.npy tests/vectors/fbank/features.npy
+# X-Codec's decoder; meta.json tells how the vector was made.
+check_PROGRAMS += tests/test_xcodec
+EXTRA_DIST += tests/vectors/xcodec

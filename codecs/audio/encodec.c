@@ -28,8 +28,8 @@ static tsr_error books_shape(tsr_context *ctx, const tsr_model *model,
     return TSR_OK;
 }
 
-/* All of them, [stages][k][dim]. */
-static tsr_error open_books(tsri_flow *flow)
+/* They are copied to [stages][k][dim]. */
+tsr_error tsri_encodec_books(tsri_flow *flow)
 {
     tsri_loader load = { .ctx = flow->ctx, .model = flow->model };
     tsr_rvq_shape shape;
@@ -67,7 +67,7 @@ static tsr_error open_all(tsri_flow *flow)
                                  INT_MAX));
     TSR_TRY(tsri_encodec_decoder(&flow->dec, flow->ctx, flow->model, &form,
                                  INT_MAX));
-    TSR_TRY(open_books(flow));
+    TSR_TRY(tsri_encodec_books(flow));
     const int books = tsri_quantiser_books(&flow->quantiser);
     return tsri_flow_ready(flow, &form, form.rate == 24000
                                             ? tsri_min(4, books)

@@ -117,11 +117,13 @@ static bool nets_fit(const tsri_flow *flow, const tsri_audio_form *form)
                        flow->quantiser.shape.dim;
     const uint64_t frames = 1000, hop = (uint64_t)form->hop;
 
-    return tsri_seq_in_channels(flow->enc) == form->channels &&
-           tsri_seq_out_channels(flow->enc) == latent &&
-           tsri_seq_in_channels(flow->dec) == latent &&
+    if (flow->enc &&
+        (tsri_seq_in_channels(flow->enc) != form->channels ||
+         tsri_seq_out_channels(flow->enc) != latent ||
+         tsri_seq_out_length(flow->enc, frames * hop) != frames))
+        return false;
+    return tsri_seq_in_channels(flow->dec) == latent &&
            tsri_seq_out_channels(flow->dec) == form->channels &&
-           tsri_seq_out_length(flow->enc, frames * hop) == frames &&
            tsri_seq_out_length(flow->dec, frames) == frames * hop;
 }
 
@@ -147,7 +149,8 @@ static void set_costs(tsri_flow *flow)
     const uint64_t many = 1000;
     const tsr_rvq_shape *q = &flow->quantiser.shape;
 
-    s->macs_encode = overlap * (tsri_seq_macs(flow->enc) * s->rate +
+    s->macs_encode = !flow->enc ? 0 :
+                     overlap * (tsri_seq_macs(flow->enc) * s->rate +
                                 (double)s->default_books * q->k * q->dim *
                                 frames);
     s->macs_decode = overlap * tsri_seq_macs(flow->dec) * frames;
@@ -210,9 +213,14 @@ tsr_error tsri_flow_enc_open(void **enc, const void *self,
     const tsri_flow *flow = self;
     const bool blocks = flow->shape.segmented ||
                         (flow->shape.whole && options->window > 0);
-    const size_t latent = (size_t)tsri_seq_out_channels(flow->enc);
+    const size_t latent = (size_t)flow->quantiser.shape.groups *
+                          (size_t)flow->quantiser.shape.dim;
 
     *enc = NULL;
+    if (!flow->enc)
+        return tsri_fail(flow->ctx, TSR_E_UNSUPPORTED, "%s: a model that only "
+                         "decodes: it has no encoder",
+                         tsr_model_path(flow->model));
     if (options->books < flow->quantiser.shape.groups ||
         options->books > flow->shape.books)
         return bad_books(flow, options->books);

@@ -19,6 +19,7 @@
 
 extern const tsri_audio_codec tsri_audio_codec_encodec;
 extern const tsri_audio_codec tsri_audio_codec_hificodec;
+extern const tsri_audio_codec tsri_audio_codec_xcodec;
 extern const tsri_audio_codec tsri_audio_codec_semantic;
 
 /** An opened model: constant, shared by streams. */
@@ -26,7 +27,7 @@ typedef struct tsri_flow {
     tsr_context *ctx;
     tsr_model *model;
     tsri_audio_shape shape;
-    tsri_seq *enc, *dec;
+    tsri_seq *enc, *dec;    /* enc NULL: a model that only decodes */
     tsri_quantiser quantiser;
     int context;            /* of windows: frames on each side */
 } tsri_flow;
@@ -44,6 +45,10 @@ tsr_error tsri_flow_new(tsri_flow **flow, tsr_context *ctx, tsr_model *model);
  */
 tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form,
                           int default_books);
+
+/** Makes the quantiser of the books quantizer.vq.layers.N._codebook.embed.
+ *  encodec.c */
+tsr_error tsri_encodec_books(tsri_flow *flow);
 
 /** Latents that are moved at a time. */
 enum { TSRI_FLOW_BATCH = 64 };

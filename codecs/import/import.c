@@ -41,6 +41,9 @@ static const char *const encodec_signature[] = {
     "encoder.model.0.conv.conv.bias", "quantizer.vq.layers.0._codebook.embed",
     NULL
 };
+static const char *const xcodec_signature[] = {
+    "fc_post2.weight", "quantizer.vq.layers.0._codebook.embed", NULL
+};
 
 static const tsri_arch mcquic = {
     "mcquic", "mcquic", mcquic_prefixes, mcquic_signature, tsri_import_mcquic
@@ -56,10 +59,12 @@ static const tsri_arch mcquic = {
 }, academicodec = {
     "academicodec", "encodec", audio_prefixes, encodec_signature,
     tsri_import_academicodec
+}, xcodec = {
+    "xcodec", "xcodec", audio_prefixes, xcodec_signature, tsri_import_xcodec
 };
 
 const tsri_arch *const tsri_archs[] = {
-    &mcquic, &simvq, &vqgan, &hificodec, &encodec, &academicodec, NULL
+    &mcquic, &simvq, &vqgan, &hificodec, &encodec, &academicodec, &xcodec, NULL
 };
 
 /* ---- names ---- */

@@ -255,3 +255,42 @@ void tsri_import_hificodec(tsr_import *im)
     tsri_import_text(im, "hificodec.rate", "%d", rate);
     tsri_import_text(im, "hificodec.hop", "%d", hop);
 }
+
+/* ---- X-Codec ---- */
+
+static const char *const xcodec_begin[] = {
+    "decoder_2.", "fc_post2.", "quantizer.vq.layers.", NULL
+};
+static const char *const xcodec_encoder[] = {
+    "semantic_model.", "encoder_semantic.", "encoder.", "fc_prior.", NULL
+};
+static const char *const xcodec_training[] = {
+    "decoder_semantic.", "fc_post1.", NULL
+};
+
+void tsri_import_xcodec(tsr_import *im)
+{
+    char name[TSRI_IMPORT_NAME];
+    int hop = 1;
+
+    for (int i = 1; i < LAYERS_MAX && hop <= HOP_MAX; i++) {
+        snprintf(name, sizeof name, "decoder_2.model.%d.block.1", i);
+        const uint64_t taps = side(im, name, 2);
+        hop *= taps > 1 && taps <= 2 * HOP_MAX ? (int)(taps / 2) : 1;
+    }
+    if (hop < 2 || hop > HOP_MAX)
+        tsri_import_fail(im, TSR_E_SHAPE, "'decoder_2.model' does not fit the "
+                         "network");
+    const int rate = im->rate ? im->rate : 16000;
+    const uint64_t dims[] = { 8 };
+    const int32_t form[] = { rate, 1, hop, 0, 0, 1, 0, 0 };
+    for (size_t i = 0; i < im->inputs; i++)
+        for (int k = 0; xcodec_encoder[k] && tsri_import_core(im, i); k++)
+            if (tsri_import_starts(tsri_import_core(im, i), xcodec_encoder[k]))
+                tsri_import_drop(im, i, "of the encoder, which needs HuBERT");
+    take_all(im, xcodec_begin, encodec_training);
+    tsri_import_ints(im, "tessera.audio", 1, dims, form);
+    tsri_import_rest(im, xcodec_training);
+    tsri_import_text(im, "xcodec.rate", "%d", rate);
+    tsri_import_text(im, "xcodec.hop", "%d", hop);
+}
