@@ -34,7 +34,7 @@ def rate_text(x):
 class Page:
     def __init__(self, out):
         self.out, self.many = out, out["many"]
-        self.batches = sorted({min(16, self.many), 1}, reverse=True)
+        self.batches = sorted({min(16, self.many), 1}, reverse=True)    # as they were measured
         self.missed, self.met = [], []
 
     def amount(self, net):

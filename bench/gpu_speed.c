@@ -8,9 +8,10 @@
  * every file; what is printed, as one line of JSON, are seconds of the rounds.
  *
  * -device cpu  -precision auto|fp32|fp16|bf16  -threads 1: of the context
- * -batch 1     pictures of a call; 1 takes the calls for a single one
- * -lanes 0     > 0: so many threads instead, each with a context of its own and
- *              every lanes-th file, by the calls for a single one
+ * -batch 16,1  measures with so many pictures of a call, one after the other; 1
+ *              takes the calls for a single one.  Sounds: with so many threads,
+ *              each with a context of its own and its share of the files
+ * -lanes 1     pictures as sounds
  * -seconds 1 -rounds 10   rounds go on until both are reached, 200 at most
  * -quality 50  of pictures; -books 0 -search -1 -entropy 0 -window -1: of sound
  * -save PREFIX writes what the first file became: PREFIX.stream, PREFIX.out
@@ -50,14 +51,15 @@ typedef struct item {
 } item;
 
 typedef struct options {
-    const char *device, *precision, *save, *model;
-    int threads, batch, lanes, rounds, books, search, entropy;
+    const char *device, *precision, *save, *model, *batches;
+    int threads, lanes, rounds, books, search, entropy;
     double seconds, quality, window;
 } options;
 
 typedef struct bench {
     options o;
     bool audio;
+    int batch;              /* of the calls now; 1 with threads */
     tsr_audio_model_info sound;
     item items[MAX_FILES];
     int count;
@@ -299,7 +301,7 @@ static void decode_several(lane *l, item *it, int n)
 static void *work(void *cookie)
 {
     lane *l = cookie;
-    const int batch = l->b->audio ? 1 : l->b->o.batch;
+    const int batch = l->b->batch;
 
     for (int i = 0; batch > 1 && i < l->b->count; i += batch) {
         const int n = batch < l->b->count - i ? batch : l->b->count - i;
@@ -388,7 +390,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure(lane *lanes, int n, bool decode)
+/* first: nothing has been coded yet. */
+static void measure(lane *lanes, int n, bool decode, bool first)
 {
     bench *b = lanes[0].b;
     double took[MAX_ROUNDS], sum = 0, used = 0;
@@ -397,7 +400,7 @@ static void measure(lane *lanes, int n, bool decode)
     poison = true;
     round_of(lanes, n, decode);
     poison = false;
-    differing(b, decode, true);
+    differ += differing(b, decode, first);
     const double start = now();
     for (int i = 0; i < WARM && (i < 1 || now() - start < 2 * b->o.seconds); i++)
         round_of(lanes, n, decode);
@@ -411,9 +414,10 @@ static void measure(lane *lanes, int n, bool decode)
     }
     qsort(took, (size_t)rounds, sizeof *took, ascending);
     printf("\"%s\": {\"median\": %.6g, \"least\": %.6g, \"p90\": %.6g, "
-           "\"cpu\": %.6g, \"rounds\": %d, \"differ\": %d}, ",
+           "\"cpu\": %.6g, \"rounds\": %d, \"differ\": %d}%s",
            decode ? "decode" : "encode", took[rounds / 2], took[0],
-           took[rounds * 9 / 10], used / rounds, rounds, differ);
+           took[rounds * 9 / 10], used / rounds, rounds, differ,
+           decode ? "}, " : ", ");
 }
 
 /* ---- what it was ---- */
@@ -521,10 +525,10 @@ static int precision_of(const char *name)
     return 0;
 }
 
-static void open_lane(lane *l, bench *b, int first, int step)
+static void open_lane(lane *l, bench *b)
 {
     tsr_context_settings s;
-    *l = (lane){ .b = b, .first = first, .step = step };
+    *l = (lane){ .b = b };
     tsr_context_settings_init(&s);
     s.threads = b->o.threads;
     s.logger.log = say;
@@ -555,7 +559,7 @@ static int read_options(options *o, int argc, char **argv)
 {
     int i = 1;
     *o = (options){ .device = "cpu", .precision = "auto", .threads = 1,
-                    .batch = 1, .rounds = 10, .seconds = 1, .quality = 50,
+                    .batches = "1", .rounds = 10, .seconds = 1, .quality = 50,
                     .search = -1, .window = -1 };
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2) {
         const char *a = argv[i], *v = argv[i + 1];
@@ -563,7 +567,7 @@ static int read_options(options *o, int argc, char **argv)
             !is(a, "precision", v, &o->precision, NULL, NULL) &&
             !is(a, "save", v, &o->save, NULL, NULL) &&
             !is(a, "threads", v, NULL, &o->threads, NULL) &&
-            !is(a, "batch", v, NULL, &o->batch, NULL) &&
+            !is(a, "batch", v, &o->batches, NULL, NULL) &&
             !is(a, "lanes", v, NULL, &o->lanes, NULL) &&
             !is(a, "rounds", v, NULL, &o->rounds, NULL) &&
             !is(a, "seconds", v, NULL, NULL, &o->seconds) &&
@@ -577,6 +581,33 @@ static int read_options(options *o, int argc, char **argv)
     return i;
 }
 
+/* Measures with each number of the list; returns how many lanes were opened. */
+static int measure_all(bench *b, lane *lanes)
+{
+    const char *list = b->o.batches;
+    int open = 1;
+
+    for (bool first = true; *list; first = false) {
+        char *end;
+        const long n = strtol(list, &end, 10);
+        if (end == list || n < 1 || n > b->count || (*end && *end != ','))
+            fail(b->o.batches, TSR_E_ARG);
+        const int threads = b->audio || b->o.lanes ? (int)n : 1;
+        for (; open < threads; open++)
+            open_lane(&lanes[open], b);
+        for (int i = 0; i < threads; i++) {
+            lanes[i].first = i;
+            lanes[i].step = threads;
+        }
+        b->batch = threads > 1 ? 1 : b->audio ? 1 : (int)n;
+        printf("\"%ld\": {", n);
+        measure(lanes, threads, false, first);
+        measure(lanes, threads, true, first);
+        list = *end ? end + 1 : end;
+    }
+    return open;
+}
+
 int main(int argc, char **argv)
 {
     static bench b;
@@ -586,25 +617,20 @@ int main(int argc, char **argv)
 
     b.count = argc - at - 1;
     if (b.count < 1 || b.count > MAX_FILES || b.o.rounds < 1 ||
-        b.o.batch < 1 ||
         b.o.rounds > MAX_ROUNDS) {
         fprintf(stderr, "gpu_speed [-option VALUE]... MODEL FILE...\n");
         return 2;
     }
     b.o.model = argv[at];
-    n = b.o.lanes > 0 && b.o.lanes < b.count ? b.o.lanes :
-        b.o.lanes ? b.count : 1;
-    for (int i = 0; i < n; i++)
-        open_lane(&lanes[i], &b, i, n);
-    quiet = true;
+    open_lane(&lanes[0], &b);
+    quiet = true;       /* the question may be answered by an error */
     b.audio = !tsr_audio_model_describe(lanes[0].context, lanes[0].model,
                                         &b.sound);
     quiet = false;
     for (int i = 0; i < b.count; i++)
         (b.audio ? read_sound : read_picture)(&b.items[i], argv[at + 1 + i]);
     printf("{");
-    measure(lanes, n, false);
-    measure(lanes, n, true);
+    n = measure_all(&b, lanes);
     for (int i = 0; i < b.count; i++)
         total += b.items[i].want.size;
     printf("\"files\": %d, \"bytes\": %zu, \"db\": %.3f, \"device\": \"%s\"}\n",
