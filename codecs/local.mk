@@ -128,6 +128,16 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 	codecs/kv/kv_probe.c codecs/kv/kv_scratch.c codecs/kv/kv_step.c \
 	codecs/kv/kv_units.c
 
+# The entropy model of hyper on the GPU.
+noinst_HEADERS += codecs/image/cuda/hyper_gpu.h codecs/image/cuda/hyper_kernels.h
+if TSR_CUDA
+libtsrcuda_la_SOURCES += codecs/image/cuda/hyper_cuda.c \
+	codecs/image/cuda/hyper_kernels.cu
+cuda_deps += codecs/image/cuda/$(DEPDIR)/hyper_kernels.cu.d
+else
+libtsrcore_la_SOURCES += codecs/image/cuda/hyper_nocuda.c
+endif
+
 # KV objects on the GPU.
 pkginclude_HEADERS += include/tessera/kv_cuda.h
 noinst_HEADERS += codecs/kv/cuda/crc.cuh codecs/kv/cuda/kv.cuh \

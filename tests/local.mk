@@ -247,6 +247,7 @@ check_PROGRAMS += tests/cuda_entropy
 tests_cuda_entropy_LDADD = libtsrcore.la
 check_PROGRAMS += tests/cuda_vq
 tests_cuda_vq_LDADD = libtsrcore.la
+check_PROGRAMS += tests/cuda_hyper
 check_PROGRAMS += tests/cuda_kv
 noinst_HEADERS += tests/cuda_kv.h
 tests_cuda_kv_SOURCES = tests/cuda_kv.c tests/cuda_kv_bench.c \

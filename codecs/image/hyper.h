@@ -64,6 +64,7 @@ tsr_error tsri_hyper_show(const tsri_hyper_nets *nets, tsr_context *ctx,
 
 typedef struct tsri_hyper_group {
     int first, channels;                /* of y */
+    bool constant;                      /* the last layer has biases alone */
     tsri_iconv layer[3];
 } tsri_hyper_group;
 
@@ -76,11 +77,22 @@ typedef struct tsri_hyper_model {
     int radius[TSRI_HYPER_CLASSES];     /* symbols -radius..radius, escape */
     int skip;                           /* classes below are not coded */
     tsri_iconv_fn *conv;
+    struct tsri_hyper_gpu *gpu;         /* the same on a device, or NULL */
 } tsri_hyper_model;
 
 tsr_error tsri_hyper_model_open(tsri_hyper_model *m, tsr_context *ctx,
                                 const tsr_model *model);
 void tsri_hyper_model_close(tsri_hyper_model *m, tsr_context *ctx);
+
+/** The class that the last layer's second output of a channel means. */
+int tsri_hyper_class(int32_t t);
+
+/** Whether a group is constant, and in classes that are not coded. */
+bool tsri_hyper_silent(const tsri_hyper_model *m, const tsri_hyper_group *group);
+
+/** The raw bits of a symbol beyond its table's radius. */
+tsr_error tsri_hyper_put_escape(tsri_rans_enc *enc, int s, int radius);
+tsr_error tsri_hyper_get_escape(tsri_rans_dec *dec, int radius, int *s);
 
 /** Side of z for a side of y. */
 static inline int tsri_hyper_z_side(int y_side)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Loading the integer entropy model of "hyper". */
 #include <string.h>
+#include "codecs/image/cuda/hyper_gpu.h"
 #include "codecs/image/hyper.h"
 #include "lib/weights.h"
 
@@ -88,6 +89,17 @@ static tsr_error group_width(tsri_hyper_model *m, tsr_context *ctx,
     return TSR_OK;
 }
 
+/* A group that training has left without a use; the shipped model has one, whose
+ * hidden layers would be two fifths of all the work. */
+static bool only_biases(const tsri_iconv *layer)
+{
+    const size_t n = (size_t)layer->padded * (size_t)layer->in;
+    for (size_t i = 0; i < n; i++)
+        if (layer->weight[i])
+            return false;
+    return true;
+}
+
 static tsr_error load_group(tsri_hyper_model *m, tsr_context *ctx,
                             const tsr_model *model, int g, int first)
 {
@@ -110,6 +122,7 @@ static tsr_error load_group(tsri_hyper_model *m, tsr_context *ctx,
             return tsri_fail(ctx, TSR_E_SHAPE, "ctx.g%d.%d: an odd width", g, i - 1);
         TSR_TRY(load_layer(ctx, model, &group->layer[i], part, i, in, in, 1, from));
     }
+    group->constant = only_biases(&group->layer[2]);
     return group->layer[2].out == 2 * group->channels
                ? TSR_OK : tsri_fail(ctx, TSR_E_SHAPE, "ctx.g%d.2: a wrong width", g);
 }
@@ -237,6 +250,7 @@ tsr_error tsri_hyper_model_open(tsri_hyper_model *m, tsr_context *ctx,
 
 void tsri_hyper_model_close(tsri_hyper_model *m, tsr_context *ctx)
 {
+    tsri_hyper_gpu_close(&m->gpu);
     for (int i = 0; i < 3; i++)
         tsri_iconv_close(&m->hs[i], ctx);
     for (int g = 0; g < TSRI_HYPER_GROUPS_MAX; g++)

@@ -8,6 +8,7 @@
  * integers a pixel, in both directions. */
 #include <math.h>
 #include <string.h>
+#include "codecs/image/cuda/hyper_gpu.h"
 #include "codecs/image/hyper.h"
 #include "lib/pool.h"
 
@@ -126,6 +127,8 @@ tsr_error tsri_hyper_work_open(tsri_hyper_work **out, tsr_context *ctx,
     if (!w)
         return tsri_nomem(ctx);
     w->ctx = ctx;
+    if (m->gpu) /* which has its own memory */
+        return TSR_OK;
     if (alloc_workers(w, m) && alloc_pass(w, m, height, width) &&
         alloc_grid(w, &w->hs[0], zh, zw, m->hs[0].in) &&
         alloc_grid(w, &w->hs[1], 2 * zh, 2 * zw, m->hs[1].in) &&
@@ -271,12 +274,24 @@ static int row_start(const pass *p, int y)
     return (y + 1) / 2 * even + y / 2 * odd;
 }
 
+/* What the last layer says of every position, its inputs unseen. */
+static void predict_constant(const tsri_iconv *last, int32_t *sums, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int c = 0; c < last->padded; c++)
+            *sums++ = last->bias[c] >> last->shift;
+}
+
 /* The two hidden layers and the last one for n positions. */
 static void predict_batch(const pass *p, scratch *s, const int16_t **from, int n)
 {
     const tsri_iconv *layer = p->group->layer;
     const grid *g = &p->work->map;
 
+    if (p->group->constant) {
+        predict_constant(&layer[2], s->sums, n);
+        return;
+    }
     p->m->conv(&layer[0], from, n, g->stride, row_of(g), s->sums);
     for (int k = 0; k < 2; k++) {
         const size_t width = (size_t)layer[k].out, padded = (size_t)layer[k].padded;
@@ -290,12 +305,21 @@ static void predict_batch(const pass *p, scratch *s, const int16_t **from, int n
     }
 }
 
-static uint8_t class_of(int32_t t)
+int tsri_hyper_class(int32_t t)
 {
     const int32_t wide = tsri_clamp(t, INT16_MIN, INT16_MAX);
     const int32_t v = (wide * CLASS_SLOPE + CLASS_ZERO * TSRI_HYPER_ONE +
                        TSRI_HYPER_ONE / 2) >> 7;
-    return (uint8_t)tsri_clamp(v, 0, TSRI_HYPER_CLASSES - 1);
+    return tsri_clamp(v, 0, TSRI_HYPER_CLASSES - 1);
+}
+
+bool tsri_hyper_silent(const tsri_hyper_model *m, const tsri_hyper_group *group)
+{
+    const tsri_iconv *last = &group->layer[2];
+    bool silent = group->constant;
+    for (int c = group->channels; c < 2 * group->channels; c++)
+        silent = silent && tsri_hyper_class(last->bias[c] >> last->shift) < m->skip;
+    return silent;
 }
 
 static void store_batch(const pass *p, const int32_t *sums, int start, int n)
@@ -308,7 +332,7 @@ static void store_batch(const pass *p, const int32_t *sums, int start, int n)
             const int32_t *sum = sums + (size_t)i * padded;
             const size_t to = c * (size_t)p->positions + (size_t)(start + i);
             p->work->mean[to] = (int16_t)tsri_clamp(sum[c], -LIMIT, LIMIT);
-            p->work->class[to] = class_of(sum[channels + c]);
+            p->work->class[to] = (uint8_t)tsri_hyper_class(sum[channels + c]);
         }
 }
 
@@ -402,7 +426,7 @@ static int nearest(float d)
 }
 
 /* |s| - radius >= 1 as length, rest and sign. */
-static tsr_error put_escape(tsri_rans_enc *enc, int s, int radius)
+tsr_error tsri_hyper_put_escape(tsri_rans_enc *enc, int s, int radius)
 {
     const uint32_t rest = (uint32_t)((s < 0 ? -s : s) - radius);
     const int length = 31 - __builtin_clz(rest);
@@ -438,7 +462,7 @@ static tsr_error put_pass(const pass *p, void *cookie)
             const int radius = p->m->radius[w->class[i]];
             const int s = (job->fixed[place] - w->mean[i]) / TSRI_HYPER_ONE;
             if (s < -radius || s > radius)
-                TSR_TRY(put_escape(job->enc, s, radius));
+                TSR_TRY(tsri_hyper_put_escape(job->enc, s, radius));
         }
     return TSR_OK;
 }
@@ -461,6 +485,9 @@ tsr_error tsri_hyper_put(tsri_hyper_work *w, const tsri_hyper_model *m,
     putting job = { enc, y, fixed };
     size_t n;
 
+    if (m->gpu)
+        return tsri_hyper_gpu_put(m->gpu, enc, height, width, z, y, fixed, crc, data,
+                                  size);
     resize(w, height, width);
     tsri_rans_enc_reset(enc);
     n = z_classes(w, m);
@@ -479,7 +506,7 @@ typedef struct getting {
     int16_t *fixed;
 } getting;
 
-static tsr_error get_escape(tsri_rans_dec *dec, int radius, int *s)
+tsr_error tsri_hyper_get_escape(tsri_rans_dec *dec, int radius, int *s)
 {
     const int length = (int)tsri_rans_get_bits(dec, ESCAPE_LENGTH_BITS);
     const int rest = (int)(tsri_rans_get_bits(dec, length) | 1u << length);
@@ -509,7 +536,7 @@ static tsr_error get_pass(const pass *p, void *cookie)
                 const int radius = p->m->radius[w->class[i]];
                 s = w->symbol[coded++] - radius;
                 if (s > radius)
-                    TSR_TRY(get_escape(job->dec, radius, &s));
+                    TSR_TRY(tsri_hyper_get_escape(job->dec, radius, &s));
             }
             job->fixed[place] = (int16_t)(TSRI_HYPER_ONE * s + w->mean[i]);
         }
@@ -524,6 +551,8 @@ tsr_error tsri_hyper_get(tsri_hyper_work *w, const tsri_hyper_model *m, int heig
     getting job = { &dec, fixed };
     size_t n;
 
+    if (m->gpu)
+        return tsri_hyper_gpu_get(m->gpu, height, width, data, size, crc, z, fixed);
     resize(w, height, width);
     TSR_TRY(tsri_rans_dec_open(&dec, w->ctx, data, size, crc));
     n = z_classes(w, m);

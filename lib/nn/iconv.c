@@ -32,6 +32,11 @@ static size_t packed_at(const tsri_iconv *l, int o, int tap, int i)
            (size_t)(i % 2);
 }
 
+int tsri_iconv_weight(const tsri_iconv *l, int o, int tap, int i)
+{
+    return l->weight[packed_at(l, o, tap, i)];
+}
+
 static void pack(tsri_iconv *l, const int32_t *weight, int in_weights,
                  const int32_t *bias, const int *from)
 {

@@ -46,6 +46,9 @@ tsr_error tsri_iconv_open(tsri_iconv *layer, tsr_context *ctx, int in, int out,
                           int in_weights, const int32_t *bias, const int *from);
 void tsri_iconv_close(tsri_iconv *layer, tsr_context *ctx);
 
+/** The weight of output o for tap `tap` and channel i of the map. */
+int tsri_iconv_weight(const tsri_iconv *layer, int o, int tap, int i);
+
 /**
  * Computes n <= TSRI_ICONV_BATCH output positions.
  *

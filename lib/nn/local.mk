@@ -38,3 +38,8 @@ libtsrcore_la_SOURCES += lib/nn/cuda/nn_nocuda.c
 endif
 libtsrcore_la_SOURCES += lib/nn/seq_device.c
 noinst_HEADERS += lib/nn/seq_device.h
+# Integer convolutions on the GPU.
+noinst_HEADERS += lib/nn/cuda/iconv.cuh lib/nn/cuda/iconv.h
+if TSR_CUDA
+libtsrcuda_la_SOURCES += lib/nn/cuda/iconv_cuda.c
+endif
