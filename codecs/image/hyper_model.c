@@ -235,7 +235,8 @@ static tsr_error load(tsri_hyper_model *m, tsr_context *ctx, const tsr_model *mo
     TSR_TRY(load_groups(m, ctx, model));
     TSR_TRY(load_z(m, ctx, model));
     TSR_TRY(load_classes(m, ctx, model));
-    return load_skip(m, ctx, model);
+    TSR_TRY(load_skip(m, ctx, model));
+    return ctx->gpu ? tsri_hyper_gpu_open(&m->gpu, ctx->gpu, m) : TSR_OK;
 }
 
 tsr_error tsri_hyper_model_open(tsri_hyper_model *m, tsr_context *ctx,
