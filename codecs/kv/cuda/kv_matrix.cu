@@ -25,7 +25,8 @@ struct product {
     int back;               /* WORDS: of the token so many before */
 };
 
-enum kind { FORWARD, INVERSE, WORDS };
+/* INVERSE is of values, RESTORED of coefficients with what they took over. */
+enum kind { FORWARD, INVERSE, RESTORED, WORDS };
 
 /* Where a row is: its object and token. */
 static __device__ bool is_row(const job &j, size_t row, int *object, uint32_t *t)
@@ -41,9 +42,9 @@ static __device__ bool is_row(const job &j, size_t row, int *object, uint32_t *t
 template <kind KIND>
 struct left {
     const float *x;
-    const int16_t *q;       /* where there is no x */
+    const int16_t *q;       /* INVERSE: instead of x */
     int term;
-    float step[EACH];       /* of rows; with x 1; 0: there is no such row */
+    float step[EACH];       /* of rows; 1 without q; 0: there is no such row */
     size_t pitch;
 
     __device__ left(const job &j, const product &p) : x(NULL), q(NULL)
@@ -56,7 +57,7 @@ struct left {
             (KIND == FORWARD ? p.g->values_before : p.g->pitch_before) * p.rows;
         if (KIND == FORWARD)
             x = j.x + at;
-        else if (j.z)
+        else if (KIND == RESTORED)
             x = j.z + at;
         else
             q = j.values + at;
@@ -68,7 +69,7 @@ struct left {
             if (!is_row(j, row + i * (THREADS / DEEP), &object, &t))
                 continue;
             const tsri_kv_gpu_object &o = j.object[object];
-            step[i] = KIND == FORWARD || j.z ? 1
+            step[i] = KIND != INVERSE ? 1
                 : scaled(level_step(o.step[0], o.used),
                          -boost_of(j, o, j.items[object].data, t));
         }
@@ -80,7 +81,7 @@ struct left {
         for (int i = 0; i < EACH; i++) {
             const size_t at = i * (THREADS / DEEP) * pitch + first;
             v[i] = !in || step[i] == 0 ? 0
-                : KIND == FORWARD || x ? __ldg(x + at)
+                : KIND != INVERSE ? __ldg(x + at)
                 : __fmul_rn((float)__ldg(q + at), step[i]);
         }
     }
@@ -310,11 +311,11 @@ void products(job j, int column_tiles, int row_tiles, int back)
     p.rows = (size_t)j.objects * j.tokens;
     p.row = n % row_tiles * SIDE;
     p.column = blockIdx.x % column_tiles * SIDE;
-    p.deep = KIND == FORWARD ? p.g->values : KIND == INVERSE ? p.g->coefs
-                                                             : j.hidden;
+    p.deep = KIND == FORWARD ? p.g->values : KIND == WORDS ? j.hidden
+                                                           : p.g->coefs;
     p.columns = KIND == FORWARD ? p.g->coefs : p.g->values;
-    p.b = KIND == FORWARD ? p.g->forward : KIND == INVERSE ? p.g->inverse
-                                                           : p.g->words;
+    p.b = KIND == FORWARD ? p.g->forward : KIND == WORDS ? p.g->words
+                                                         : p.g->inverse;
     p.b_pitch = KIND == FORWARD ? p.g->columns : p.g->values;
     p.back = back;
     if (!p.b || p.column >= p.columns)
@@ -356,7 +357,7 @@ extern "C" cudaError_t tsri_kv_gpu_forward(const job *j, cudaStream_t stream)
 
 extern "C" cudaError_t tsri_kv_gpu_inverse(const job *j, cudaStream_t stream)
 {
-    return launch<INVERSE>(j, 0, stream);
+    return j->z ? launch<RESTORED>(j, 0, stream) : launch<INVERSE>(j, 0, stream);
 }
 
 extern "C" cudaError_t tsri_kv_gpu_words(const job *j, cudaStream_t stream)
