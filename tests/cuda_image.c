@@ -5,6 +5,8 @@
  *
  *   cuda_image             all
  *   cuda_image quick       small pictures in fp32 and fp16 alone
+ *   cuda_image one MODEL   one small picture in fp32 and fp16
+ *   cuda_image memory      device memory alone
  *   cuda_image golden DIR  writes small streams made on the device, and their
  *                          list, for tests/golden/gpu
  * With a device's name as the last argument ("cpu") it runs there. */
@@ -165,12 +167,12 @@ static const struct { int width, height, channels, bits; } pictures[] = {
 };
 enum { PICTURES = 5, QUICK = 2 };
 
-static void check_model(const char *device, int model, int precision, bool quick)
+static void check_model(const char *device, int model, int precision, int count)
 {
     side cpu = side_open("cpu", TSR_PRECISION_AUTO, gpu_models[model]);
     side gpu = side_open(device, precision, gpu_models[model]);
 
-    for (int i = 0; i < (quick ? QUICK : PICTURES); i++) {
+    for (int i = 0; i < count; i++) {
         tsr_image image = token_picture(pictures[i].width, pictures[i].height,
                                         pictures[i].channels, pictures[i].bits);
         check_picture(&cpu, &gpu, model, precision, &image);
@@ -276,11 +278,31 @@ static void write_golden(const char *device, const char *folder)
     assert_int_equal(fclose(list), 0);
 }
 
+/* One model's small picture, or all of them. */
+static void check_all(const char *device, const char *only, bool quick)
+{
+    for (int model = 0; model < GPU_MODELS; model++) {
+        if (only && strcmp(only, gpu_models[model]))
+            continue;
+        for (int p = 0; p < 4; p++)
+            if (!(quick || only) || p == TSR_PRECISION_F32 ||
+                p == TSR_PRECISION_F16)
+                check_model(device, model, p, only ? 1 : quick ? QUICK
+                                                               : PICTURES);
+        if (!only)
+            check_batch(device, model);
+        if (!only && !quick)
+            check_tiles(device, model);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const bool golden = argc > 2 && !strcmp(argv[1], "golden");
     const bool quick = argc > 1 && !strcmp(argv[1], "quick");
-    const int used = golden ? 3 : quick ? 2 : 1;
+    const bool memory = argc > 1 && !strcmp(argv[1], "memory");
+    const char *only = argc > 2 && !strcmp(argv[1], "one") ? argv[2] : NULL;
+    const int used = golden || only ? 3 : quick || memory ? 2 : 1;
     const char *device = argc > used ? argv[used] : "cuda";
     tsr_context *ctx = cuda_image_context(device, TSR_PRECISION_AUTO, 1);
 
@@ -295,15 +317,10 @@ int main(int argc, char **argv)
         write_golden(device, argv[2]);
         return 0;
     }
-    for (int model = 0; model < GPU_MODELS; model++) {
-        for (int p = 0; p < 4; p++)
-            if (!quick || p == TSR_PRECISION_F32 || p == TSR_PRECISION_F16)
-                check_model(device, model, p, quick);
-        check_batch(device, model);
-        if (!quick)
-            check_tiles(device, model);
-    }
-    cuda_image_memory(device);
+    if (!memory)
+        check_all(device, only, quick);
+    if (!only)
+        cuda_image_memory(device);
     printf("1..%d\n", number);
     return failures > 0;
 }
