@@ -5,7 +5,7 @@
 #include "lib/cuda/device.h"
 #include "tests/cuda_image.h"
 
-enum { WIDTH = 210, HEIGHT = 130, BUSY_BYTES = 1 << 28, BUSY_TIMES = 300 };
+enum { WIDTH = 62, HEIGHT = 45, BUSY_BYTES = 1 << 28, BUSY_TIMES = 300 };
 
 /* The caller: memory and streams of its own. */
 typedef struct caller {
