@@ -4,6 +4,7 @@
  *
  *   cuda_hyper               the test; skipped where there is no device
  *   cuda_hyper small         few sizes, for checkers that slow a program down
+ *   cuda_hyper smallest      two sizes, for those that slow it down very much
  *   cuda_hyper bench [LANES] milliseconds a unit of the shipped model, on this
  *                            CPU and on the device, alone and in threads */
 #include "config.h"
@@ -213,7 +214,7 @@ static void compare_sizes(sides *s, const sizes *sz, int n, check_rng *rng)
 {
     static const float scales[] = { 4, 300, 0.5f, 40 };
     for (int i = 0; i < n; i++) {
-        const bool small = sz[i].height * sz[i].width <= 64;
+        const int area = sz[i].height * sz[i].width;
         unit u = make_unit(&s->m, rng, sz[i].height, sz[i].width, scales[i % 4],
                            15 - i % 3 * 7);
         if (i % 3 == 0) {
@@ -221,7 +222,7 @@ static void compare_sizes(sides *s, const sizes *sz, int n, check_rng *rng)
             u.y[u.y_count / 2] = -INFINITY;
             u.y[u.y_count - 1] = INFINITY;
         }
-        compare(s, &u, small && i % 2, rng);
+        compare(s, &u, area > 1 && area <= 64 && i % 2, rng);
         free_unit(&u);
     }
 }
@@ -241,6 +242,20 @@ static void test_tiny(tsr_context *ctx, tsri_cuda *cuda, int models)
         close_sides(&s);
         remove(tiny_path);
     }
+}
+
+/* Every kernel, with edges and, in the second model, all kinds of weights. */
+static void test_smallest(tsr_context *ctx, tsri_cuda *cuda)
+{
+    check_rng rng = { 17 };
+    hyper_gen(tiny_path, 21);
+    for (int wild = 0; wild < 2; wild++) {
+        sides s = open_sides(ctx, cuda, tiny_path, wild ? &rng : NULL);
+        open_gpu(&s);
+        compare_sizes(&s, (const sizes[]){ { 9, 7 }, { 1, 1 } }, 2, &rng);
+        close_sides(&s);
+    }
+    remove(tiny_path);
 }
 
 static bool there(const char *path)
@@ -427,6 +442,9 @@ int main(int argc, char **argv)
     if (!strcmp(mode, "bench")) {
         const int lanes = argc > 2 ? atoi(argv[2]) : 16;
         bench(ctx, cuda, lanes < LANES_MAX ? lanes : LANES_MAX);
+    } else if (!strcmp(mode, "smallest")) {
+        test_smallest(ctx, cuda);
+        printf("%d of %d\n", tests - failures, tests);
     } else {
         test_tiny(ctx, cuda, strcmp(mode, "small") ? 6 : 2);
         test_shipped(ctx, cuda, !strcmp(mode, "small"));

@@ -277,7 +277,8 @@ static tsr_error encode_unit(hyper *h, const tsr_image *image, int unit,
     }
     round_z(h, rows, columns, room->z);
     return tsri_hyper_put(h->work, &h->model, h->enc, rows, columns, h->z, room->y,
-                          room->fixed, h->crc, &out->data, &out->bytes);
+                          h->model.gpu ? NULL : room->fixed, h->crc, &out->data,
+                          &out->bytes);
 }
 
 static tsr_error encode_units(hyper *h, const tsr_image *image, const float *gain,

@@ -111,7 +111,8 @@ void tsri_hyper_work_close(tsri_hyper_work **work);
  *
  * z       [hyper_latents][zh][zw] in -15..15
  * y       [latents][height][width], already times the gain; NaN is taken as 0
- * fixed   out, [latents][height][width]: 128 times what the decoder will have
+ * fixed   out, [latents][height][width]: 128 times what the decoder will have;
+ *         with m->gpu also NULL: not wanted
  * crc     see tsri_rans_finish()
  * data    out: the segment, enc's until its next use
  */
