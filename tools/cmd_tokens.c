@@ -25,7 +25,7 @@ static const opt tokens_options[] = {
       " both", OPT_TEXT, offsetof(args, part), 0, 0 },
     { "--find", "EXAMPLE", "print where something like this sound occurs in the"
       " files", OPT_TEXT, offsetof(args, find), 0, 0 },
-    { "-threshold", "X", "--find: lowest score, 0 to 1; default 0.6", OPT_NUMBER,
+    { "-threshold", "X", "--find: lowest score, 0 to 1; default 0.4", OPT_NUMBER,
       offsetof(args, threshold), 0, 1 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };

@@ -136,7 +136,7 @@ static int open_search(search *s, const args *a)
     s->a.books = 1;
     if (!a->model && !a->codec && !a->codec_a)
         s->a.model = "semantic";
-    s->threshold = a->threshold > 0 ? (float)a->threshold : 0.6f;
+    s->threshold = a->threshold > 0 ? (float)a->threshold : 0.4f;
     rc = engine_open(&s->j.ctx, a);
     if (!rc)
         rc = engine_model(&s->j.model, s->j.ctx, &s->a, TSR_KIND_AUDIO);

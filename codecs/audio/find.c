@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <math.h>
+#include <stdlib.h>
 #include <tessera/find.h>
 #include "codecs/audio/audio.h"
 
@@ -23,21 +24,34 @@ struct tsr_finder {
 
 /* ---- costs ---- */
 
-/* The mean of |a - b|^2 over all pairs is twice the variance. */
-static double mean_distance(const float *z, size_t k, size_t dim)
+static int by_size(const void *a, const void *b)
 {
-    double total = 0;
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The unit of distances: the middle one of the codewords' from their mean.  (Not
+ * the mean one: a few codes, as those of silence, are far from all others.)
+ * room: [k + dim]. */
+static double middle(const float *z, size_t k, size_t dim, double *room)
+{
+    double *mean = room + k;
 
     for (size_t d = 0; d < dim; d++) {
-        double sum = 0, squares = 0;
-        for (size_t i = 0; i < k; i++) {
-            const double v = (double)z[i * dim + d];
-            sum += v;
-            squares += v * v;
-        }
-        total += squares / (double)k - sum / (double)k * (sum / (double)k);
+        mean[d] = 0;
+        for (size_t i = 0; i < k; i++)
+            mean[d] += (double)z[i * dim + d];
+        mean[d] /= (double)k;
     }
-    return 2 * total;
+    for (size_t i = 0; i < k; i++) {
+        room[i] = 0;
+        for (size_t d = 0; d < dim; d++) {
+            const double v = (double)z[i * dim + d] - mean[d];
+            room[i] += v * v;
+        }
+    }
+    qsort(room, k, sizeof *room, by_size);
+    return room[k / 2];
 }
 
 static float distance(const float *a, const float *b, size_t dim, double unit)
@@ -52,10 +66,10 @@ static float distance(const float *a, const float *b, size_t dim, double unit)
 }
 
 static void fill(tsr_finder *f, const float *z, size_t dim,
-                 const uint16_t *example)
+                 const uint16_t *example, double *room)
 {
     const size_t k = (size_t)f->codewords;
-    const double unit = mean_distance(z, k, dim);
+    const double unit = middle(z, k, dim, room);
 
     for (size_t i = 0; i < f->n; i++)
         for (size_t c = 0; c < k; c++)
@@ -105,11 +119,13 @@ static tsr_error prepare(tsr_finder *f, const tsri_audio_model *m,
     TSR_TRY(grow(f));
     float *z = tsri_alloc(f->ctx, (size_t)f->codewords * (size_t)dim,
                           sizeof *z);
-    if (!z)
-        return tsri_nomem(f->ctx);
-    const tsr_error error = m->codec->words(m->self, z, &dim);
+    double *room = tsri_alloc(f->ctx, (size_t)(f->codewords + dim),
+                              sizeof *room);
+    const tsr_error error = z && room ? m->codec->words(m->self, z, &dim)
+                                      : tsri_nomem(f->ctx);
     if (!error)
-        fill(f, z, (size_t)dim, example);
+        fill(f, z, (size_t)dim, example, room);
+    tsri_free(f->ctx, room);
     tsri_free(f->ctx, z);
     return error;
 }

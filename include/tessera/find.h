@@ -21,7 +21,7 @@ extern "C" {
  *
  *     c(i, j) = min(|w[e[i]] - w[t[j]]|^2 / d, 1)
  *
- * where d is the mean of |w[a] - w[b]|^2 over all pairs a, b of codes; c is 1
+ * where d is the upper median, over all codes a, of |w[a] - mean of w|^2; c is 1
  * where t[j] is no code.  The cost of the best way that ends with code i of the
  * example at code j of the stream is the least of
  *

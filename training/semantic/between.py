@@ -165,15 +165,15 @@ def resume(t, path):
 
 @torch.no_grad()
 def dump(t, seconds=60):
-    """Codes of all clips by averaged weights, for entropy tables: codes.npz, uint16 [frames, books], lengths, names."""
+    """Codes of all clips by averaged weights, for audio/codes.py: train.npz, valid.npz, uint16 [frames][books] a clip."""
     if t.rank:
         return
-    with Averaged(t):
-        out, names, lengths = [], [], []
+    sets = {"train": {}, "valid": {}}
+    # Every clip has a length of its own: no search for the best kernel of each.
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=True), Averaged(t):
         for r in t.rows:
             x = t.crops.pcm[r["start"]:r["start"] + r["length"]].float() / 32768
             parts = [t.net.quantizer.codes(t.net.encoder(p[None, None]))[0] for p in x.split(seconds * nets.RATE)]
-            out.append(torch.cat(parts).to(torch.int16).cpu())
-            names.append(r["name"])
-            lengths.append(len(out[-1]))
-        np.savez_compressed(f"{t.a.out}/codes.npz", codes=torch.cat(out).numpy().astype(np.uint16), names=names, lengths=lengths)
+            sets[r["set"]][r["name"].replace("/", ".")] = torch.cat(parts).cpu().numpy().astype(np.uint16)
+    for name, clips in sets.items():
+        np.savez_compressed(f"{t.a.out}/{name}.npz", **clips)

@@ -42,6 +42,7 @@ COMMIT, HOLD, MEANING = 0.05, 0.3, 1.0      # of the gradient that reaches the a
 KMEANS_AT, ALL_QUANTISED_AT = 0.05, 0.12    # progress
 OWN_FROM, OWN_ALL = 0.05, 0.25              # the encoder's tokens instead of the teacher's
 REVIVE_UNTIL = 0.85
+JUDGES_LEARN = 0.03                         # progress
 MEL = ((64, 12), (128, 20), (256, 40), (512, 80), (1024, 120), (2048, 160))
 
 
@@ -61,7 +62,7 @@ def arguments():
     p.add_argument("--batch", type=int, default=24, help="crops a GPU")
     p.add_argument("--frames", type=int, default=48, help="of a crop, 40 ms each")
     p.add_argument("--tiny", type=int, default=0, help="a net of a few channels, to rehearse")
-    p.add_argument("--adversary", type=float, default=1)
+    p.add_argument("--adversary", type=float, default=0.25, help="weight of the adversarial losses; 0: none")
     p.add_argument("--adversary-at", type=float, default=0.4)
     p.add_argument("--judge", type=int, default=32)
     p.add_argument("--lr", type=float, default=8e-4, help="for 64 crops a step on all GPUs together; scales with the root")
@@ -282,7 +283,8 @@ class Trainer:
         left = (ALL_QUANTISED_AT - p) / (ALL_QUANTISED_AT - KMEANS_AT)
         self.raw.fill_(min(1.0, max(0.0, left)) if self.coded else 1.0)
         self.taught.fill_(min(1.0, max(0.0, (OWN_ALL - p) / (OWN_ALL - OWN_FROM))))
-        self.ramp.fill_(a.adversary * min(1.0, max(0.0, (p - a.adversary_at) / 0.04)))
+        # They judge for a while before they are heard: the first run was thrown back by what new ones say.
+        self.ramp.fill_(a.adversary * min(1.0, max(0.0, (p - a.adversary_at - JUDGES_LEARN) / 0.04)))
         return rows[0][0]
 
     def shared_clock(self):
