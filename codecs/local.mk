@@ -177,3 +177,7 @@ pkginclude_HEADERS += include/tessera/find.h
 libtsrcore_la_SOURCES += codecs/audio/find.c codecs/audio/semantic.c
 # X-Codec, its decoder.
 libtsrcore_la_SOURCES += codecs/audio/xcodec.c
+# SemantiCodec, its encoder.
+noinst_HEADERS += codecs/audio/bilstm.h codecs/audio/semanticodec.h codecs/audio/vit.h
+libtsrcore_la_SOURCES += codecs/audio/bilstm.c codecs/audio/semanticodec.c \
+	codecs/audio/semanticodec_window.c codecs/audio/vit.c

@@ -36,3 +36,4 @@ mimedir = $(datadir)/mime/packages
 dist_mime_DATA = docs/desktop/tessera.xml
 dist_pkgdata_DATA = docs/desktop/tessera.magic
 EXTRA_DIST += docs/codecs/xcodec.md
+EXTRA_DIST += docs/codecs/semanticodec.md

@@ -18,7 +18,7 @@ static const opt import_options[] = {
     { "-i --input", "FILE", "a checkpoint; others may follow, as plain"
       " arguments", OPT_TEXT, offsetof(args, in), 0, 0 },
     { "-arch",
-      "auto|mcquic|vqgan|simvq|hificodec|encodec|academicodec|xcodec",
+      "auto|mcquic|vqgan|simvq|hificodec|encodec|academicodec|xcodec|semanticodec",
       "the architecture; default auto", OPT_TEXT, offsetof(args, arch), 0, 0 },
     { "-name", "NAME", "of the model; default: the output's", OPT_TEXT,
       offsetof(args, name), 0, 0 },

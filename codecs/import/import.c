@@ -44,6 +44,10 @@ static const char *const encodec_signature[] = {
 static const char *const xcodec_signature[] = {
     "fc_post2.weight", "quantizer.vq.layers.0._codebook.embed", NULL
 };
+static const char *const semanticodec_signature[] = {
+    "audiomae.model.patch_embed.proj.weight", "encoder_output_linear.weight",
+    NULL
+};
 
 static const tsri_arch mcquic = {
     "mcquic", "mcquic", mcquic_prefixes, mcquic_signature, tsri_import_mcquic
@@ -61,10 +65,14 @@ static const tsri_arch mcquic = {
     tsri_import_academicodec
 }, xcodec = {
     "xcodec", "xcodec", audio_prefixes, xcodec_signature, tsri_import_xcodec
+}, semanticodec = {
+    "semanticodec", "semanticodec", audio_prefixes, semanticodec_signature,
+    tsri_import_semanticodec
 };
 
 const tsri_arch *const tsri_archs[] = {
-    &mcquic, &simvq, &vqgan, &hificodec, &encodec, &academicodec, &xcodec, NULL
+    &mcquic, &simvq, &vqgan, &hificodec, &encodec, &academicodec, &xcodec,
+    &semanticodec, NULL
 };
 
 /* ---- names ---- */

@@ -294,3 +294,46 @@ void tsri_import_xcodec(tsr_import *im)
     tsri_import_text(im, "xcodec.rate", "%d", rate);
     tsri_import_text(im, "xcodec.hop", "%d", hop);
 }
+
+/* ---- SemantiCodec ---- */
+
+static const char *const semanticodec_begin[] = {
+    "audiomae.model.", "encoder.", "encoder_output_linear.",
+    "quantizer._codebook.embed", NULL
+};
+static const char *const semanticodec_training[] = {
+    "._codebook.embed_avg", NULL
+};
+static const char *const semanticodec_rest[] = { "quantizer.", NULL };
+static const char *const semanticodec_dead[] = {
+    "audiomae.model.decoder_", "audiomae.model.mask_token", NULL
+};
+
+/* The centroids are a file of their own, whose tensor has no name; how many there
+ * are is told by its header alone. */
+static size_t find_centroids(const tsr_import *im)
+{
+    for (size_t i = 0; i < im->inputs; i++)
+        if (!tsri_import_core(im, i) &&
+            !strcmp(tsri_import_tensor(im, i)->name, "(root)"))
+            return i;
+    return SIZE_MAX;
+}
+
+void tsri_import_semanticodec(tsr_import *im)
+{
+    const size_t centroids = find_centroids(im);
+
+    if (centroids == SIZE_MAX)
+        tsri_import_fail(im, TSR_E_ARG, "the centroids are a file of their own: "
+                         "give codebook_..._0.npy, too");
+    for (size_t i = 0; i < im->inputs; i++)
+        for (int k = 0; semanticodec_dead[k] && tsri_import_core(im, i); k++)
+            if (tsri_import_starts(tsri_import_core(im, i),
+                                   semanticodec_dead[k]))
+                tsri_import_drop(im, i, "of AudioMAE's decoder");
+    take_all(im, semanticodec_begin, semanticodec_training);
+    if (tsri_import_want(im, centroids, 2, "(root)"))
+        tsri_import_copy(im, centroids, "semantic.centroids", "centroids");
+    tsri_import_rest(im, semanticodec_rest);
+}

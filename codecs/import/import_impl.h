@@ -126,6 +126,7 @@ void tsri_import_vqgan(tsr_import *im);
 void tsri_import_simvq(tsr_import *im);
 void tsri_import_hificodec(tsr_import *im);
 void tsri_import_xcodec(tsr_import *im);
+void tsri_import_semanticodec(tsr_import *im);
 void tsri_import_encodec(tsr_import *im);
 void tsri_import_academicodec(tsr_import *im);
 #endif

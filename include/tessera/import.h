@@ -25,7 +25,8 @@ typedef struct tsr_import_settings {
     size_t size;         /**< sizeof(tsr_import_settings); for growth */
     const char *arch;    /**< "auto" (default): told by the tensors' names; or
                               "mcquic", "vqgan", "simvq", "hificodec",
-                              "encodec", "academicodec", "xcodec" */
+                              "encodec", "academicodec", "xcodec",
+                              "semanticodec" */
     const char *name;    /**< of the model (tessera.name); NULL, the default:
                               its file's name counts */
     const char *licence; /**< SPDX identifier of the weights; NULL: not said */

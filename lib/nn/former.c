@@ -5,6 +5,7 @@
 #include "lib/nn/former.h"
 
 enum { LANES = TSRI_FORMER_LANES, PANEL = TSRI_CONV1D_PANEL };
+static const float usual_eps = 1e-5f;
 
 typedef struct block {
     float *norm;                /* [4][width]: weight and bias of both */
@@ -15,6 +16,8 @@ typedef struct block {
 struct tsri_former {
     tsr_context *ctx;
     tsri_former_sizes size;
+    bool row;
+    float eps;
     float *zero;                /* the bias of products of two signals */
     block *blocks;
 };
@@ -24,25 +27,26 @@ static int round_up(int n, int step)
     return (n + step - 1) / step * step;
 }
 
-static bool sizes_fit(const tsri_former_sizes *s)
+static bool sizes_fit(const tsri_former_sizes *s, int most)
 {
     return s->width >= 1 && s->width <= TSRI_FORMER_WIDTH && s->heads >= 1 &&
            s->width % s->heads == 0 && s->width / s->heads % LANES == 0 &&
            s->hidden >= 1 && s->hidden <= 4 * TSRI_FORMER_WIDTH &&
            s->blocks >= 1 && s->blocks <= TSRI_FORMER_WIDTH && s->side >= 1 &&
-           s->side <= TSRI_FORMER_SIDE;
+           s->side <= most;
 }
 
 static int largest(const tsri_former *f)
 {
-    return f->size.side * f->size.side;
+    return f->row ? f->size.side : f->size.side * f->size.side;
 }
 
-tsr_error tsri_former_open(tsri_former **former, tsr_context *ctx,
-                           const tsri_former_sizes *sizes)
+static tsr_error open_former(tsri_former **former, tsr_context *ctx,
+                             const tsri_former_sizes *sizes, bool row,
+                             float eps)
 {
     *former = NULL;
-    if (!sizes_fit(sizes))
+    if (!sizes_fit(sizes, row ? TSRI_FORMER_ROW : TSRI_FORMER_SIDE))
         return tsri_fail(ctx, TSR_E_ARG,
                          "a transformer of width %d, %d heads, %d hidden, %d "
                          "blocks and windows of %d is not possible",
@@ -53,6 +57,8 @@ tsr_error tsri_former_open(tsri_former **former, tsr_context *ctx,
         return tsri_nomem(ctx);
     f->ctx = ctx;
     f->size = *sizes;
+    f->row = row;
+    f->eps = eps;
     f->blocks = tsri_calloc(ctx, (size_t)sizes->blocks, sizeof *f->blocks);
     f->zero = tsri_calloc(ctx, (size_t)tsri_max(largest(f), sizes->width) + PANEL,
                           sizeof *f->zero);
@@ -62,6 +68,18 @@ tsr_error tsri_former_open(tsri_former **former, tsr_context *ctx,
     }
     tsri_former_close(&f);
     return tsri_nomem(ctx);
+}
+
+tsr_error tsri_former_open(tsri_former **former, tsr_context *ctx,
+                           const tsri_former_sizes *sizes)
+{
+    return open_former(former, ctx, sizes, false, usual_eps);
+}
+
+tsr_error tsri_former_open_row(tsri_former **former, tsr_context *ctx,
+                               const tsri_former_sizes *sizes, float eps)
+{
+    return open_former(former, ctx, sizes, true, eps);
 }
 
 static float *copied(tsr_context *ctx, const float *from, size_t count)
@@ -78,8 +96,9 @@ static tsr_error set_norms(tsri_former *f, block *b, const tsri_former_weights *
     const size_t span = 2 * (size_t)f->size.side - 1;
 
     b->norm = tsri_alloc(f->ctx, 4 * width, sizeof *b->norm);
-    b->near = copied(f->ctx, w->near, (size_t)f->size.heads * span * span);
-    if (!b->norm || !b->near)
+    if (!f->row)
+        b->near = copied(f->ctx, w->near, (size_t)f->size.heads * span * span);
+    if (!b->norm || (!f->row && !b->near))
         return tsri_nomem(f->ctx);
     for (int i = 0; i < 4; i++)
         memcpy(b->norm + (size_t)i * width, parts[i], width * sizeof *b->norm);
@@ -162,6 +181,12 @@ static float sum_of(const float *x, int n)
 void tsri_layer_norm(const float *x, int n, int width, const float *weight,
                      const float *bias, float *y)
 {
+    tsri_layer_norm_eps(x, n, width, usual_eps, weight, bias, y);
+}
+
+void tsri_layer_norm_eps(const float *x, int n, int width, float eps,
+                         const float *weight, const float *bias, float *y)
+{
     for (int i = 0; i < n; i++, x += width, y += width) {
         const float mean = sum_of(x, width) / (float)width;
         float part[LANES] = { 0 };
@@ -169,7 +194,7 @@ void tsri_layer_norm(const float *x, int n, int width, const float *weight,
             for (int l = 0; l < LANES; l++)
                 part[l] += (x[k + l] - mean) * (x[k + l] - mean);
         const float variance = sum_of(part, LANES) / (float)width;
-        const float scale = 1 / sqrtf(variance + 1e-5f);
+        const float scale = 1 / sqrtf(variance + eps);
         for (int k = 0; k < width; k += LANES)
             for (int l = 0; l < LANES; l++)
                 y[k + l] = (x[k + l] - mean) * scale * weight[k + l] + bias[k + l];
@@ -191,6 +216,12 @@ static void gelu_all(float *x, size_t n)
             x[i + (size_t)l] = gelu(x[i + (size_t)l]);
     for (; i < n; i++)
         x[i] = gelu(x[i]);
+}
+
+static void gelu_erf(float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] *= 0.5f + 0.5f * erff(x[i] * 0.70710678f);
 }
 
 /* The memory of a run. */
@@ -300,8 +331,9 @@ static void attend(const tsri_former *f, const block *b,
     for (int h = 0; h < f->size.heads; h++) {
         pack_head(s->b, row, width, head, n, h * head, s);
         memset(s->score, 0, (size_t)n * (size_t)wide * sizeof *s->score);
-        put_near(b->near + (size_t)h * (size_t)(span * span), f->size.side, rows,
-                 cols, s->score, (size_t)wide);
+        if (!f->row)
+            put_near(b->near + (size_t)h * (size_t)(span * span), f->size.side,
+                     rows, cols, s->score, (size_t)wide);
         kernels->conv1d(&key, s->b + h * head, row, n, 0,
                         tsri_conv1d_panels(&key), s->score, s->score,
                         (size_t)wide);
@@ -321,23 +353,28 @@ static void linear(const tsri_seq_kernels *kernels, const tsri_conv1d *layer,
                     add, y, (size_t)layer->out);
 }
 
-void tsri_former_run(const tsri_former *f, const tsri_seq_kernels *kernels,
-                     int rows, int cols, float *x, float *scratch)
+void tsri_former_block(const tsri_former *f, const tsri_seq_kernels *kernels,
+                       int i, int rows, int cols, float *x, float *scratch)
 {
     const int n = rows * cols, width = f->size.width;
+    const block *b = f->blocks + i;
     space s;
 
     space_floats(f, scratch, &s);
-    for (int i = 0; i < f->size.blocks; i++) {
-        const block *b = f->blocks + i;
-        tsri_layer_norm(x, n, width, b->norm, b->norm + width, s.a);
-        linear(kernels, &b->qkv, s.a, n, NULL, s.b);
-        attend(f, b, kernels, rows, cols, &s);
-        linear(kernels, &b->out, s.a, n, x, x);
-        tsri_layer_norm(x, n, width, b->norm + 2 * width, b->norm + 3 * width,
-                        s.a);
-        linear(kernels, &b->up, s.a, n, NULL, s.b);
-        gelu_all(s.b, (size_t)n * (size_t)f->size.hidden);
-        linear(kernels, &b->down, s.b, n, x, x);
-    }
+    tsri_layer_norm_eps(x, n, width, f->eps, b->norm, b->norm + width, s.a);
+    linear(kernels, &b->qkv, s.a, n, NULL, s.b);
+    attend(f, b, kernels, rows, cols, &s);
+    linear(kernels, &b->out, s.a, n, x, x);
+    tsri_layer_norm_eps(x, n, width, f->eps, b->norm + 2 * width,
+                        b->norm + 3 * width, s.a);
+    linear(kernels, &b->up, s.a, n, NULL, s.b);
+    (f->row ? gelu_erf : gelu_all)(s.b, (size_t)n * (size_t)f->size.hidden);
+    linear(kernels, &b->down, s.b, n, x, x);
+}
+
+void tsri_former_run(const tsri_former *f, const tsri_seq_kernels *kernels,
+                     int rows, int cols, float *x, float *scratch)
+{
+    for (int i = 0; i < f->size.blocks; i++)
+        tsri_former_block(f, kernels, i, rows, cols, x, scratch);
 }

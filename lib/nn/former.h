@@ -6,7 +6,9 @@
  * (q . k) / sqrt(width / heads) + near[head][dy][dx], where (dy, dx) is the
  * key's place seen from the query's: the only thing that knows about places, so
  * a window may have fewer rows and columns than the largest.  GELU is its tanh
- * form.  Matrix products are those of lib/nn/seq_kernels.h, whose sums have one
+ * form.  Or, for published encoders whose inputs know about their places: positions
+ * in a row, softmax of q . k / sqrt(width / heads) alone, and GELU with the error
+ * function.  Matrix products are those of lib/nn/seq_kernels.h, whose sums have one
  * order; a result depends on the set of kernels alone.
  *
  * Sources: Vaswani et al., "Attention is all you need", NeurIPS 2017; Shaw et
@@ -19,6 +21,7 @@
 
 enum {
     TSRI_FORMER_SIDE = 64,      /**< most positions of a window's side */
+    TSRI_FORMER_ROW = 4096,     /**< most positions in a row */
     TSRI_FORMER_WIDTH = 4096,   /**< most numbers of a position */
     TSRI_FORMER_LANES = 8       /**< width / heads is a multiple of it */
 };
@@ -54,6 +57,11 @@ typedef struct tsri_former_weights {
 tsr_error tsri_former_open(tsri_former **former, tsr_context *ctx,
                            const tsri_former_sizes *sizes);
 
+/** The same of positions in a row, sizes->side of them; eps: of its norms, else
+ *  1e-5.  The blocks' `near` is NULL. */
+tsr_error tsri_former_open_row(tsri_former **former, tsr_context *ctx,
+                               const tsri_former_sizes *sizes, float eps);
+
 /** Sets block i (0..blocks - 1), once each.  TSR_OK; TSR_E_NOMEM.  Memory: the
  *  weights as floats. */
 tsr_error tsri_former_set(tsri_former *former, int i,
@@ -67,6 +75,9 @@ void tsri_former_close(tsri_former **former);
  *  Source: Ba et al., "Layer normalization", 2016. */
 void tsri_layer_norm(const float *x, int n, int width, const float *weight,
                      const float *bias, float *y);
+/** The same with another number than 1e-5. */
+void tsri_layer_norm_eps(const float *x, int n, int width, float eps,
+                         const float *weight, const float *bias, float *y);
 
 /** Floats of scratch memory that a run takes. */
 size_t tsri_former_scratch(const tsri_former *former);
@@ -84,4 +95,8 @@ size_t tsri_former_scratch(const tsri_former *former);
  */
 void tsri_former_run(const tsri_former *former, const tsri_seq_kernels *kernels,
                      int rows, int cols, float *x, float *scratch);
+/** Runs block i alone.  Of positions in a row, rows is 1. */
+void tsri_former_block(const tsri_former *former,
+                       const tsri_seq_kernels *kernels, int i, int rows,
+                       int cols, float *x, float *scratch);
 #endif
