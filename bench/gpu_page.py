@@ -13,7 +13,7 @@ ABOUT = """\
 A round codes all {many} files; figures are medians of at least 10 rounds after warming up. **Ours** is the library by its
 public API: samples in the host's memory to a stream in the host's memory (encode) and back (decode), copies to and from the device
 and entropy coding included; each stream and picture of each round is compared with the first one's, which was made in memory filled
-with a pattern. {how} `auto`: encoders in float32, decoders in fp16 (the default); `fp16` and `fp32`: both.
+with a pattern. {how} max_memory is 8 GiB, so that no picture is tiled. `auto`: encoders in float32, decoders in fp16 (the default); `fp16` and `fp32`: both.
 
 **PyTorch** runs the same networks with the same weights in fp16, from tensors that are on the device already to tensors on the
 device: no copies, no entropy coding, no files; token models and sound include the search for the nearest codes, in fp16 too (which

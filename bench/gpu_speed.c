@@ -32,6 +32,8 @@
 #include <tessera/image.h>
 #include <tessera/tokens.h>
 
+#define MEMORY (UINT64_C(8) << 30)  /* wide networks take more than the default */
+
 enum { MAX_FILES = 64, MAX_ROUNDS = 200, WARM = 4 };
 
 typedef struct bytes {
@@ -536,6 +538,7 @@ static void open_lane(lane *l, bench *b)
     s.allocator.free = give;
     s.device = b->o.device;
     s.precision = precision_of(b->o.precision);
+    s.max_memory = MEMORY;
     need("context", tsr_context_open(&l->context, &s));
     need(b->o.model, tsr_model_open(&l->model, l->context, b->o.model));
 }
