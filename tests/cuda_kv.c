@@ -245,12 +245,14 @@ static void damage(const problem *p, uint8_t *object, size_t *size)
 }
 
 /* Positions far out, of which the device has no angles, and forms of published
- * methods without kernels; tiles, spans and live shifts that its coder is not for. */
+ * methods without kernels; tiles, spans, live shifts and parameters that its coder is
+ * not for. */
 static bool is_beyond(const uint8_t *was, const uint8_t *object, int32_t status)
 {
     return status == TSR_E_UNSUPPORTED ||
         (status == TSR_E_MODEL &&
-         (memcmp(was + 28, object + 28, 4) || was[43] != object[43]));
+         (memcmp(was + 28, object + 28, 4) || was[43] != object[43] ||
+          memcmp(was + 112, object + 112, 40)));
 }
 
 static bool same_verdicts(const problem *p)

@@ -15,8 +15,9 @@ extern "C" {
 typedef struct tsr_kv_cuda tsr_kv_cuda;
 
 /** Brings a coder's tables and its profile to device `device`; kv must outlive
- *  it.  Returns TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, no
- *  such device, or a method other than rows; TSR_E_NOMEM; TSR_E_BACKEND. */
+ *  it.  Published methods can only be decoded, and only those that docs/kv.md
+ *  names.  Returns TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, no
+ *  such device, or a method without kernels; TSR_E_NOMEM; TSR_E_BACKEND. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv,
                                                int device);
 TSR_API void tsr_kv_cuda_close(tsr_kv_cuda **gpu);
@@ -56,9 +57,10 @@ tsr_kv_cuda_encode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    void *stream);
 
 /** Decodes whole objects of `tokens` tokens.  Their headers are checked on the
- *  device against the coder's settings: another tile or span is TSR_E_MODEL, too,
- *  and so are more levels than the coder's, and a step that leaves other
- *  coefficients of the profile alive (fewer levels and other steps are fine). */
+ *  device against the coder's settings: another tile, span or parameter of a method
+ *  is TSR_E_MODEL, too, and so are more levels than the coder's, and a step that
+ *  leaves other coefficients of the profile alive (fewer levels and other steps are
+ *  fine). */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_decode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,
