@@ -59,7 +59,7 @@ static void test_streams(void **state)
         n++;
     }
     assert_true(feof(list));
-    assert_in_range(n, GPU_MODELS, 100);
+    assert_in_range(n, 4, 100);
     fclose(list);
     tsr_context_close(&ctx);
 }
@@ -67,12 +67,6 @@ static void test_streams(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_streams) };
-    FILE *list = fopen(check_path(FOLDER "list"), "r");
 
-    if (!list) {
-        printf("1..0 # SKIP no streams\n");
-        return 0;
-    }
-    fclose(list);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
