@@ -527,7 +527,8 @@ static int precision_of(const char *name)
     return 0;
 }
 
-static void open_lane(lane *l, bench *b)
+/* like: a lane whose model is taken, or NULL. */
+static void open_lane(lane *l, bench *b, const lane *like)
 {
     tsr_context_settings s;
     *l = (lane){ .b = b };
@@ -540,7 +541,10 @@ static void open_lane(lane *l, bench *b)
     s.precision = precision_of(b->o.precision);
     s.max_memory = MEMORY;
     need("context", tsr_context_open(&l->context, &s));
-    need(b->o.model, tsr_model_open(&l->model, l->context, b->o.model));
+    if (like)
+        l->model = tsr_model_ref(like->model);
+    else
+        need(b->o.model, tsr_model_open(&l->model, l->context, b->o.model));
 }
 
 static bool is(const char *option, const char *name, const char *value,
@@ -597,7 +601,7 @@ static int measure_all(bench *b, lane *lanes)
             fail(b->o.batches, TSR_E_ARG);
         const int threads = b->audio || b->o.lanes ? (int)n : 1;
         for (; open < threads; open++)
-            open_lane(&lanes[open], b);
+            open_lane(&lanes[open], b, &lanes[0]);
         for (int i = 0; i < threads; i++) {
             lanes[i].first = i;
             lanes[i].step = threads;
@@ -625,7 +629,7 @@ int main(int argc, char **argv)
         return 2;
     }
     b.o.model = argv[at];
-    open_lane(&lanes[0], &b);
+    open_lane(&lanes[0], &b, NULL);
     quiet = true;       /* the question may be answered by an error */
     b.audio = !tsr_audio_model_describe(lanes[0].context, lanes[0].model,
                                         &b.sound);
