@@ -268,6 +268,7 @@ static float dev_conv(const tsri_dev_conv *c, int o, int y, int x)
 static tsr_error plain_dev_conv(tsri_dev *dev, const tsri_dev_conv *c)
 {
     const int k = c->conv->kernel, s = c->conv->stride;
+    const float *add = c->add;
     float *to = c->dst;
 
     if ((c->rows - 1) * s + k != c->height + c->top + c->bottom ||
@@ -275,8 +276,10 @@ static tsr_error plain_dev_conv(tsri_dev *dev, const tsri_dev_conv *c)
         return tsri_fail(dev->ctx, TSR_E_INTERNAL, "a window of another size");
     for (int y = 0; y < c->rows; y++)
         for (int x = 0; x < c->cols; x++)
-            for (int o = 0; o < c->conv->out; o++)
-                *to++ = dev_conv(c, o, y, x);
+            for (int o = 0; o < c->conv->out; o++) {
+                const float more = add ? *add++ : 0;
+                *to++ = more + dev_conv(c, o, y, x);
+            }
     return TSR_OK;
 }
 

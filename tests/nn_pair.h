@@ -280,7 +280,7 @@ static pair_out pair_run(pair *t, uint64_t budget, int align)
 }
 
 /** Every sample that was computed within `most` times the greatest magnitude. */
-static void pair_check(const pair *t, const pair_out *got, double most)
+static inline void pair_check(const pair *t, const pair_out *got, double most)
 {
     const pair_map *want = &t->map[t->net->output];
     double size = 0;

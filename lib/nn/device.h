@@ -10,6 +10,7 @@
 #include "lib/nn/net_internal.h"
 
 typedef struct tsri_dev tsri_dev;
+typedef struct tsri_dev_record tsri_dev_record;
 
 /** The part `rect` of a plane: sample (y, x), channel c is element
  *  ((y - rect.y0) * columns + x - rect.x0) * lanes + c. */
@@ -41,7 +42,7 @@ typedef struct tsri_dev_weights {
     bool wide;
 } tsri_dev_weights;
 
-/** dst[y][x] = act(bias + sum of weight * src), float sums. */
+/** dst[y][x] = act(bias + sum of weight * src) + add, float sums. */
 typedef struct tsri_dev_conv {
     const tsri_nn_conv *conv;
     const void *src;        /* height x width samples of conv->in lanes */
@@ -49,6 +50,7 @@ typedef struct tsri_dev_conv {
     int height, width;
     int top, left, bottom, right;   /* zeros around it */
     void *dst;              /* rows x cols x conv->out, dense */
+    const void *add;        /* the same, not dst; NULL: none */
     int rows, cols;
 } tsri_dev_conv;
 
@@ -127,6 +129,14 @@ typedef struct tsri_dev_ops {
     tsr_error (*post)(tsri_dev *dev, const tsri_dev_post *p);
     tsr_error (*norm)(tsri_dev *dev, const tsri_dev_norm *n);
     tsr_error (*attention)(tsri_dev *dev, const tsri_dev_attention *a);
+    /** What is queued from record() on is kept and not done, until end_record(),
+     *  which gives it back to be done any number of times.  NULL, false: the
+     *  device cannot, or what was queued.  Memory must be the same then;
+     *  replay() is false where the device's own is not, or it fails. */
+    bool (*record)(tsri_dev *dev);
+    tsri_dev_record *(*end_record)(tsri_dev *dev);
+    bool (*replay)(tsri_dev *dev, const tsri_dev_record *record);
+    void (*forget)(tsri_dev *dev, tsri_dev_record *record);
 } tsri_dev_ops;
 
 /** A backend of these operations. */

@@ -17,6 +17,13 @@ struct tsri_nn_state {
     float **coefficients;   /* [nodes]: gamma, beta, mean, scale, shift */
     int nodes;
     bool staged;            /* what is queued may still read the staging */
+    /* The steps of the last run, to be done again as they were queued. */
+    struct tsri_kept {
+        tsri_place *place;  /* [nodes] */
+        void *mem[5];
+        tsri_dev_record *record;
+        bool cannot;
+    } kept;
 };
 
 typedef struct tsri_nn_state state;
@@ -42,6 +49,13 @@ tsr_error tsri_device_open(tsri_nn_state **out, tsr_context *ctx,
     return error;
 }
 
+static void forget(state *s)
+{
+    if (s->kept.record)
+        s->ops->forget(s->dev, s->kept.record);
+    s->kept.record = NULL;
+}
+
 static void give_up(state *s, room *r)
 {
     if (r->host)
@@ -58,6 +72,8 @@ void tsri_device_close(tsri_nn_state **out)
     room *const all[] = { &s->arena, &s->in, &s->out, &s->block, &s->result,
                           &s->planes, &s->staging };
 
+    forget(s);
+    tsri_free(s->ctx, s->kept.place);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         give_up(s, all[i]);
     for (int i = 0; i < s->nodes; i++)
@@ -187,13 +203,14 @@ static tsr_error gather(const tsri_net *net, const tsri_step *s, tsri_rect reads
 
 static tsr_error convolve(const tsri_net *net, const tsri_step *s,
                           tsri_rect reads, tsri_rect r, bool from_source,
-                          void *to)
+                          const void *add, void *to)
 {
     state *st = net->state;
     tsri_dev_conv c = { .conv = &s->conv, .src = st->block.mem,
                         .row = (size_t)tsri_cols(reads) * (size_t)s->conv.in,
                         .height = tsri_rows(reads), .width = tsri_cols(reads),
-                        .dst = to, .rows = tsri_rows(r), .cols = tsri_cols(r) };
+                        .dst = to, .add = add, .rows = tsri_rows(r),
+                        .cols = tsri_cols(r) };
 
     if (from_source) {
         const tsri_dev_map m = map_of(net, s->src);
@@ -224,6 +241,20 @@ static bool lands(const tsri_net *net, const tsri_step *s, tsri_rect r,
            !(from_source && dst->data == map_of(net, s->src).data);
 }
 
+/* Whether it can add the argument, too. */
+static bool lands_adding(const tsri_net *net, const tsri_step *s, tsri_rect r,
+                         const tsri_dev_map *dst, bool from_source)
+{
+    const tsri_dev_map more = s->post == TSRI_POST_ADD ? map_of(net, s->arg[0])
+                                                       : *dst;
+    return s->post == TSRI_POST_ADD && !s->conv.wide && s->shuffle == 1 &&
+           s->conv.act == TSRI_ACT_NONE && more.data != dst->data &&
+           !memcmp(&r, &dst->rect, sizeof r) &&
+           !memcmp(&r, &more.rect, sizeof r) &&
+           more.lanes == s->conv.out && dst->lanes == s->conv.out &&
+           !(from_source && dst->data == map_of(net, s->src).data);
+}
+
 static tsr_error run_conv(const tsri_net *net, const tsri_step *s)
 {
     state *st = net->state;
@@ -243,11 +274,15 @@ static tsr_error run_conv(const tsri_net *net, const tsri_step *s)
         TSR_TRY(gather(net, s, reads, height, width));
     p.row = st->block.mem;
     if (s->has_conv && lands(net, s, r, &dst, from_source))
-        return convolve(net, s, reads, r, from_source, dst.data);
+        return convolve(net, s, reads, r, from_source, NULL, dst.data);
+    if (s->has_conv && lands_adding(net, s, r, &dst, from_source))
+        return convolve(net, s, reads, r, from_source,
+                        map_of(net, s->arg[0]).data, dst.data);
     if (s->has_conv) {
         TSR_TRY(need(st, &st->result, samples(r) * (size_t)s->conv.out,
                      s->conv.wide ? sizeof(float) : (size_t)st->ops->element));
-        TSR_TRY(convolve(net, s, reads, r, from_source, st->result.mem));
+        TSR_TRY(convolve(net, s, reads, r, from_source, NULL,
+                         st->result.mem));
         p.row = st->result.mem;
     }
     for (int i = 0; i < s->args; i++)
@@ -365,11 +400,95 @@ static tsr_error take_memory(const tsri_net *net)
     return open_coefficients(net);
 }
 
-static tsr_error run_steps(const tsri_net *net)
+static tsr_error queue_steps(const tsri_net *net)
 {
     for (int i = 0; i < net->steps; i++)
         if (tsri_planned(net, &net->step[i]))
             TSR_TRY(run_step(net, &net->step[i]));
+    return TSR_OK;
+}
+
+/* ---- steps that are done again ---- */
+
+static bool same_place(const tsri_place *a, const tsri_place *b)
+{
+    return a->height == b->height && a->width == b->width &&
+           a->offset == b->offset && !memcmp(&a->rect, &b->rect, sizeof a->rect);
+}
+
+static void memory_of(const state *s, void *mem[5])
+{
+    mem[0] = s->arena.mem;
+    mem[1] = s->in.mem;
+    mem[2] = s->out.mem;
+    mem[3] = s->block.mem;
+    mem[4] = s->result.mem;
+}
+
+/* Whether the plan and the memory are those of the last run. */
+static bool same_run(const tsri_net *net)
+{
+    const state *s = net->state;
+    void *mem[5];
+
+    memory_of(s, mem);
+    if (!s->kept.place || memcmp(mem, s->kept.mem, sizeof mem))
+        return false;
+    for (int x = 0; x < net->nodes; x++)
+        if (!same_place(&net->place[x], &s->kept.place[x]))
+            return false;
+    return true;
+}
+
+/* After a run, since memory grows during the first. */
+static void note_run(const tsri_net *net)
+{
+    state *s = net->state;
+
+    if (!s->kept.place)
+        s->kept.place = tsri_alloc(s->ctx, (size_t)net->nodes,
+                                   sizeof *s->kept.place);
+    if (!s->kept.place)
+        return;
+    memcpy(s->kept.place, net->place, (size_t)net->nodes * sizeof *net->place);
+    memory_of(s, s->kept.mem);
+}
+
+/* That it cannot be done is no error. */
+static void record_steps(const tsri_net *net)
+{
+    state *s = net->state;
+    const tsr_logger logger = s->ctx->logger;
+
+    if (!s->ops->record(s->dev)) {
+        s->kept.cannot = true;
+        return;
+    }
+    s->ctx->logger = (tsr_logger){ NULL, NULL };
+    const tsr_error error = queue_steps(net);
+    s->ctx->logger = logger;
+    s->kept.record = s->ops->end_record(s->dev);
+    if (error)
+        forget(s);
+    s->kept.cannot = !s->kept.record;
+}
+
+/* The second run of a plan is recorded, that and later ones are played. */
+static tsr_error run_steps(const tsri_net *net)
+{
+    state *s = net->state;
+
+    if (!s->ops->record || s->kept.cannot)
+        return queue_steps(net);
+    if (same_run(net)) {
+        if (!s->kept.record)
+            record_steps(net);
+        if (s->kept.record && s->ops->replay(s->dev, s->kept.record))
+            return TSR_OK;
+    }
+    forget(s);
+    TSR_TRY(queue_steps(net));
+    note_run(net);
     return TSR_OK;
 }
 

@@ -227,6 +227,12 @@ static bool same_rect(tsri_rect a, tsri_rect b)
     return !memcmp(&a, &b, sizeof a);
 }
 
+/* What a device's convolution adds it may read at any time. */
+static bool adds_on_device(const tsri_net *net, const tsri_step *s)
+{
+    return net->backend->device && s->has_conv && s->post == TSRI_POST_ADD;
+}
+
 /* dst may take over the memory of x when every sample of x that is read for
  * a sample of dst lies at its place and is read before that is written. */
 static bool takes_over(const tsri_net *net, int i, int x)
@@ -236,7 +242,8 @@ static bool takes_over(const tsri_net *net, int i, int x)
     const bool pointwise = s->conv.kernel == 1 && s->conv.stride == 1 &&
                            s->unshuffle == 1 && s->upsample == 1;
 
-    return x != 0 && p->live && s->work == TSRI_WORK_CONV && p->last == i && s->shuffle == 1 && p->size == d->size &&
+    return x != 0 && p->live && s->work == TSRI_WORK_CONV && p->last == i &&
+           !adds_on_device(net, s) && s->shuffle == 1 && p->size == d->size &&
            same_rect(p->rect, d->rect) && (x != s->src || pointwise) &&
            net->node[x].channels == net->node[s->dst].channels;
 }

@@ -21,6 +21,8 @@ typedef struct tsri_dnn_shape {
     int top, left, bottom, right;   /**< zeros around x */
     int rows, cols;         /**< of y, dense */
     int act;                /**< 0 none, 1 silu, 2 relu */
+    int add;                /**< something like y is added; act is 0 */
+    int wide;               /**< y is float whatever the type */
 } tsri_dnn_shape;
 
 /** Returns TSR_OK; TSR_E_UNSUPPORTED no cuDNN 9 on this machine; TSR_E_BACKEND;
@@ -31,9 +33,19 @@ void tsri_dnn_close(tsri_dnn **dnn);
 /** After the device's stream has changed. */
 tsr_error tsri_dnn_use_stream(tsri_dnn *dnn);
 
-/** y = act(bias + conv(x, weight)); weight [out][kernel][kernel][in], bias
- *  floats.  Queued on the device's stream; the first call of a shape waits. */
+/** What a convolution reads and writes. */
+typedef struct tsri_dnn_operands {
+    const void *x, *weight; /**< weight [out][kernel][kernel][in] */
+    const float *bias;
+    const void *add;        /**< where the shape says so; not y */
+    void *y;
+} tsri_dnn_operands;
+
+/** y = act(bias + conv(x, weight)) + add.  Queued on the device's stream; the
+ *  first call of a shape waits. */
 tsr_error tsri_dnn_conv(tsri_dnn *dnn, const tsri_dnn_shape *shape,
-                        const void *x, const void *weight, const float *bias,
-                        void *y);
+                        const tsri_dnn_operands *operands);
+
+/** Memory that what was queued works in; another one when it had to grow. */
+const void *tsri_dnn_workspace(const tsri_dnn *dnn);
 #endif

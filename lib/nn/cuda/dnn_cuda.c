@@ -4,8 +4,16 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-enum { TRIED = 8, RUNS = 3, NOTES = 16 };
+enum { LISTED = 16, RUNS = 3, NOTES = 16 };
+
+/* Engines that want more memory are left out. */
+static const int64_t max_workspace = (int64_t)256 << 20;
+
+/* Of a context, for compiling and trying kernels; then the first that is there is
+ * taken. */
+static const double search_seconds = 3;
 
 /* The calls that are used, by name. */
 #define CALLS(X) \
@@ -28,6 +36,7 @@ typedef struct plan {
     descriptor plan;
     int64_t workspace;
     bool fused;
+    float ms;
     struct plan *next;
 } plan;
 
@@ -40,10 +49,11 @@ struct tsri_dnn {
     plan *plans;
     void *workspace;
     size_t workspace_bytes;
+    double spent;               /* seconds, searching for plans */
 };
 
 /* Numbers of tensors in a plan. */
-enum { ID_X = 1, ID_WEIGHT, ID_BIAS, ID_Y, ID_SUM, ID_BIASED };
+enum { ID_X = 1, ID_WEIGHT, ID_BIAS, ID_Y, ID_SUM, ID_BIASED, ID_ADD };
 
 static tsr_error check(tsri_dnn *d, cudnnStatus_t status, const char *what)
 {
@@ -191,8 +201,8 @@ static descriptor nhwc(maker *m, int64_t id, cudnnDataType_t type, int64_t h,
 
 /* The parts of a graph, to be destroyed with it. */
 typedef struct graph {
-    descriptor x, weight, bias, y, sum, biased, conv, conv_op, add, add_op, act,
-               act_op, ops;
+    descriptor x, weight, bias, y, sum, biased, more, conv, conv_op, add, add_op,
+               act, act_op, ops;
 } graph;
 
 static void set_conv(maker *m, graph *g, const tsri_dnn_shape *s)
@@ -270,15 +280,25 @@ static void set_tensors(maker *m, graph *g, const tsri_dnn_shape *s, bool fused)
 
     g->x = nhwc(m, ID_X, type, s->height, s->width, c, s->row, false);
     g->weight = tensor(m, ID_WEIGHT, type, dims, strides, false);
-    g->y = nhwc(m, ID_Y, type, s->rows, s->cols, out, s->cols * out, false);
+    g->y = nhwc(m, ID_Y, s->wide ? CUDNN_DATA_FLOAT : type, s->rows, s->cols, out,
+                s->cols * out, false);
     if (!fused)
         return;
     g->bias = nhwc(m, ID_BIAS, CUDNN_DATA_FLOAT, 1, 1, out, out, false);
     g->sum = nhwc(m, ID_SUM, CUDNN_DATA_FLOAT, s->rows, s->cols, out,
                   s->cols * out, true);
-    if (s->act)
+    if (s->add)
+        g->more = nhwc(m, ID_ADD, type, s->rows, s->cols, out, s->cols * out,
+                       false);
+    if (s->act || s->add)
         g->biased = nhwc(m, ID_BIASED, CUDNN_DATA_FLOAT, s->rows, s->cols, out,
                          s->cols * out, true);
+}
+
+static cudnnPointwiseMode_t last_of(const tsri_dnn_shape *s)
+{
+    return s->add ? CUDNN_POINTWISE_ADD :
+           s->act == 1 ? CUDNN_POINTWISE_SWISH_FWD : CUDNN_POINTWISE_RELU_FWD;
 }
 
 static void make_graph(maker *m, graph *g, const tsri_dnn_shape *s, bool fused)
@@ -291,14 +311,12 @@ static void make_graph(maker *m, graph *g, const tsri_dnn_shape *s, bool fused)
     ops[n++] = g->conv_op;
     if (fused) {
         set_pointwise(m, &g->add, &g->add_op, CUDNN_POINTWISE_ADD, g->sum,
-                      g->bias, s->act ? g->biased : g->y);
+                      g->bias, s->act || s->add ? g->biased : g->y);
         ops[n++] = g->add_op;
     }
-    if (fused && s->act) {
-        set_pointwise(m, &g->act, &g->act_op,
-                      s->act == 1 ? CUDNN_POINTWISE_SWISH_FWD
-                                  : CUDNN_POINTWISE_RELU_FWD,
-                      g->biased, NULL, g->y);
+    if (fused && (s->act || s->add)) {
+        set_pointwise(m, &g->act, &g->act_op, last_of(s), g->biased, g->more,
+                      g->y);
         ops[n++] = g->act_op;
     }
     g->ops = create(m, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
@@ -312,7 +330,8 @@ static void make_graph(maker *m, graph *g, const tsri_dnn_shape *s, bool fused)
 static void free_graph(tsri_dnn *d, graph *g)
 {
     descriptor *const all[] = { &g->ops, &g->act_op, &g->act, &g->add_op, &g->add,
-                                &g->conv_op, &g->conv, &g->biased, &g->sum,
+                                &g->conv_op, &g->conv, &g->more, &g->biased,
+                                &g->sum,
                                 &g->y, &g->bias, &g->weight, &g->x };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         destroy(d, all[i]);
@@ -320,16 +339,14 @@ static void free_graph(tsri_dnn *d, graph *g)
 
 /* ---- plans ---- */
 
-/* Floats stay floats: no engine that rounds its inputs for tensor cores. */
-static bool fit(tsri_dnn *d, descriptor config, int type)
+/* Notes of a configuration's engine; returns how many, -1 where it has none. */
+static int64_t notes_of(tsri_dnn *d, descriptor config,
+                        cudnnBackendAttributeName_t name,
+                        cudnnBackendAttributeType_t type, void *note)
 {
     maker m = { d, CUDNN_STATUS_SUCCESS };
-    cudnnBackendNumericalNote_t note[NOTES];
     int64_t n = 0;
-    bool good;
 
-    if (type != NNK_F32)
-        return true;
     descriptor engine = create(&m, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     if (m.status == CUDNN_STATUS_SUCCESS)
         m.status = d->call.cudnnBackendGetAttribute(
@@ -337,15 +354,40 @@ static bool fit(tsri_dnn *d, descriptor config, int type)
             1, &n, &engine);
     n = 0;
     if (m.status == CUDNN_STATUS_SUCCESS)
-        m.status = d->call.cudnnBackendGetAttribute(
-            engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-            NOTES, &n, note);
-    good = m.status == CUDNN_STATUS_SUCCESS;
-    for (int64_t i = 0; good && i < n && i < NOTES; i++)
-        good = note[i] != CUDNN_NUMERICAL_NOTE_TENSOR_CORE &&
-               note[i] != CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS &&
-               note[i] != CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
+        m.status = d->call.cudnnBackendGetAttribute(engine, name, type, NOTES,
+                                                    &n, note);
     destroy(d, &engine);
+    return m.status != CUDNN_STATUS_SUCCESS ? -1 : n < NOTES ? n : NOTES;
+}
+
+/* The same bits every time; floats stay floats: no engine that rounds its inputs
+ * for tensor cores. */
+static bool fit(tsri_dnn *d, descriptor config, int type)
+{
+    cudnnBackendNumericalNote_t note[NOTES];
+    const int64_t n = notes_of(d, config, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
+                               CUDNN_TYPE_NUMERICAL_NOTE, note);
+    bool good = n >= 0;
+
+    for (int64_t i = 0; good && i < n; i++)
+        good = note[i] != CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC &&
+               note[i] != CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION &&
+               (type != NNK_F32 ||
+                (note[i] != CUDNN_NUMERICAL_NOTE_TENSOR_CORE &&
+                 note[i] != CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS));
+    return good;
+}
+
+/* Whether its kernel is there, and not to be compiled first. */
+static bool ready(tsri_dnn *d, descriptor config)
+{
+    cudnnBackendBehaviorNote_t note[NOTES];
+    const int64_t n = notes_of(d, config, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE,
+                               CUDNN_TYPE_BEHAVIOR_NOTE, note);
+    bool good = n >= 0;
+
+    for (int64_t i = 0; good && i < n; i++)
+        good = note[i] != CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
     return good;
 }
 
@@ -381,19 +423,14 @@ static tsr_error take_workspace(tsri_dnn *d, int64_t bytes)
     return TSR_OK;
 }
 
-/* What a plan is run on. */
-typedef struct operands {
-    const void *x, *weight;
-    const float *bias;
-    void *y;
-} operands;
+typedef tsri_dnn_operands operands;
 
 static tsr_error run(tsri_dnn *d, const plan *p, const operands *o)
 {
     maker m = { d, CUDNN_STATUS_SUCCESS };
-    const void *pointers[4] = { o->x, o->weight, o->y, o->bias };
-    const int64_t ids[4] = { ID_X, ID_WEIGHT, ID_Y, ID_BIAS };
-    const int64_t n = p->fused ? 4 : 3;
+    const void *pointers[5] = { o->x, o->weight, o->y, o->bias, o->add };
+    const int64_t ids[5] = { ID_X, ID_WEIGHT, ID_Y, ID_BIAS, ID_ADD };
+    const int64_t n = !p->fused ? 3 : p->shape.add ? 5 : 4;
 
     TSR_TRY(take_workspace(d, p->workspace));
     descriptor pack = create(&m, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
@@ -410,8 +447,8 @@ static tsr_error run(tsri_dnn *d, const plan *p, const operands *o)
     if (p->fused)
         return TSR_OK;
     return tsri_cuda_check(d->gpu, nnk_bias_run(
-        p->shape.type, o->y, o->bias, (size_t)p->shape.rows *
-        (size_t)p->shape.cols, p->shape.out, p->shape.act,
+        p->shape.wide ? NNK_F32 : p->shape.type, o->y, o->bias, o->add,
+        (size_t)p->shape.rows * (size_t)p->shape.cols, p->shape.out, p->shape.act,
         tsri_cuda_stream(d->gpu)), "bias");
 }
 
@@ -453,48 +490,100 @@ static int64_t configs_of(maker *m, const graph *g, cudnnBackendHeurMode_t mode,
         CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &g->ops);
     set(m, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     finish(m, heuristic);
-    for (int i = 0; i < TRIED; i++)
+    for (int i = 0; i < LISTED; i++)
         config[i] = create(m, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
     if (m->status == CUDNN_STATUS_SUCCESS)
         m->status = m->d->call.cudnnBackendGetAttribute(
             heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-            CUDNN_TYPE_BACKEND_DESCRIPTOR, TRIED, &n, config);
+            CUDNN_TYPE_BACKEND_DESCRIPTOR, LISTED, &n, config);
     destroy(m->d, &heuristic);
-    return m->status == CUDNN_STATUS_SUCCESS ? n < TRIED ? n : TRIED : 0;
+    return m->status == CUDNN_STATUS_SUCCESS ? n < LISTED ? n : LISTED : 0;
 }
 
-/* The fastest plan of a form that runs; p->plan stays NULL where none does. */
-static void best_of(tsri_dnn *d, const operands *o, bool fused,
-                    cudnnBackendHeurMode_t mode, plan *p)
+/* A form of the graph, and how many of its engines are tried. */
+typedef struct form {
+    bool fused, compiled;       /* compiled: engines that compile a kernel, too */
+    cudnnBackendHeurMode_t mode;
+    int most;
+} form;
+
+/* Keeps a plan if it runs and is faster than what there is; whether it runs. */
+static bool try_plan(tsri_dnn *d, const operands *o, plan *one, plan *p)
+{
+    float ms;
+
+    if (one->workspace > max_workspace || measure(d, one, o, &ms)) {
+        destroy(d, &one->plan);
+        return false;
+    }
+    if (p->plan && ms >= p->ms) {
+        destroy(d, &one->plan);
+        return true;
+    }
+    destroy(d, &p->plan);
+    p->plan = one->plan;
+    p->workspace = one->workspace;
+    p->fused = one->fused;
+    p->ms = ms;
+    return true;
+}
+
+/* The fastest plan of a form that runs, if it is faster than p; p->plan stays
+ * NULL where none does. */
+static void best_of(tsri_dnn *d, const operands *o, form f, plan *p)
 {
     maker m = { d, CUDNN_STATUS_SUCCESS };
-    descriptor config[TRIED] = { NULL };
+    descriptor config[LISTED] = { NULL };
     const tsr_logger logger = d->ctx->logger;
     graph g = { NULL };
-    float best = 0;
+    int ran = 0;
 
     d->ctx->logger = (tsr_logger){ NULL, NULL };  /* that one fails is no error */
-    make_graph(&m, &g, &p->shape, fused);
-    const int64_t n = configs_of(&m, &g, mode, config);
-    for (int64_t i = 0; i < n; i++) {
-        plan one = { .shape = p->shape, .fused = fused };
-        float ms;
-        if (!fit(d, config[i], p->shape.type) || !make_plan(d, config[i], &one))
-            continue;
-        if (measure(d, &one, o, &ms) || (p->plan && ms >= best)) {
-            destroy(d, &one.plan);
-            continue;
-        }
-        destroy(d, &p->plan);
-        p->plan = one.plan;
-        p->workspace = one.workspace;
-        p->fused = fused;
-        best = ms;
+    make_graph(&m, &g, &p->shape, f.fused);
+    const int64_t n = configs_of(&m, &g, f.mode, config);
+    for (int64_t i = 0; i < n && ran < f.most; i++) {
+        plan one = { .shape = p->shape, .fused = f.fused };
+        if (fit(d, config[i], p->shape.type) &&
+            (f.compiled || ready(d, config[i])) && make_plan(d, config[i], &one))
+            ran += try_plan(d, o, &one, p);
     }
-    for (int i = 0; i < TRIED; i++)
+    for (int i = 0; i < LISTED; i++)
         destroy(d, &config[i]);
     free_graph(d, &g);
     d->ctx->logger = logger;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* A fused kernel is compiled, which takes some tenths of a second: that is done
+ * until the context's time for it is spent.  What is there already is tried in
+ * milliseconds. */
+static void search(tsri_dnn *d, const operands *o, plan *p)
+{
+    const double start = seconds();
+    const bool rich = d->spent < search_seconds, f32 = p->shape.type == NNK_F32;
+    const form forms[] = {
+        { true, true, CUDNN_HEUR_MODE_A, rich ? f32 ? 4 : 1 : 0 },
+        { false, false, CUDNN_HEUR_MODE_A, rich ? 3 : 1 },
+        { false, false, CUDNN_HEUR_MODE_FALLBACK, f32 && rich ? 3 : 0 }
+    };
+    const form last[] = {
+        { false, true, CUDNN_HEUR_MODE_FALLBACK, 1 },
+        { true, true, CUDNN_HEUR_MODE_A, 1 },
+        { false, true, CUDNN_HEUR_MODE_A, 1 }
+    };
+
+    for (int i = 0; i < 3; i++)
+        if (forms[i].most)
+            best_of(d, o, forms[i], p);
+    for (int i = 0; i < 3 && !p->plan; i++)
+        best_of(d, o, last[i], p);
+    d->spent += seconds() - start;
 }
 
 static tsr_error new_plan(tsri_dnn *d, const tsri_dnn_shape *s,
@@ -505,11 +594,7 @@ static tsr_error new_plan(tsri_dnn *d, const tsri_dnn_shape *s,
     if (!p)
         return tsri_nomem(d->ctx);
     p->shape = *s;
-    best_of(d, o, true, CUDNN_HEUR_MODE_A, p);
-    if (!p->plan)
-        best_of(d, o, false, CUDNN_HEUR_MODE_A, p);
-    if (!p->plan)
-        best_of(d, o, false, CUDNN_HEUR_MODE_FALLBACK, p);
+    search(d, o, p);
     if (!p->plan) {
         tsri_free(d->ctx, p);
         return tsri_fail(d->ctx, TSR_E_BACKEND, "cuDNN has no engine for a"
@@ -522,16 +607,19 @@ static tsr_error new_plan(tsri_dnn *d, const tsri_dnn_shape *s,
     return TSR_OK;
 }
 
-tsr_error tsri_dnn_conv(tsri_dnn *d, const tsri_dnn_shape *s, const void *x,
-                        const void *weight, const float *bias, void *y)
+tsr_error tsri_dnn_conv(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o)
 {
-    const operands o = { x, weight, bias, y };
     plan *p = d->plans;
 
     TSR_TRY(tsri_cuda_use(d->gpu));
     while (p && memcmp(&p->shape, s, sizeof *s))
         p = p->next;
     if (!p)
-        TSR_TRY(new_plan(d, s, &o, &p));
-    return run(d, p, &o);
+        TSR_TRY(new_plan(d, s, o, &p));
+    return run(d, p, o);
+}
+
+const void *tsri_dnn_workspace(const tsri_dnn *d)
+{
+    return d->workspace;
 }

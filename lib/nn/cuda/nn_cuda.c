@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/nn/cuda/nn_cuda.h"
 #include <string.h>
+#include "lib/nn/cuda/attend_cuda.h"
 #include "lib/nn/cuda/dnn.h"
 #include "lib/nn/device.h"
 
@@ -9,8 +10,18 @@ struct tsri_dev {
     tsri_cuda *gpu;
     tsri_dnn *dnn;
     nnk_type type;
-    float *sums;                /* of norms; grows */
+    /* Memory that grows. */
+    float *sums;                /* of norms */
     size_t sums_floats;
+    void *scores;               /* of attention */
+    size_t scores_bytes;
+    bool no_products;           /* of attention, by cuDNN */
+};
+
+/* Recorded work, and the memory it works in. */
+struct tsri_dev_record {
+    cudaGraphExec_t exec;
+    const void *sums, *scores, *workspace;
 };
 
 static size_t element_of(nnk_type type)
@@ -29,6 +40,7 @@ static void dev_close(tsri_dev **out)
     if (!dev)
         return;
     tsri_cuda_free(dev->gpu, dev->sums);
+    tsri_cuda_free(dev->gpu, dev->scores);
     tsri_free(dev->ctx, dev);
     *out = NULL;
 }
@@ -290,9 +302,11 @@ static tsr_error dev_conv(tsri_dev *dev, const tsri_dev_conv *c)
         .stride = c->conv->stride, .top = c->top, .left = c->left,
         .bottom = c->bottom, .right = c->right, .rows = c->rows,
         .cols = c->cols, .act = c->conv->act == TSRI_ACT_SILU ? 1 :
-                                c->conv->act == TSRI_ACT_RELU ? 2 : 0
+                                c->conv->act == TSRI_ACT_RELU ? 2 : 0,
+        .add = c->add != NULL
     };
-    return tsri_dnn_conv(dev->dnn, &s, c->src, w->weight, w->bias, c->dst);
+    return tsri_dnn_conv(dev->dnn, &s, &(tsri_dnn_operands){
+        c->src, w->weight, w->bias, c->add, c->dst });
 }
 
 static int post_of(tsri_post post)
@@ -336,15 +350,93 @@ static tsr_error dev_norm(tsri_dev *dev, const tsri_dev_norm *n)
                     "statistics");
 }
 
+/* By products of matrices; TSR_E_BACKEND where cuDNN has none. */
+static tsr_error attend_by_products(tsri_dev *dev, const tsri_dev_attention *a)
+{
+    const size_t bytes = tsri_attend_bytes(dev->type, a);
+    const tsr_logger logger = dev->ctx->logger;
+
+    if (bytes > dev->scores_bytes) {
+        tsri_cuda_free(dev->gpu, dev->scores);
+        dev->scores = NULL;
+        dev->scores_bytes = 0;
+        TSR_TRY(tsri_cuda_alloc(dev->gpu, &dev->scores, bytes, 1));
+        dev->scores_bytes = bytes;
+    }
+    dev->ctx->logger = (tsr_logger){ NULL, NULL };
+    const tsr_error error = tsri_attend(dev->gpu, dev->dnn, dev->type, a,
+                                        dev->scores);
+    dev->ctx->logger = logger;
+    return error;
+}
+
 static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
 {
     const nnk_attention k = { map_of(&a->q), map_of(&a->k), map_of(&a->v),
                               map_of(&a->dst), a->channels, a->windowed };
+
+    if (!dev->no_products) {
+        const tsr_error error = attend_by_products(dev, a);
+        if (error != TSR_E_BACKEND)
+            return error ? tsri_fail(dev->ctx, error, "attention: %s",
+                                     tsr_error_string(error)) : TSR_OK;
+        dev->no_products = true;
+    }
     if (a->channels > 1024)
         return tsri_fail(dev->ctx, TSR_E_UNSUPPORTED, "attention of %d channels"
                          " has no kernel", a->channels);
     return launched(dev, nnk_attention_run(dev->type, &k, stream_of(dev)),
                     "attention");
+}
+
+/* ---- recorded work ---- */
+
+static bool dev_record(tsri_dev *dev)
+{
+    if (tsri_cuda_use(dev->gpu))
+        return false;
+    if (cudaStreamBeginCapture(stream_of(dev), cudaStreamCaptureModeThreadLocal) ==
+        cudaSuccess)
+        return true;
+    (void)cudaGetLastError();
+    return false;
+}
+
+static tsri_dev_record *dev_end_record(tsri_dev *dev)
+{
+    tsri_dev_record *r = tsri_calloc(dev->ctx, 1, sizeof *r);
+    cudaGraph_t graph = NULL;
+    bool good = cudaStreamEndCapture(stream_of(dev), &graph) == cudaSuccess &&
+                graph && r;
+
+    good = good && cudaGraphInstantiateWithFlags(&r->exec, graph, 0) ==
+                   cudaSuccess;
+    if (graph)
+        (void)cudaGraphDestroy(graph);
+    if (!good) {
+        (void)cudaGetLastError();
+        tsri_free(dev->ctx, r);
+        return NULL;
+    }
+    r->sums = dev->sums;
+    r->scores = dev->scores;
+    r->workspace = tsri_dnn_workspace(dev->dnn);
+    return r;
+}
+
+static bool dev_replay(tsri_dev *dev, const tsri_dev_record *r)
+{
+    return r->sums == dev->sums && r->scores == dev->scores &&
+           r->workspace == tsri_dnn_workspace(dev->dnn) &&
+           !tsri_cuda_use(dev->gpu) &&
+           !launched(dev, cudaGraphLaunch(r->exec, stream_of(dev)), "steps");
+}
+
+static void dev_forget(tsri_dev *dev, tsri_dev_record *r)
+{
+    if (!tsri_cuda_sync(dev->gpu))
+        launched(dev, cudaGraphExecDestroy(r->exec), "steps");
+    tsri_free(dev->ctx, r);
 }
 
 #define OPS(bytes, opener) {                                                  \
@@ -357,7 +449,8 @@ static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
     .enter_map = dev_enter_map, .leave_map = dev_leave_map,                   \
     .enter_pixels = dev_enter_pixels, .leave_pixels = dev_leave_pixels,       \
     .gather = dev_gather, .conv = dev_conv, .post = dev_post,                 \
-    .norm = dev_norm, .attention = dev_attention }
+    .norm = dev_norm, .attention = dev_attention, .record = dev_record,       \
+    .end_record = dev_end_record, .replay = dev_replay, .forget = dev_forget }
 
 static const tsri_dev_ops ops_f16 = OPS(2, open_f16);
 static const tsri_dev_ops ops_bf16 = OPS(2, open_bf16);

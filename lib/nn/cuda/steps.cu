@@ -44,11 +44,16 @@ template <typename T> __device__ void store8(T *p, const eight &x)
     *reinterpret_cast<pack8<T> *>(p) = out;
 }
 
-__device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-__device__ float pre_of(int pre, float x)
+/* Exact to some half ulps in floats; to far less than an ulp of 16-bit numbers. */
+template <typename T> __device__ float sigmoid(float x)
 {
-    return pre == 1 ? x * sigmoid(x) : pre == 2 ? (x < 0 ? 0 : x) :
+    return sizeof(T) == 4 ? 1.0f / (1.0f + expf(-x))
+                          : __fdividef(1.0f, 1.0f + __expf(-x));
+}
+
+template <typename T> __device__ float pre_of(int pre, float x)
+{
+    return pre == 1 ? x * sigmoid<T>(x) : pre == 2 ? (x < 0 ? 0 : x) :
            pre == 3 ? x * x : x;
 }
 
@@ -58,6 +63,16 @@ __device__ T *at(const nnk_map &m, int y, int x)
     return static_cast<T *>(m.data) +
            (static_cast<size_t>(y - m.y0) * m.cols + (x - m.x0)) * m.lanes;
 }
+
+/* The rows of a block, of a grid of up to 65535 of them. */
+#define EACH_ROW(i, rows) \
+    for (int i = static_cast<int>(blockIdx.y); i < (rows); \
+         i += static_cast<int>(gridDim.y))
+
+/* Eight channels of a sample of a row: x, and c as `blocks` are counted. */
+#define EACH_PLACE(j, row)                                                    \
+    for (unsigned j = blockIdx.x * THREADS + threadIdx.x; j < (row);          \
+         j += gridDim.x * THREADS)
 
 /* Item i of rows x cols x lanes / 8. */
 struct place { int y, x, c; };
@@ -224,7 +239,8 @@ __device__ eight gathered(const nnk_gather &g, int y, int x, int c)
     eight v;
 
     if (r == 1) {
-        v = load8(at<T>(g.src, y / g.upsample, x / g.upsample) + c);
+        const int half = g.upsample - 1;        /* 1 or 2 */
+        v = load8(at<T>(g.src, y >> half, x >> half) + c);
     } else {
 #pragma unroll
         for (int k = 0; k < LANE; k++) {
@@ -233,47 +249,59 @@ __device__ eight gathered(const nnk_gather &g, int y, int x, int c)
                      to_float(at<T>(g.src, y * r + i / r, x * r + i % r)[from]);
         }
     }
+    if (g.norm) {
+        const eight mean = load8(g.norm + c);
+        const eight scale = load8(g.norm + g.src.lanes + c);
+        const eight shift = load8(g.norm + 2 * g.src.lanes + c);
 #pragma unroll
-    for (int k = 0; k < LANE; k++) {
-        if (g.norm)
-            v.v[k] = (v.v[k] - g.norm[c + k]) * g.norm[g.src.lanes + c + k] +
-                     g.norm[2 * g.src.lanes + c + k];
-        v.v[k] = pre_of(g.pre, v.v[k]);
+        for (int k = 0; k < LANE; k++)
+            v.v[k] = (v.v[k] - mean.v[k]) * scale.v[k] + shift.v[k];
     }
+#pragma unroll
+    for (int k = 0; k < LANE; k++)
+        v.v[k] = pre_of<T>(g.pre, v.v[k]);
     return v;
 }
 
 template <typename T, typename D>
-__global__ void gather(nnk_gather g, size_t n)
+__global__ void gather(nnk_gather g)
 {
-    EACH_ITEM(i, n) {
-        const place p = place_of(i, g.cols, g.lanes);
-        const int y = source(g.y0 + p.y, g.height, g.reflect);
-        const int x = source(g.x0 + p.x, g.width, g.reflect);
-        eight v = {};
-        if (y >= 0 && x >= 0)
-            v = gathered<T>(g, y, x, p.c);
-        store8(static_cast<D *>(g.dst) + i * LANE, v);
+    const unsigned blocks = g.lanes / LANE, row = g.cols * blocks;
+
+    EACH_ROW(i, g.rows) {
+        const int y = source(g.y0 + i, g.height, g.reflect);
+        D *to = static_cast<D *>(g.dst) + static_cast<size_t>(i) * row * LANE;
+        EACH_PLACE(j, row) {
+            const int column = static_cast<int>(j / blocks);
+            const int c = static_cast<int>(j - column * blocks) * LANE;
+            const int x = source(g.x0 + column, g.width, g.reflect);
+            eight v = {};
+            if (y >= 0 && x >= 0)
+                v = gathered<T>(g, y, x, c);
+            store8(to + static_cast<size_t>(j) * LANE, v);
+        }
     }
 }
 
 /* ---- after it ---- */
 
+template <typename T>
 __device__ float combine(int post, float v, float a, float b)
 {
-    return post == 1 ? a + v : post == 2 ? a + b * sigmoid(v) :
+    return post == 1 ? a + v : post == 2 ? a + b * sigmoid<T>(v) :
            post == 3 ? a / sqrtf(v) : post == 4 ? a * sqrtf(v) : v;
 }
 
 template <typename T, typename R>
 __device__ eight block_of(const nnk_post &p, int y, int x, int c)
 {
-    const int r = p.shuffle, spot = y % r * r + x % r;
-    const R *row = at<R>(p.row, y / r, x / r);
+    const int r = p.shuffle;
     eight v;
 
     if (r == 1)
-        return load8(row + c);
+        return load8(at<R>(p.row, y, x) + c);
+    const int spot = y % r * r + x % r;
+    const R *row = at<R>(p.row, y / r, x / r);
     if (p.permuted)
         return load8(row + spot * p.channels + c);
 #pragma unroll
@@ -283,33 +311,42 @@ __device__ eight block_of(const nnk_post &p, int y, int x, int c)
 }
 
 template <typename T, typename R>
-__global__ void post(nnk_post p, size_t n)
+__global__ void post(nnk_post p)
 {
-    EACH_ITEM(i, n) {
-        const place at_dst = place_of(i, p.dst.cols, p.dst.lanes);
-        const int y = p.dst.y0 + at_dst.y, x = p.dst.x0 + at_dst.x;
-        const int c = at_dst.c;
-        eight v = block_of<T, R>(p, y, x, c), a = {}, b = {};
-        if (p.arg[0].data)
-            a = load8(at<T>(p.arg[0], y, x) + c);
-        if (p.arg[1].data)
-            b = load8(at<T>(p.arg[1], y, x) + c);
+    const unsigned blocks = p.dst.lanes / LANE, row = p.dst.cols * blocks;
+
+    EACH_ROW(i, p.dst.rows) {
+        const int y = p.dst.y0 + i;
+        T *to = static_cast<T *>(p.dst.data) + static_cast<size_t>(i) * row * LANE;
+        EACH_PLACE(j, row) {
+            const int column = static_cast<int>(j / blocks);
+            const int c = static_cast<int>(j - column * blocks) * LANE;
+            const int x = p.dst.x0 + column;
+            eight v = block_of<T, R>(p, y, x, c), a = {}, b = {};
+            if (p.arg[0].data)
+                a = load8(at<T>(p.arg[0], y, x) + c);
+            if (p.arg[1].data)
+                b = load8(at<T>(p.arg[1], y, x) + c);
 #pragma unroll
-        for (int k = 0; k < LANE; k++)
-            v.v[k] = combine(p.post, v.v[k], a.v[k], b.v[k]);
-        store8(static_cast<T *>(p.dst.data) + i * LANE, v);
+            for (int k = 0; k < LANE; k++)
+                v.v[k] = combine<T>(p.post, v.v[k], a.v[k], b.v[k]);
+            store8(to + static_cast<size_t>(j) * LANE, v);
+        }
     }
 }
 
 template <typename T>
-__global__ void add_bias(T *y, const float *bias, int lanes, int act, size_t n)
+__global__ void add_bias(T *y, const float *bias, const T *add, int lanes,
+                         int act, size_t n)
 {
     EACH_ITEM(i, n) {
-        const int c = static_cast<int>(i * LANE % lanes);
-        eight v = load8(y + i * LANE);
+        const eight b = load8(bias + i * LANE % lanes);
+        eight v = load8(y + i * LANE), a = {};
+        if (add)
+            a = load8(add + i * LANE);
 #pragma unroll
         for (int k = 0; k < LANE; k++)
-            v.v[k] = pre_of(act, v.v[k] + bias[c + k]);
+            v.v[k] = pre_of<T>(act, v.v[k] + b.v[k]) + a.v[k];
         store8(y + i * LANE, v);
     }
 }
@@ -434,6 +471,103 @@ __global__ void finish_norm(nnk_norm n, int chunks, double samples)
 
 /* ---- attention ---- */
 
+template <typename T> __device__ float power(float x)
+{
+    return sizeof(T) == 4 ? expf(x) : __expf(x);
+}
+
+/* The greatest number and the sum of powers of a block's threads. */
+__device__ void reduce(float *most, float *total)
+{
+    __shared__ float all[2][THREADS / 32];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+
+    for (int pass = 0; pass < 2; pass++) {
+        const bool live = pass == 0 || lane < THREADS / 32;
+        if (pass) {
+            __syncthreads();
+            *most = live ? all[0][lane] : -INFINITY;
+            *total = live ? all[1][lane] : 0;
+        }
+        for (int step = 16; step > 0; step /= 2) {
+            const float other = __shfl_xor_sync(0xffffffffu, *most, step);
+            const float sum = __shfl_xor_sync(0xffffffffu, *total, step);
+            const float now = fmaxf(*most, other);
+            *total = (*most == now ? *total : *total * expf(*most - now)) +
+                     (other == now ? sum : sum * expf(other - now));
+            *most = now;
+        }
+        if (pass == 0 && lane == 0) {
+            all[0][warp] = *most;
+            all[1][warp] = *total;
+        }
+    }
+}
+
+/* A block has a query.  Four scores at a time. */
+template <typename T>
+__global__ void softmax(const float *scores, T *weights, int keys, int padded,
+                        float scale)
+{
+    const size_t row = static_cast<size_t>(blockIdx.x) * padded;
+    const float4 *s = reinterpret_cast<const float4 *>(scores + row);
+    float most = -INFINITY, total = 0;
+
+    for (int j = threadIdx.x; j < padded / 4; j += THREADS) {
+        const float4 four = s[j];
+        const float v[4] = { four.x, four.y, four.z, four.w };
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const float x = v[k] * scale;
+            if (4 * j + k >= keys)
+                break;
+            if (x > most) {
+                total *= power<T>(most - x);
+                most = x;
+            }
+            total += power<T>(x - most);
+        }
+    }
+    reduce(&most, &total);
+    const float inverse = 1 / total;
+    for (int j = threadIdx.x; j < padded / 4; j += THREADS) {
+        const float4 four = s[j];
+        const float v[4] = { four.x, four.y, four.z, four.w };
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            from_float(&weights[row + 4 * j + k], 4 * j + k < keys
+                       ? power<T>(v[k] * scale - most) * inverse : 0.0f);
+    }
+}
+
+constexpr int TILE = 32;
+
+/* to[c][j] = sample j of a part of m, zeros from rows * cols on. */
+template <typename T>
+__global__ void turn(nnk_map m, int y0, int x0, int rows, int cols, T *to,
+                     int padded)
+{
+    __shared__ T tile[TILE][TILE + 2];
+    const int first = blockIdx.x * TILE, channel = blockIdx.y * TILE;
+
+    for (int i = threadIdx.y; i < TILE; i += blockDim.y) {
+        const int j = first + i, c = channel + threadIdx.x;
+        T v;
+        from_float(&v, 0.0f);
+        if (j < rows * cols && c < m.lanes)
+            v = at<T>(m, y0 + j / cols, x0 + j % cols)[c];
+        tile[i][threadIdx.x] = v;
+    }
+    __syncthreads();
+    for (int i = threadIdx.y; i < TILE; i += blockDim.y) {
+        const int c = channel + i, j = first + threadIdx.x;
+        if (c < m.lanes && j < padded)
+            to[static_cast<size_t>(c) * padded + j] = tile[threadIdx.x][i];
+    }
+}
+
+/* ---- attention of any shape ---- */
+
 constexpr int QUERIES = 8, KEYS = 16, MAX_OWN = 32;     /* channels / 32 */
 
 struct window { int y0, x0, y1, x1; };
@@ -535,6 +669,14 @@ int blocks_for(size_t n)
     const size_t blocks = (n + THREADS - 1) / THREADS;
     return static_cast<int>(blocks < 132 * 32 ? (blocks ? blocks : 1)
                                               : 132 * 32);
+}
+
+/* Rows by their parts; some 32 blocks of them for each multiprocessor. */
+dim3 grid_for(int rows, int cols, int lanes)
+{
+    const int row = (cols * (lanes / LANE) + THREADS - 1) / THREADS;
+    const int high = rows < 65535 ? rows : 65535;
+    return dim3(row < 64 ? row : 64, high);
 }
 
 size_t items_of(int rows, int cols, int lanes)
@@ -686,11 +828,11 @@ cudaError_t nnk_leave_pixels(nnk_type type, const nnk_map *map,
 template <typename T>
 static void launch_gather(const nnk_gather &g, cudaStream_t stream)
 {
-    const size_t n = items_of(g.rows, g.cols, g.lanes);
+    const dim3 grid = grid_for(g.rows, g.cols, g.lanes);
     if (g.wide)
-        gather<T, float><<<blocks_for(n), THREADS, 0, stream>>>(g, n);
+        gather<T, float><<<grid, THREADS, 0, stream>>>(g);
     else
-        gather<T, T><<<blocks_for(n), THREADS, 0, stream>>>(g, n);
+        gather<T, T><<<grid, THREADS, 0, stream>>>(g);
 }
 
 cudaError_t nnk_gather_run(nnk_type type, const nnk_gather *g,
@@ -703,11 +845,11 @@ cudaError_t nnk_gather_run(nnk_type type, const nnk_gather *g,
 template <typename T>
 static void launch_post(const nnk_post &p, cudaStream_t stream)
 {
-    const size_t n = items_of(p.dst.rows, p.dst.cols, p.dst.lanes);
+    const dim3 grid = grid_for(p.dst.rows, p.dst.cols, p.dst.lanes);
     if (p.wide)
-        post<T, float><<<blocks_for(n), THREADS, 0, stream>>>(p, n);
+        post<T, float><<<grid, THREADS, 0, stream>>>(p);
     else
-        post<T, T><<<blocks_for(n), THREADS, 0, stream>>>(p, n);
+        post<T, T><<<grid, THREADS, 0, stream>>>(p);
 }
 
 cudaError_t nnk_post_run(nnk_type type, const nnk_post *p, cudaStream_t stream)
@@ -726,6 +868,41 @@ cudaError_t nnk_norm_run(nnk_type type, const nnk_norm *n, cudaStream_t stream)
     return BY_TYPE(type, run_norm)(*n, stream);
 }
 
+template <typename T>
+static void launch_softmax(const float *scores, void *weights, int queries,
+                           int keys, int padded, float scale,
+                           cudaStream_t stream)
+{
+    softmax<T><<<queries, THREADS, 0, stream>>>(
+        scores, static_cast<T *>(weights), keys, padded, scale);
+}
+
+cudaError_t nnk_softmax_run(nnk_type type, const float *scores, void *weights,
+                            int queries, int keys, int padded, float scale,
+                            cudaStream_t stream)
+{
+    BY_TYPE(type, launch_softmax)(scores, weights, queries, keys, padded, scale,
+                                  stream);
+    return cudaGetLastError();
+}
+
+template <typename T>
+static void launch_turn(nnk_map m, int y0, int x0, int rows, int cols, void *to,
+                        int padded, cudaStream_t stream)
+{
+    const dim3 grid((padded + TILE - 1) / TILE, (m.lanes + TILE - 1) / TILE);
+    turn<T><<<grid, dim3(TILE, 8), 0, stream>>>(m, y0, x0, rows, cols,
+                                                static_cast<T *>(to), padded);
+}
+
+cudaError_t nnk_turn_run(nnk_type type, const nnk_map *map, int y0, int x0,
+                         int rows, int cols, void *to, int padded,
+                         cudaStream_t stream)
+{
+    BY_TYPE(type, launch_turn)(*map, y0, x0, rows, cols, to, padded, stream);
+    return cudaGetLastError();
+}
+
 cudaError_t nnk_attention_run(nnk_type type, const nnk_attention *a,
                               cudaStream_t stream)
 {
@@ -733,19 +910,19 @@ cudaError_t nnk_attention_run(nnk_type type, const nnk_attention *a,
 }
 
 template <typename T>
-static void launch_bias(void *y, const float *bias, size_t samples, int lanes,
-                        int act, cudaStream_t stream)
+static void launch_bias(void *y, const float *bias, const void *add,
+                        size_t samples, int lanes, int act, cudaStream_t stream)
 {
     const size_t n = samples * (lanes / LANE);
     add_bias<T><<<blocks_for(n), THREADS, 0, stream>>>(
-        static_cast<T *>(y), bias, lanes, act, n);
+        static_cast<T *>(y), bias, static_cast<const T *>(add), lanes, act, n);
 }
 
 cudaError_t nnk_bias_run(nnk_type type, void *y, const float *bias,
-                         size_t samples, int lanes, int act,
+                         const void *add, size_t samples, int lanes, int act,
                          cudaStream_t stream)
 {
-    BY_TYPE(type, launch_bias)(y, bias, samples, lanes, act, stream);
+    BY_TYPE(type, launch_bias)(y, bias, add, samples, lanes, act, stream);
     return cudaGetLastError();
 }
 

@@ -80,12 +80,24 @@ cudaError_t nnk_gather_run(nnk_type type, const nnk_gather *g,
 cudaError_t nnk_post_run(nnk_type type, const nnk_post *p, cudaStream_t stream);
 size_t nnk_norm_floats(int rows, int cols, int lanes);
 cudaError_t nnk_norm_run(nnk_type type, const nnk_norm *n, cudaStream_t stream);
-/** Up to 1024 channels. */
+/** weights[i][j] = softmax over j < keys of scale * scores[i][j], 0 from keys to
+ *  padded, which rows are of; padded % 8 == 0. */
+cudaError_t nnk_softmax_run(nnk_type type, const float *scores, void *weights,
+                            int queries, int keys, int padded, float scale,
+                            cudaStream_t stream);
+/** to[c][j] = channel c of sample j of a part of the map, 0 from rows * cols to
+ *  padded. */
+cudaError_t nnk_turn_run(nnk_type type, const nnk_map *map, int y0, int x0,
+                         int rows, int cols, void *to, int padded,
+                         cudaStream_t stream);
+/** Attention by itself, for shapes that cuDNN has no products for; up to 1024
+ *  channels. */
 cudaError_t nnk_attention_run(nnk_type type, const nnk_attention *a,
                               cudaStream_t stream);
-/** y = act(y + bias), dense [samples][lanes]; act: 0 none, 1 silu, 2 relu. */
+/** y = act(y + bias) + add, dense [samples][lanes]; act: 0 none, 1 silu, 2 relu;
+ *  add: NULL for none. */
 cudaError_t nnk_bias_run(nnk_type type, void *y, const float *bias,
-                         size_t samples, int lanes, int act,
+                         const void *add, size_t samples, int lanes, int act,
                          cudaStream_t stream);
 /** to[i] = from[i] in the type's numbers. */
 cudaError_t nnk_convert_run(nnk_type type, void *to, const float *from,
