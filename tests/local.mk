@@ -439,7 +439,7 @@ check_SCRIPTS += tests/test_kv_net_cli.sh
 EXTRA_DIST += tests/test_kv_net_cli.sh tests/cli_kv_net.py
 
 # One-dimensional nets on a device.
-check_PROGRAMS += tests/test_seq_device
+check_PROGRAMS += tests/test_seq_device tests/cuda_seq tests/cuda_audio
 noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h
 # Features of recognisers, against torchaudio 2.11: features.npy is
 # torchaudio.compliance.kaldi.fbank() of input.npy (htk_compat, no dither, no

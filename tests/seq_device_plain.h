@@ -16,9 +16,8 @@ struct tsri_seq_dev {
 static int plain_seq_steps = 1 << 30;
 
 static tsr_error plain_seq_open(tsri_seq_dev **dev, tsr_context *ctx,
-                                bool decoder, int *element)
+                                int *element)
 {
-    (void)decoder;
     *element = sizeof(float);
     *dev = tsri_calloc(ctx, 1, sizeof **dev);
     if (!*dev)

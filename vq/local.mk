@@ -23,3 +23,12 @@ vq/cuda/nearest_sweep90.lo: CUDA_GENCODE = -gencode=arch=compute_90a,code=sm_90a
 else
 libtsrcore_la_SOURCES += vq/cuda/nearest_nocuda.c
 endif
+
+# Residual searches there.
+noinst_HEADERS += vq/cuda/rvq_cuda.h vq/cuda/rvq_kernels.h
+if TSR_CUDA
+libtsrcuda_la_SOURCES += vq/cuda/rvq_cuda.c vq/cuda/rvq.cu
+cuda_deps += vq/cuda/$(DEPDIR)/rvq.cu.d
+else
+libtsrcore_la_SOURCES += vq/cuda/rvq_nocuda.c
+endif

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the two ends share: settings, and a model that is opened. */
 #include <stdio.h>
+#include <string.h>
 #include "codecs/audio/audio.h"
+
+enum { KEPT_MAX = 4 };          /* of a context */
 
 void tsr_audio_settings_init(tsr_audio_settings *settings)
 {
@@ -25,10 +28,83 @@ static bool sound_shape(const tsri_audio_shape *s)
            s->codewords <= 1 << 16;
 }
 
+/* ---- between calls: on a device, opening costs more than seconds of sound ---- */
+
+typedef struct parked {
+    tsri_keep kept;
+    tsri_audio_model m;
+} parked;
+
+static void close_parts(tsri_audio_model *m)
+{
+    tsri_codes_close(&m->codes);
+    if (m->self)
+        m->codec->close(&m->self);
+    tsr_model_unref(&m->model);
+}
+
+static void close_parked(tsri_keep *kept)
+{
+    parked *p = (parked *)kept;
+
+    close_parts(&p->m);
+    tsri_free(p->m.ctx, p);
+}
+
+/* The same model, opened before: taken out. */
+static bool take_kept(tsri_audio_model *m, const tsr_model *model)
+{
+    for (tsri_keep **at = &m->ctx->kept; *at; at = &(*at)->next) {
+        parked *p = (parked *)*at;
+        if (p->kept.close != close_parked ||
+            memcmp(tsr_model_hash(p->m.model), tsr_model_hash(model),
+                   TSR_MODEL_HASH_BYTES))
+            continue;
+        *at = p->kept.next;
+        *m = p->m;
+        tsri_free(m->ctx, p);
+        return true;
+    }
+    return false;
+}
+
+/* Drops the eldest of too many. */
+static void make_room(tsr_context *ctx)
+{
+    tsri_keep **last = NULL;
+    int n = 0;
+
+    for (tsri_keep **at = &ctx->kept; *at; at = &(*at)->next)
+        if ((*at)->close == close_parked) {
+            last = at;
+            n++;
+        }
+    if (n < KEPT_MAX)
+        return;
+    tsri_keep *gone = *last;
+    *last = gone->next;
+    close_parked(gone);
+}
+
+/* Keeps an opened model, if its context does that. */
+static bool keep(tsri_audio_model *m)
+{
+    parked *p = m->ctx && m->ctx->keeps && m->codes ?
+                tsri_alloc(m->ctx, 1, sizeof *p) : NULL;
+    if (!p)
+        return false;
+    make_room(m->ctx);
+    *p = (parked){ { m->ctx->kept, close_parked }, *m };
+    m->ctx->kept = &p->kept;
+    return true;
+}
+
 tsr_error tsri_audio_model_open(tsri_audio_model *m, tsr_context *ctx,
                                 tsr_model *model)
 {
     *m = (tsri_audio_model){ .ctx = ctx };
+    if (take_kept(m, model))
+        return TSR_OK;
     m->codec = tsri_audio_codec_by_id(tsr_model_codec(model));
     if (!m->codec)
         return tsri_fail(ctx, TSR_E_MODEL, "%s: not a model of an audio codec",
@@ -46,10 +122,8 @@ tsr_error tsri_audio_model_open(tsri_audio_model *m, tsr_context *ctx,
 void tsri_audio_model_close(tsri_audio_model *m)
 {
     tsri_codes_coder_close(&m->coder);
-    tsri_codes_close(&m->codes);
-    if (m->self)
-        m->codec->close(&m->self);
-    tsr_model_unref(&m->model);
+    if (!keep(m))
+        close_parts(m);
 }
 
 tsr_error tsr_audio_model_describe(tsr_context *context, tsr_model *model,

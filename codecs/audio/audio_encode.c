@@ -6,7 +6,8 @@
 #include "codecs/audio/search.h"
 #include "lib/bytes.h"
 
-enum { PACKET_SECONDS = 5, WINDOW_SECONDS = 10, BEAM = 8 };
+enum { PACKET_SECONDS = 5, WINDOW_SECONDS = 10, BEAM = 8,
+       BATCH_DEVICE = 1 << 12 };    /* frames that are taken at once */
 
 /* ---- settings ---- */
 
@@ -233,7 +234,8 @@ static void compact(tsri_audio_pending *p, size_t books)
 static tsr_error drain(tsr_audio_encoder *e, tsri_audio_pending *p)
 {
     const size_t books = (size_t)e->head.books;
-    const int room = tsri_max(TSRI_AUDIO_BATCH, e->head.segment_frames);
+    const int batch = e->m.ctx->gpu ? BATCH_DEVICE : TSRI_AUDIO_BATCH;
+    const int room = tsri_max(batch, e->head.segment_frames);
     const bool segmented = e->head.segment_frames;
     tsri_audio_segment segment = { 0 };
     int frames;

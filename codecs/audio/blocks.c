@@ -28,8 +28,9 @@ tsr_error tsri_blocks_open(tsri_blocks **blocks, const tsri_flow *flow,
 {
     const size_t latent = (size_t)tsri_seq_out_channels(flow->enc);
 
-    tsri_blocks *b = tsri_calloc(flow->ctx, 1, sizeof *b + TSRI_FLOW_BATCH *
-                                 latent * sizeof *b->z);
+    tsri_blocks *b = tsri_calloc(flow->ctx, 1, sizeof *b +
+                                 (size_t)tsri_flow_batch(flow) * latent *
+                                 sizeof *b->z);
     *blocks = b;
     if (!b)
         return tsri_nomem(flow->ctx);
@@ -102,9 +103,10 @@ static tsr_error push_scaled(tsri_blocks *b, const float *x, size_t n)
 static tsr_error take_frames(tsri_blocks *b, size_t skip, size_t keep)
 {
     const size_t books = (size_t)b->books;
+    const size_t batch = (size_t)tsri_flow_batch(b->flow);
 
     while (skip) {
-        const size_t want = skip < TSRI_FLOW_BATCH ? skip : TSRI_FLOW_BATCH;
+        const size_t want = skip < batch ? skip : batch;
         skip -= tsri_seq_take(b->stream, b->z, want);
     }
     TSR_TRY(tsri_grow(b->flow->ctx, &b->codes, &b->room, 0, keep * books,
@@ -112,8 +114,8 @@ static tsr_error take_frames(tsri_blocks *b, size_t skip, size_t keep)
     b->first = b->count = 0;
     while (b->count < keep) {
         const size_t left = keep - b->count;
-        const size_t n = tsri_seq_take(b->stream, b->z, left < TSRI_FLOW_BATCH ?
-                                       left : TSRI_FLOW_BATCH);
+        const size_t n = tsri_seq_take(b->stream, b->z,
+                                       left < batch ? left : batch);
         TSR_TRY(tsri_search_frames(b->search, b->z, (int)n,
                                    b->codes + b->count * books));
         b->count += n;

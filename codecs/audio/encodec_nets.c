@@ -266,6 +266,7 @@ tsr_error tsri_encodec_decoder(tsri_seq **seq, tsr_context *ctx,
     const int latent = latent_of(ctx, model, &error);
     TSR_TRY(error);
     TSR_TRY(start(&n, "decoder", ctx, model, form, layers, latent));
+    tsri_seq_decodes(n.load.seq);
     plain_layer(&n);
     lstm_layer(&n);
     residual_layers(&n);

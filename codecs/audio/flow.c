@@ -198,7 +198,7 @@ typedef struct encoder {
     tsri_search *search;    /* with the stream */
     int books;
     bool lazy, zero_start;
-    float z[];              /* [TSRI_FLOW_BATCH][latent] */
+    float z[];              /* [tsri_flow_batch()][latent] */
 } encoder;
 
 static tsr_error bad_books(const tsri_flow *flow, int books)
@@ -224,8 +224,9 @@ tsr_error tsri_flow_enc_open(void **enc, const void *self,
     if (options->books < flow->quantiser.shape.groups ||
         options->books > flow->shape.books)
         return bad_books(flow, options->books);
-    encoder *e = tsri_calloc(flow->ctx, 1, sizeof *e + TSRI_FLOW_BATCH *
-                             latent * sizeof *e->z);
+    encoder *e = tsri_calloc(flow->ctx, 1, sizeof *e +
+                             (size_t)tsri_flow_batch(flow) * latent *
+                             sizeof *e->z);
     if (!e)
         return tsri_nomem(flow->ctx);
     e->flow = flow;
@@ -273,7 +274,7 @@ tsr_error tsri_flow_enc_take(void *enc, uint16_t *codes, int room, int *frames,
         return tsri_blocks_take(e->blocks, codes, room, frames, side);
     *frames = 0;
     while (*frames < room) {
-        const int want = tsri_min(room - *frames, TSRI_FLOW_BATCH);
+        const int want = tsri_min(room - *frames, tsri_flow_batch(e->flow));
         const int n = (int)tsri_seq_take(e->stream, e->z, (size_t)want);
         if (!n)
             break;

@@ -50,8 +50,12 @@ tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form,
  *  encodec.c */
 tsr_error tsri_encodec_books(tsri_flow *flow);
 
-/** Latents that are moved at a time. */
-enum { TSRI_FLOW_BATCH = 64 };
+/** Latents that are moved at a time; a device has many at once. */
+enum { TSRI_FLOW_BATCH = 64, TSRI_FLOW_BATCH_DEVICE = 1 << 12 };
+static inline int tsri_flow_batch(const tsri_flow *flow)
+{
+    return flow->ctx->gpu ? TSRI_FLOW_BATCH_DEVICE : TSRI_FLOW_BATCH;
+}
 
 /* ---- samples that wait ---- */
 
@@ -113,7 +117,7 @@ typedef struct tsri_blocks {
     size_t room;
     size_t first, count;    /* frames of those that were not taken */
     float scale;            /* of the segment they are of */
-    float z[];              /* [TSRI_FLOW_BATCH][latent] */
+    float z[];              /* [tsri_flow_batch()][latent] */
 } tsri_blocks;
 
 tsr_error tsri_blocks_open(tsri_blocks **blocks, const tsri_flow *flow,

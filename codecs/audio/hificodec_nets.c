@@ -307,6 +307,7 @@ tsr_error tsri_hificodec_decoder(tsri_seq **seq, tsr_context *ctx,
 
     *seq = NULL;
     TSR_TRY(start(&n, ctx, model, sizes, latent, until));
+    tsri_seq_decodes(n.load.seq);
     int x = conv(&n, 0, "generator.conv_pre", 1);
     for (int i = 0; i < sizes->stages; i++) {
         x = up(&n, act(&n, x, slope), i);

@@ -2,7 +2,8 @@
 #include <string.h>
 #include "codecs/audio/quantiser.h"
 
-enum { BATCH = 32, BOOKS_MAX = 64 };
+enum { BATCH = 32, BOOKS_MAX = 64,
+       FEW = 4 };           /* frames that the processor has sooner than a device */
 
 tsr_error tsri_quantiser_open(tsri_quantiser *q, tsr_context *ctx,
                               const tsr_rvq_shape *shape, const float *words)
@@ -12,6 +13,13 @@ tsr_error tsri_quantiser_open(tsri_quantiser *q, tsr_context *ctx,
 
     *q = (tsri_quantiser){ .ctx = ctx, .shape = *shape };
     TSR_TRY(tsr_rvq_open(&q->rvq, ctx, shape, words));
+    if (ctx->gpu) {
+        const tsr_error error = tsri_rvq_cuda_open(&q->cuda, q->rvq, ctx->gpu);
+        if (error) {
+            tsri_quantiser_close(q);
+            return error;
+        }
+    }
     if (shape->groups == 1)
         return TSR_OK;
     q->words = tsri_alloc(ctx, n, sizeof *q->words);
@@ -25,24 +33,51 @@ tsr_error tsri_quantiser_open(tsri_quantiser *q, tsr_context *ctx,
 
 void tsri_quantiser_close(tsri_quantiser *q)
 {
+    tsri_rvq_cuda_close(&q->cuda);
     tsr_rvq_close(&q->rvq);
     if (q->ctx)
         tsri_free(q->ctx, q->words);
     *q = (tsri_quantiser){ NULL };
 }
 
-static tsr_error search(const tsri_quantiser *q, const float *z, int n,
-                        int books, uint16_t *codes)
+/* found: [n][groups][levels] */
+static void in_order(const tsri_quantiser *q, const int32_t *found, int n,
+                     int books, uint16_t *codes)
 {
     const int groups = q->shape.groups, levels = tsri_ceil_div(books, groups);
-    int32_t found[BATCH * BOOKS_MAX];
 
-    TSR_TRY(tsr_rvq_encode(q->rvq, z, (size_t)n, levels, 1, found, NULL));
     for (int i = 0; i < n; i++)
         for (int b = 0; b < books; b++)
             codes[i * books + b] = (uint16_t)
                 found[(i * groups + b % groups) * levels + b / groups];
+}
+
+static tsr_error search(const tsri_quantiser *q, const float *z, int n,
+                        int books, uint16_t *codes)
+{
+    const int levels = tsri_ceil_div(books, q->shape.groups);
+    int32_t found[BATCH * BOOKS_MAX];
+
+    TSR_TRY(tsr_rvq_encode(q->rvq, z, (size_t)n, levels, 1, found, NULL));
+    in_order(q, found, n, books, codes);
     return TSR_OK;
+}
+
+/* The same codes. */
+static tsr_error search_there(const tsri_quantiser *q, const float *z, int n,
+                              int books, uint16_t *codes)
+{
+    const int levels = tsri_ceil_div(books, q->shape.groups);
+    int32_t *found = tsri_alloc(q->ctx, (size_t)n * (size_t)q->shape.groups,
+                                (size_t)levels * sizeof *found);
+    if (!found)
+        return tsri_nomem(q->ctx);
+    const tsr_error error = tsri_rvq_cuda_encode(q->cuda, z, (size_t)n, levels,
+                                                 found);
+    if (!error)
+        in_order(q, found, n, books, codes);
+    tsri_free(q->ctx, found);
+    return error;
 }
 
 tsr_error tsri_quantiser_search(const tsri_quantiser *q, const float *z, int n,
@@ -50,6 +85,8 @@ tsr_error tsri_quantiser_search(const tsri_quantiser *q, const float *z, int n,
 {
     const size_t width = (size_t)q->shape.groups * (size_t)q->shape.dim;
 
+    if (q->cuda && n > FEW)
+        return search_there(q, z, n, books, codes);
     for (int i = 0; i < n; i += BATCH)
         TSR_TRY(search(q, z + (size_t)i * width, tsri_min(n - i, BATCH), books,
                        codes + (size_t)i * (size_t)books));

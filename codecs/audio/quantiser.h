@@ -6,12 +6,14 @@
 #define TSR_CODECS_AUDIO_QUANTISER_H
 #include <tessera/vq.h>
 #include "lib/core.h"
+#include "vq/cuda/rvq_cuda.h"
 
 typedef struct tsri_quantiser {
     tsr_context *ctx;
     tsr_rvq *rvq;
     tsr_rvq_shape shape;
     float *words;           /* [groups][stages][k][dim]; NULL for one group */
+    tsri_rvq_cuda *cuda;    /* on the context's device, if it has one */
 } tsri_quantiser;
 
 /** words: [groups][stages][k][dim], copied. */

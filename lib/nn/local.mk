@@ -44,3 +44,15 @@ noinst_HEADERS += lib/nn/cuda/iconv.cuh lib/nn/cuda/iconv.h
 if TSR_CUDA
 libtsrcuda_la_SOURCES += lib/nn/cuda/iconv_cuda.c
 endif
+
+# On a GPU by kernels of our own.
+noinst_HEADERS += lib/nn/cuda/seq_cuda.h lib/nn/cuda/seq_kernels.h \
+	lib/nn/cuda/seq_numbers.cuh lib/nn/cuda/seq_ptx.cuh
+if TSR_CUDA
+libtsrcuda_la_SOURCES += lib/nn/cuda/seq_cuda.c lib/nn/cuda/seq_conv.cu \
+	lib/nn/cuda/seq_lstm.cu lib/nn/cuda/seq_rows.cu
+cuda_deps += lib/nn/cuda/$(DEPDIR)/seq_conv.cu.d \
+	lib/nn/cuda/$(DEPDIR)/seq_lstm.cu.d lib/nn/cuda/$(DEPDIR)/seq_rows.cu.d
+else
+libtsrcore_la_SOURCES += lib/nn/cuda/seq_nocuda.c
+endif

@@ -3,6 +3,7 @@
  * kept on the host until there is a portion of it, for a step costs as much for
  * one sample as for thousands; what comes out returns once a portion. */
 #include <string.h>
+#include "lib/nn/cuda/seq_cuda.h"
 #include "lib/nn/seq_internal.h"
 
 enum {
@@ -42,14 +43,26 @@ static tsr_error pack_node(tsri_seq *seq, tsri_seq_node *n)
                                  n->channels) : TSR_OK;
 }
 
+/* That of the context, in its precision; NULL: none. */
+static const tsri_seq_ops *device_of(const tsri_seq *seq)
+{
+    const int asked = seq->ctx->precision;
+
+    if (seq->ctx->seq || !seq->ctx->gpu)
+        return seq->ctx->seq;
+    return tsri_seq_cuda(asked != TSR_PRECISION_AUTO ? asked :
+                         seq->decoder ? TSR_PRECISION_F16 : TSR_PRECISION_F32);
+}
+
 tsr_error tsri_seq_device_pack(tsri_seq *seq)
 {
+    const tsri_seq_ops *ops = device_of(seq);
     int element;
 
-    if (!seq->ctx->seq)
+    if (!ops)
         return TSR_OK;
-    TSR_TRY(seq->ctx->seq->open(&seq->dev, seq->ctx, seq->decoder, &element));
-    seq->ops = seq->ctx->seq;
+    TSR_TRY(ops->open(&seq->dev, seq->ctx, &element));
+    seq->ops = ops;
     seq->element = (size_t)element;
     for (int i = 0; i < seq->nodes; i++)
         if (seq->node[i].live)

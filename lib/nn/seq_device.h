@@ -72,10 +72,8 @@ typedef struct tsri_seq_dev_measure {
 /* All return TSR_OK; TSR_E_NOMEM; TSR_E_BACKEND; open() also
  * TSR_E_UNSUPPORTED. */
 struct tsri_seq_ops {
-    /** decoder: the net makes sound, so it may have less precision.
-     *  *element: bytes of a number: 4 (float) or 2. */
-    tsr_error (*open)(tsri_seq_dev **dev, tsr_context *ctx, bool decoder,
-                      int *element);
+    /** *element: bytes of a number: 4 (float) or 2. */
+    tsr_error (*open)(tsri_seq_dev **dev, tsr_context *ctx, int *element);
     void (*close)(tsri_seq_dev **dev);
     tsr_error (*alloc)(tsri_seq_dev *dev, void **mem, size_t bytes);
     void (*free)(tsri_seq_dev *dev, void *mem);

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Sound on a GPU: what it encodes the processor decodes, and the other way
+ * round; skipped where there is none.
+ *   cuda_audio              all checks
+ *   cuda_audio golden DIR   writes streams made on the GPU, for test_audio_gpu
+ *   cuda_audio bench        seconds of sound a second, shipped model */
+#include <threads.h>
+#include <time.h>
+#include "codecs/audio/audio.h"
+#include "codecs/audio/flow.h"
+#include "tests/audio_case.h"
+#include "tests/audio_model.h"
+#include "tests/memory.h"
+#include "tests/vector.h"
+
+typedef struct net {
+    const char *name, *codec;   /* codec NULL: models/NAME.safetensors */
+    int form[8], rates[4];
+    size_t n;                   /* samples to code */
+    int frames;                 /* of packets */
+} net;
+
+static const net nets[] = {
+    { "sound", NULL, { 24000, 1, 320, 1, 0, 0, 0, 0 }, { 0 }, 72001, 0 },
+    { "encodec_24k_f4_d32", "encodec", { 24000, 1, 320, 1, 0, 0, 0, 0 }, { 0 },
+      48123, 4 },
+    { "encodec_48k_f4_d16", "encodec", { 48000, 2, 320, 0, 1, 0, 4800, 4752 },
+      { 0 }, 20000, 15 },
+    { "hificodec_b8_r1_16k320", "hificodec", { 16000, 1, 320, 0, 0, 1, 0, 0 },
+      { 8, 5, 4, 2 }, 16000, 4 },
+};
+enum { NETS = sizeof nets / sizeof *nets };
+
+static tsr_context *host;
+static tsr_model *model[NETS];
+
+/* NULL: there is no such device. */
+static tsr_context *on_device(int precision, int threads)
+{
+    tsr_context_settings s;
+    tsr_context *ctx;
+
+    tsr_context_settings_init(&s);
+    s.device = "cuda";
+    s.precision = precision;
+    s.threads = threads;
+    s.logger.log = check_log;
+    return tsr_context_open(&ctx, &s) ? NULL : ctx;
+}
+
+static tsr_model *open_net(const net *k)
+{
+    static const uint64_t stages[] = { 4 };
+    tsr_model *made;
+    char path[64];
+
+    if (!k->codec) {
+        snprintf(path, sizeof path, "models/%s.safetensors", k->name);
+        assert_int_equal(tsr_model_open(&made, host, check_path(path)), TSR_OK);
+        return made;
+    }
+    check_tensors list = vector_weights(host, k->name, NULL);
+    audio_form(&list, k->form);
+    if (k->rates[0])
+        audio_ints(&list, "tessera.hificodec.rates", 1, stages, k->rates);
+    qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
+    made = audio_model(host, &list, SIZE_MAX, k->codec,
+                       "./cuda_audio.safetensors");
+    check_tensors_free(&list);
+    return made;
+}
+
+static void open_all(void)
+{
+    host = check_context("c", 1);
+    for (int i = 0; i < NETS; i++)
+        model[i] = open_net(&nets[i]);
+}
+
+static void close_all(void)
+{
+    for (int i = 0; i < NETS; i++)
+        tsr_model_unref(&model[i]);
+    tsr_context_close(&host);
+}
+
+static tsr_audio_settings settings_of(int i)
+{
+    tsr_audio_model_info info;
+    tsr_audio_settings s;
+
+    assert_int_equal(tsr_audio_model_describe(host, model[i], &info), TSR_OK);
+    tsr_audio_settings_init(&s);
+    s.books = info.books;
+    s.packet_frames = nets[i].frames;
+    s.search = 0;
+    s.window = 0;
+    return s;
+}
+
+/* ---- tokens ---- */
+
+typedef struct tokens {
+    uint16_t *code;
+    size_t n;
+} tokens;
+
+static tokens tokens_of(tsr_context *ctx, tsr_model *m, const sound_stream *s)
+{
+    enum { ROOM = 1 << 20 };
+    sound_samples ignored;
+    tsr_audio_decoder *d = sound_decoder(ctx, m, s, 0, &ignored);
+    tokens all = { malloc(ROOM * sizeof *all.code), 0 };
+    size_t frames;
+
+    for (size_t i = 0; i < s->packets; i++) {
+        assert_int_equal(tsr_audio_decoder_codes(
+            d, s->packet[i].data, s->packet[i].is.bytes, all.code + all.n,
+            ROOM - all.n, &frames), TSR_OK);
+        all.n += frames * (size_t)d->head.books;
+    }
+    tsr_audio_decoder_close(&d);
+    return all;
+}
+
+/* How much farther than the processor's choice the device's is, in parts of what
+ * was left to be coded, where they first differ: z of the processor. */
+static double tie(const tsri_flow *flow, const float *z, const uint16_t *ours,
+                  const uint16_t *theirs, int books)
+{
+    const tsri_quantiser *q = &flow->quantiser;
+    const int groups = q->shape.groups, dim = q->shape.dim;
+    float left[4096];
+
+    memcpy(left, z, (size_t)(groups * dim) * sizeof *left);
+    for (int b = 0; b < books; b++) {
+        float *x = left + b % groups * dim;
+        const float *a = tsri_rvq_word(q->rvq, b / groups, b % groups, ours[b]);
+        const float *c = tsri_rvq_word(q->rvq, b / groups, b % groups, theirs[b]);
+        double near = 0, far = 0, all = 0;
+        for (int i = 0; i < dim; i++) {
+            near += pow((double)x[i] - a[i], 2);
+            far += pow((double)x[i] - c[i], 2);
+            all += pow(x[i], 2);
+        }
+        if (ours[b] != theirs[b])
+            return (far - near) / all;
+        for (int i = 0; i < dim; i++)
+            x[i] -= a[i];
+    }
+    return 0;
+}
+
+/* The encoder's output for the whole sound, on the host. */
+static float *latents(const tsri_flow *flow, const float *x, size_t n,
+                      size_t *frames)
+{
+    tsri_seq_stream *s;
+    float *z;
+
+    assert_int_equal(tsri_seq_open(&s, flow->enc, host, false), TSR_OK);
+    assert_int_equal(tsri_seq_push(s, x, n, true, true), TSR_OK);
+    *frames = tsri_seq_ready(s);
+    z = malloc((*frames + 1) * (size_t)tsri_seq_out_channels(flow->enc) *
+               sizeof *z);
+    tsri_seq_take(s, z, *frames);
+    tsri_seq_close(&s);
+    return z;
+}
+
+/* Differences are near ties: the book chosen is hardly farther.  Of segments only
+ * their number is looked at, for they are scaled before. */
+static void check_tokens(int i, const float *x, const tokens *ours,
+                         const tokens *theirs, int books)
+{
+    const tsri_audio_codec *codec =
+        tsri_audio_codec_by_id(nets[i].codec ? nets[i].codec : "encodec");
+    size_t differ = 0, frames, changed = 0;
+    double worst = 0;
+    void *self;
+
+    assert_int_equal(ours->n, theirs->n);
+    assert_int_equal(codec->open(&self, host, model[i]), TSR_OK);
+    const tsri_flow *flow = self;
+    const size_t width = (size_t)tsri_seq_out_channels(flow->enc);
+    float *z = latents(flow, x, nets[i].n, &frames);
+    for (size_t k = 0; k < ours->n; k += (size_t)books) {
+        const uint16_t *a = ours->code + k, *b = theirs->code + k;
+        size_t here = 0;
+        for (int c = 0; c < books; c++)
+            here += a[c] != b[c];
+        differ += here;
+        changed += here > 0;
+        if (here && !flow->shape.segmented && k / (size_t)books < frames)
+            worst = fmax(worst, tie(flow, z + k / (size_t)books * width, a, b,
+                                    books));
+    }
+    printf("# %s: %zu of %zu tokens differ, in %zu of %zu frames, by at most "
+           "%.2g of what was left\n", nets[i].name, differ, ours->n, changed,
+           ours->n / (size_t)books, worst);
+    assert_true(worst <= 1e-3);
+    assert_true(changed * 50 <= ours->n / (size_t)books + 50);
+    free(z);
+    codec->close(&self);
+}
+
+/* ---- samples ---- */
+
+/* Signal to noise in dB, b being the signal. */
+static double ratio(const sound_samples *a, const sound_samples *b)
+{
+    double signal = 1e-20, noise = 1e-20;
+
+    assert_int_equal(a->n, b->n);
+    for (size_t i = 0; i < a->n * (size_t)a->channels; i++) {
+        signal += pow(b->x[i], 2);
+        noise += pow((double)a->x[i] - b->x[i], 2);
+    }
+    return 10 * log10(signal / noise);
+}
+
+static const struct {
+    int precision;
+    const char *name;
+    double least;       /* dB of the sound of equal tokens */
+} formats[] = {
+    { TSR_PRECISION_F32, "f32", 90 },
+    { TSR_PRECISION_AUTO, "auto", 35 },
+    { TSR_PRECISION_BF16, "bf16", 18 },
+};
+
+static void check_net(int i)
+{
+    const tsr_audio_settings s = settings_of(i);
+    const int channels = nets[i].form[1];
+    float *x = sound_tones(nets[i].n, channels, 5);
+    sound_stream mine = sound_encode(host, model[i], &s, x, nets[i].n, channels, 0,
+                                     1);
+    tokens want = tokens_of(host, model[i], &mine);
+    sound_samples sound = sound_decode(host, model[i], &mine, 0, 0, NULL);
+
+    for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
+        tsr_context *gpu = on_device(formats[k].precision, 1);
+        assert_non_null(gpu);
+        sound_stream theirs = sound_encode(gpu, model[i], &s, x, nets[i].n,
+                                           channels, k ? 5000 : 0, 3);
+        tokens got = tokens_of(gpu, model[i], &theirs);
+        tokens again = tokens_of(host, model[i], &theirs);
+        assert_int_equal(got.n, again.n);
+        assert_memory_equal(got.code, again.code, got.n * sizeof *got.code);
+        if (formats[k].precision != TSR_PRECISION_BF16)
+            check_tokens(i, x, &want, &got, s.books);
+        for (int of = 0; of < 2; of++) {
+            const sound_stream *from = of ? &theirs : &mine;
+            sound_samples a = sound_decode(gpu, model[i], from, 0,
+                                           of ? 999 : 0, NULL);
+            sound_samples b = sound_decode(host, model[i], from, 0, 0, NULL);
+            printf("# %s %s: %.1f dB\n", nets[i].name, formats[k].name,
+                   ratio(&a, &b));
+            assert_true(ratio(&a, &b) >= formats[k].least);
+            free(a.x);
+            free(b.x);
+        }
+        free(got.code);
+        free(again.code);
+        sound_free_stream(&theirs);
+        tsr_context_close(&gpu);
+    }
+    free(sound.x);
+    free(want.code);
+    sound_free_stream(&mine);
+    free(x);
+}
+
+static void test_nets(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NETS; i++)
+        check_net(i);
+}
+
+/* Live: pushes of odd sizes, packets of a frame, losses: as without. */
+static void test_live(void **state)
+{
+    tsr_context *gpu = on_device(TSR_PRECISION_F32, 1);
+    tsr_audio_settings s = settings_of(0);
+    const size_t n = 16000;
+    float *x = sound_tones(n, 2, 9);
+    char lost[50] = { 0 };
+
+    (void)state;
+    s.live = 1;
+    s.channels = 2;
+    s.packet_frames = 1;
+    lost[7] = lost[8] = lost[30] = 1;
+    sound_stream a = sound_encode(host, model[0], &s, x, n, 2, 0, 1);
+    sound_stream b = sound_encode(gpu, model[0], &s, x, n, 2, 700, 1);
+    assert_int_equal(a.packets, 50);
+    assert_int_equal(b.packets, 50);
+    sound_samples want = sound_decode(host, model[0], &a, 0, 0, lost);
+    sound_samples got = sound_decode(gpu, model[0], &a, 1, 77, lost);
+    assert_true(ratio(&got, &want) >= 90);
+    free(want.x);
+    free(got.x);
+    sound_free_stream(&a);
+    sound_free_stream(&b);
+    tsr_context_close(&gpu);
+    free(x);
+}
+
+/* ---- streams for machines without ---- */
+
+typedef struct given {
+    const float *x;
+    size_t n, at;
+    int channels;
+} given;
+
+static tsr_error give(void *cookie, float *samples, size_t n, size_t *got)
+{
+    given *g = cookie;
+    *got = n < g->n - g->at ? n : g->n - g->at;
+    memcpy(samples, g->x + g->at * (size_t)g->channels,
+           *got * (size_t)g->channels * sizeof *samples);
+    g->at += *got;
+    return TSR_OK;
+}
+
+static void encode_file(tsr_context *ctx, int i, const float *x, size_t n,
+                        mem_file *out)
+{
+    const tsr_audio_settings s = settings_of(i);
+    given g = { x, n, 0, nets[i].form[1] };
+    const tsr_audio_source source = { &g, give, n };
+    const tsr_sink sink = { out, mem_write };
+
+    assert_int_equal(tsr_audio_encode(ctx, model[i], &s, &source, &sink), TSR_OK);
+}
+
+typedef struct taken {
+    float *x;
+    size_t n, room;
+    int channels;
+} taken;
+
+static tsr_error take_begin(void *cookie, int rate, int channels)
+{
+    (void)rate;
+    ((taken *)cookie)->channels = channels;
+    return TSR_OK;
+}
+
+static tsr_error take_write(void *cookie, const float *samples, size_t n)
+{
+    taken *t = cookie;
+    const size_t floats = n * (size_t)t->channels;
+    if (t->n + floats > t->room)
+        t->x = realloc(t->x, (t->room = 2 * (t->n + floats)) * sizeof *t->x);
+    memcpy(t->x + t->n, samples, floats * sizeof *samples);
+    t->n += floats;
+    return TSR_OK;
+}
+
+static void decode_file(tsr_context *ctx, int i, mem_file *in, taken *out)
+{
+    const tsr_source source = { in, mem_read };
+    const tsr_audio_sink sink = { out, take_begin, take_write };
+
+    in->at = 0;
+    out->n = 0;
+    assert_int_equal(tsr_audio_decode(ctx, model[i], NULL, &source, 0, UINT64_MAX,
+                                      &sink), TSR_OK);
+}
+
+static void put_file(const char *folder, const char *name, const char *end,
+                     const void *data, size_t bytes)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.%s", folder, name, end);
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* NAME.tess, and NAME.s16: the GPU's samples of it, as 16-bit numbers. */
+static void golden(const char *folder)
+{
+    tsr_context *gpu = on_device(TSR_PRECISION_AUTO, 1);
+
+    for (int i = 0; i < NETS; i++) {
+        const size_t n = (size_t)nets[i].form[0] * 2 / 5;
+        float *x = sound_tones(n, nets[i].form[1], 77);
+        mem_file file = { 0 };
+        taken sound = { 0 };
+        encode_file(gpu, i, x, n, &file);
+        decode_file(gpu, i, &file, &sound);
+        int16_t *s16 = malloc(sound.n * sizeof *s16);
+        for (size_t k = 0; k < sound.n; k++)
+            s16[k] = (int16_t)lrintf(fminf(fmaxf(sound.x[k], -1), 1) * 32767);
+        put_file(folder, nets[i].name, "tess", file.data, file.size);
+        put_file(folder, nets[i].name, "s16", s16, sound.n * sizeof *s16);
+        free(s16);
+        free(sound.x);
+        free(file.data);
+        free(x);
+    }
+    tsr_context_close(&gpu);
+}
+
+/* ---- how fast ---- */
+
+enum { LANES = 16, ROUNDS = 5, SECONDS = 10 };
+
+typedef struct lane {
+    tsr_context *ctx;
+    const float *x;
+    size_t n;
+    mem_file file;
+    taken sound;
+    bool decode;
+} lane;
+
+static int run_lane(void *cookie)
+{
+    lane *l = cookie;
+    if (l->decode)
+        decode_file(l->ctx, 0, &l->file, &l->sound);
+    else {
+        l->file.size = 0;
+        encode_file(l->ctx, 0, l->x, l->n, &l->file);
+    }
+    return 0;
+}
+
+static double seconds(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* `lanes` sounds at once; the best of some rounds, in seconds. */
+static double time_lanes(lane *all, int lanes, bool decode)
+{
+    double best = 1e30;
+
+    for (int r = 0; r < ROUNDS; r++) {
+        thrd_t thread[LANES];
+        const double start = seconds();
+        for (int i = 0; i < lanes; i++) {
+            all[i].decode = decode;
+            if (lanes > 1)
+                thrd_create(&thread[i], run_lane, &all[i]);
+            else
+                run_lane(&all[i]);
+        }
+        for (int i = 0; i < lanes && lanes > 1; i++)
+            thrd_join(thread[i], NULL);
+        best = fmin(best, seconds() - start);
+    }
+    return best;
+}
+
+/* Only the nets: codes to latents and entropy coding left out. */
+static void bench_nets(tsr_context *ctx)
+{
+    const tsri_audio_codec *codec = tsri_audio_codec_by_id("encodec");
+    const size_t n = (size_t)SECONDS * 24000;
+    float *x = sound_tones(n, 1, 3);
+    void *self;
+
+    assert_int_equal(codec->open(&self, ctx, model[0]), TSR_OK);
+    const tsri_flow *flow = self;
+    for (int dec = 0; dec < 2; dec++) {
+        const tsri_seq *seq = dec ? flow->dec : flow->enc;
+        const size_t in = dec ? n / 320 : n;
+        float *y = calloc(n, 128 * sizeof *y);
+        tsri_seq_stream *s;
+        double best = 1e30;
+        assert_int_equal(tsri_seq_open(&s, seq, ctx, false), TSR_OK);
+        for (int r = 0; r < 10; r++) {
+            const double start = seconds();
+            tsri_seq_reset(s);
+            assert_int_equal(tsri_seq_push(s, dec ? y : x, in, true, true), TSR_OK);
+            best = fmin(best, seconds() - start);
+            tsri_seq_take(s, y, n);
+            memset(y, 0, n * 128 * sizeof *y);
+        }
+        printf("%s net, %d s: %.3f ms\n", dec ? "decoder" : "encoder", SECONDS,
+               1e3 * best);
+        tsri_seq_close(&s);
+        free(y);
+    }
+    codec->close(&self);
+    free(x);
+}
+
+static void bench(void)
+{
+    static const int precisions[] = { TSR_PRECISION_AUTO, TSR_PRECISION_F16,
+                                      TSR_PRECISION_F32 };
+    const size_t n = (size_t)SECONDS * 24000;
+    float *x = sound_tones(n, 1, 3);
+
+    for (int p = 0; p < 3; p++) {
+        lane all[LANES] = { 0 };
+        for (int i = 0; i < LANES; i++)
+            all[i] = (lane){ .ctx = on_device(precisions[p], 1), .x = x, .n = n };
+        printf("precision %d, sound of %d s, shipped model, files in memory\n",
+               precisions[p], SECONDS);
+        bench_nets(all[0].ctx);
+        for (int lanes = 1; lanes <= LANES; lanes *= 4)
+            for (int decode = 0; decode < 2; decode++) {
+                if (decode && lanes == 1)
+                    time_lanes(all, LANES, false);
+                const double t = time_lanes(all, lanes, decode);
+                printf("%s, %2d at once: %8.3f ms, %9.0f times real time\n",
+                       decode ? "decode" : "encode", lanes, 1e3 * t,
+                       SECONDS * lanes / t);
+            }
+        for (int i = 0; i < LANES; i++) {
+            free(all[i].file.data);
+            free(all[i].sound.x);
+            tsr_context_close(&all[i].ctx);
+        }
+    }
+    free(x);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nets),
+        cmocka_unit_test(test_live),
+    };
+    tsr_context *gpu = on_device(TSR_PRECISION_AUTO, 1);
+    int failed = 0;
+
+    if (!gpu) {
+        printf("no CUDA device\n");
+        return 77;
+    }
+    tsr_context_close(&gpu);
+    open_all();
+    if (argc > 2 && !strcmp(argv[1], "golden"))
+        golden(argv[2]);
+    else if (argc > 1 && !strcmp(argv[1], "bench"))
+        bench();
+    else
+        failed = cmocka_run_group_tests(tests, NULL, NULL);
+    close_all();
+    return failed != 0;
+}
