@@ -439,7 +439,15 @@ check_SCRIPTS += tests/test_kv_net_cli.sh
 EXTRA_DIST += tests/test_kv_net_cli.sh tests/cli_kv_net.py
 
 # One-dimensional nets on a device.
-check_PROGRAMS += tests/test_seq_device tests/cuda_seq tests/cuda_audio
+check_PROGRAMS += tests/test_seq_device tests/cuda_seq tests/cuda_audio \
+	tests/test_audio_gpu
+EXTRA_DIST += tests/golden/gpu/sound.tess tests/golden/gpu/sound.s16 \
+	tests/golden/gpu/encodec_24k_f4_d32.tess \
+	tests/golden/gpu/encodec_24k_f4_d32.s16 \
+	tests/golden/gpu/encodec_48k_f4_d16.tess \
+	tests/golden/gpu/encodec_48k_f4_d16.s16 \
+	tests/golden/gpu/hificodec_b8_r1_16k320.tess \
+	tests/golden/gpu/hificodec_b8_r1_16k320.s16
 noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h
 # Features of recognisers, against torchaudio 2.11: features.npy is
 # torchaudio.compliance.kaldi.fbank() of input.npy (htk_compat, no dither, no

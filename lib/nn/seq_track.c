@@ -84,6 +84,7 @@ tsr_error tsri_seq_move(tsri_seq_stream *s, int i, int64_t low, size_t room)
 {
     tsri_seq_track *t = &s->track[i];
     const size_t row = row_bytes(s, i);
+    const int64_t kept = max64(low, 0);     /* padding is written again */
     const uint64_t rest = s->bytes - t->room * row;
     tsr_error error = TSR_OK;
     void *data;
@@ -96,9 +97,9 @@ tsr_error tsri_seq_move(tsri_seq_stream *s, int i, int64_t low, size_t room)
                          "need more memory than the limit of %llu bytes",
                          (unsigned long long)s->ctx->max_memory);
     TSR_TRY(take_memory(s, &data, room, row));
-    if (t->made > low && t->data)
-        error = copy(s, data, tsri_seq_at(s, i, low),
-                     (size_t)(t->made - low) * row);
+    if (t->made > kept && t->data)
+        error = copy(s, (char *)data + (size_t)(kept - low) * row,
+                     tsri_seq_at(s, i, kept), (size_t)(t->made - kept) * row);
     give_memory(s, t->data);
     t->data = data;
     t->room = room;
@@ -115,16 +116,17 @@ static tsr_error reserve_there(tsri_seq_stream *s, int i, int64_t from,
     tsri_seq_track *t = &s->track[i];
     const int64_t low = min64(tsri_seq_keeps(s, i), from);
     const int64_t held = t->made - low, need = to - low;
-    const int64_t room = (int64_t)t->room;
+    const int64_t room = (int64_t)t->room, kept = max64(low, 0);
 
     if (to <= t->base + room)
         return TSR_OK;
     if (need > room || 2 * held > room || low - t->base < held)
         return tsri_seq_move(s, i, low,
                              (size_t)(need + max64(held, need / 8)));
-    if (held)
-        TSR_TRY(copy(s, t->data, tsri_seq_at(s, i, low),
-                     (size_t)held * row_bytes(s, i)));
+    if (t->made > kept)
+        TSR_TRY(copy(s, (char *)t->data + (size_t)(kept - low) * row_bytes(s, i),
+                     tsri_seq_at(s, i, kept),
+                     (size_t)(t->made - kept) * row_bytes(s, i)));
     t->base = low;
     return TSR_OK;
 }
@@ -138,7 +140,7 @@ tsr_error tsri_seq_reserve(tsri_seq_stream *s, int i, int64_t from, int64_t to)
     tsri_seq_track *t = &s->track[i];
     const int64_t low = min64(tsri_seq_keeps(s, i), from);
     const int64_t held = t->made - low, need = to - low;
-    const int64_t room = (int64_t)t->room;
+    const int64_t room = (int64_t)t->room, kept = max64(low, 0);
     const bool fits = to <= t->base + room;
 
     if (s->ops)
@@ -148,9 +150,10 @@ tsr_error tsri_seq_reserve(tsri_seq_stream *s, int i, int64_t from, int64_t to)
     if (need > room || (!fits && 2 * held > room))
         return tsri_seq_move(s, i, low,
                              (size_t)(need + max64(held, need / 2)));
-    if (held)
-        memmove(t->data, tsri_seq_at(s, i, low),
-                (size_t)held * row_bytes(s, i));
+    if (t->made > kept)
+        memmove((char *)t->data + (size_t)(kept - low) * row_bytes(s, i),
+                tsri_seq_at(s, i, kept),
+                (size_t)(t->made - kept) * row_bytes(s, i));
     t->base = low;
     return TSR_OK;
 }

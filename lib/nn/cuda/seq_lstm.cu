@@ -20,9 +20,14 @@ constexpr size_t SHARED = 200 << 10;    /* of weights, at most */
 
 typedef pack<float, 4> quad;
 
+/* Both within 1e-6. */
 __device__ inline float sigmoid(float x)
 {
-    return 1 / (1 + expf(-x));
+    return __fdividef(1, 1 + __expf(-x));
+}
+__device__ inline float tangent(float x)
+{
+    return 2 * sigmoid(2 * x) - 1;
 }
 
 /* Sum of all lanes of a unit, in every one of them. */
@@ -46,9 +51,9 @@ __device__ inline float step_of(const float in[GATES], const float sum[GATES],
                                 float *c)
 {
     const float i = sigmoid(in[0] + sum[0]), f = sigmoid(in[1] + sum[1]);
-    const float g = tanhf(in[2] + sum[2]), o = sigmoid(in[3] + sum[3]);
+    const float g = tangent(in[2] + sum[2]), o = sigmoid(in[3] + sum[3]);
     *c = f * *c + i * g;
-    return o * tanhf(*c);
+    return o * tangent(*c);
 }
 
 /* Blocks of one pass: every thread has one unit.  KEEP: the first KEPT parts of
@@ -92,10 +97,6 @@ lstm_fast(sqk_lstm l, int shared_parts)
         float sum[GATES] = {};
         for (int g = 0; g < GATES; g++)
             in[g] = next[g];
-        if (t + 1 < l.rows)
-            for (int g = 0; g < GATES; g++)
-                next[g] = real ? l.gates[((size_t)(t + 1) * GATES + g) *
-                                         l.hidden + own] : 0;
         if (KEEP)
 #pragma unroll
             for (int p = 0; p < KEPT; p++) {
@@ -118,10 +119,17 @@ lstm_fast(sqk_lstm l, int shared_parts)
         last = step_of(in, sum, &c);
         if (real && lane < l.blocks)
             cluster_store(h + (t + 1) % 2 * width + own, lane, last);
+        /* Who arrives waits for its own writes: those to memory, which take
+         * long, are made between. */
+        cluster_arrive();
         if (real && lane == 0)
             from_float(static_cast<T *>(l.y) + (size_t)t * l.hidden + own,
                        curve_of(l.curve, last, own));
-        cluster_sync();
+        if (t + 1 < l.rows)
+            for (int g = 0; g < GATES; g++)
+                next[g] = real ? l.gates[((size_t)(t + 1) * GATES + g) *
+                                         l.hidden + own] : 0;
+        cluster_wait();
     }
     if (real && lane == 0) {
         l.state[own] = last;

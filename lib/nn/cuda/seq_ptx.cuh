@@ -49,15 +49,26 @@ __device__ inline unsigned cluster_rank()
     return rank;
 }
 
-/* All threads of all blocks; what they wrote before is seen after. */
-__device__ inline void cluster_sync()
+/* All threads of all blocks: what they wrote before they arrived is seen after
+ * the others have waited. */
+__device__ inline void cluster_arrive()
 {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("barrier.cluster.arrive.release.aligned;\n"
-                 "barrier.cluster.wait.acquire.aligned;" ::: "memory");
+    asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ inline void cluster_wait()
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 #else
     __syncthreads();
 #endif
+}
+__device__ inline void cluster_sync()
+{
+    cluster_arrive();
+    cluster_wait();
 }
 
 /* *p = v in the shared memory of block `rank`. */
