@@ -201,6 +201,22 @@ static void check_tiles(const char *device, int model)
     side_close(&cpu);
 }
 
+/* The same stream; or, since contexts may choose other kernels, nearly the same
+ * tokens. */
+static bool nearly_same(tsr_context *ctx, tsr_model *model, mem_file *a,
+                        mem_file *b)
+{
+    if (a->size == b->size && !memcmp(a->data, b->data, a->size))
+        return true;
+    gpu_tokens x = gpu_read(ctx, model, a), y = gpu_read(ctx, model, b);
+    const size_t n = count_different(&x, &y);
+    printf("# %zu of %zu tokens differ between lanes\n", n, x.n);
+    const bool same = n <= x.n / 20 + 2;
+    free(x.id);
+    free(y.id);
+    return same;
+}
+
 /* Lanes give what one picture after the other gives. */
 static void check_batch(const char *device, int model)
 {
@@ -222,8 +238,7 @@ static void check_batch(const char *device, int model)
     good &= !tsr_image_encode_batch(ctx, m, NULL, N, image, sink, error);
     for (int i = 0; i < N; i++) {
         mem_file alone = token_encode(ctx, m, NULL, &image[i]);
-        good &= alone.size == file[i].size &&
-                !memcmp(alone.data, file[i].data, alone.size);
+        good &= nearly_same(ctx, m, &alone, &file[i]);
         free(alone.data);
         source[i] = token_source(&file[i]);
     }
@@ -265,14 +280,14 @@ static void write_golden(const char *device, const char *folder)
             mem_file file = token_encode(gpu.ctx, gpu.model, &s, &image);
             gpu_tokens t = gpu_read(gpu.ctx, gpu.model, &file);
             snprintf(name, sizeof name, "%s-%d.tess", gpu_models[model], i);
-            fprintf(list, "%s %d %d %08x\n", name, image.width, image.height,
-                    (unsigned)gpu_crc(&t));
-            fflush(list);
             snprintf(path, sizeof path, "%s/%s", folder, name);
             FILE *out = fopen(path, "wb");
             if (!out || fwrite(file.data, 1, file.size, out) != file.size ||
                 fclose(out))
                 fail_msg("%s", path);
+            fprintf(list, "%s %d %d %08x\n", name, image.width, image.height,
+                    (unsigned)gpu_crc(&t));
+            fflush(list);
             free(t.id);
             free(file.data);
             free(image.data);

@@ -94,8 +94,9 @@ tsr_image_decode(tsr_context *context, tsr_model *model,
  * Encodes pictures: each as tsr_image_encode() does, with the model made ready
  * once for all.  On a GPU (see tsr_context_settings) up to as many as the
  * context has threads are in work at a time, so that the nets of some run while
- * others are entropy-coded; streams are the same as one after the other.  Keep
- * batches going through one context: it keeps what it has made ready.
+ * others are entropy-coded; streams are the same as one after the other, on a
+ * GPU but for tokens at near ties.  Keep batches going through one context: it
+ * keeps what it has made ready.
  *
  * settings   NULL = the defaults; progress is called on the calling thread,
  *            with the part of all pictures that is done
