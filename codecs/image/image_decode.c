@@ -310,7 +310,10 @@ tsr_error tsri_image_decode_into(tsr_context *ctx, tsr_model *model,
     decoding d = { .ctx = ctx, .given = model, .image = image,
                    .parts = { .ctx = ctx } };
 
+    /* Tokens are waited for, but not what is on the caller's stream. */
+    tsri_cuda_aside(ctx->gpu, true);
     tsr_error error = read_picture(&d, source);
+    tsri_cuda_aside(ctx->gpu, false);
     if (!error)
         error = tsri_parts_pixels(&d.parts, image, NULL);
     tsri_parts_close(&d.parts, !error);

@@ -27,6 +27,10 @@ void *tsri_cuda_stream(const tsri_cuda *gpu);
  *  waits for what is queued. */
 tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream);
 
+/** From now on queues on the handle's own stream all the same, or again on the
+ *  caller's; does not wait. */
+void tsri_cuda_aside(tsri_cuda *gpu, bool aside);
+
 /** The device's name; the handle's until it closes. */
 const char *tsri_cuda_name(const tsri_cuda *gpu);
 

@@ -114,8 +114,14 @@ void *tsri_cuda_stream(const tsri_cuda *gpu)
 tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream)
 {
     TSR_TRY(tsri_cuda_sync(gpu));
-    gpu->stream = stream ? stream : gpu->own;
+    gpu->given = stream;
+    tsri_cuda_aside(gpu, false);
     return TSR_OK;
+}
+
+void tsri_cuda_aside(tsri_cuda *gpu, bool aside)
+{
+    gpu->stream = aside || !gpu->given ? gpu->own : gpu->given;
 }
 
 bool tsri_cuda_has_pixels(const tsri_cuda *gpu)

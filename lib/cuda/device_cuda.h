@@ -7,7 +7,8 @@
 
 struct tsri_cuda {
     tsr_context *ctx;
-    cudaStream_t stream, own;   /**< the caller's or our own; our own */
+    cudaStream_t stream, own;   /**< of what is queued now; our own */
+    cudaStream_t given;         /**< the caller's, or NULL */
     struct tsri_cuda_sent {     /**< pinned memory, and when it can be used again */
         void *mem;
         size_t size;

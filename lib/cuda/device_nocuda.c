@@ -68,6 +68,11 @@ tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream)
     return none;
 }
 
+void tsri_cuda_aside(tsri_cuda *gpu, bool aside)
+{
+    (void)gpu, (void)aside;
+}
+
 bool tsri_cuda_has_pixels(const tsri_cuda *gpu)
 {
     (void)gpu;
