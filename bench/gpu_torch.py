@@ -11,6 +11,7 @@ The other entries are described at the functions that use them.  The result is t
 coded here; inputs are in the device's memory in fp16 already; encoding includes the search for the nearest codes.
 """
 import json
+import signal
 import statistics
 import sys
 import time
@@ -226,16 +227,23 @@ class Side:
         self.net, self.batches, self.want, self.fast, self.why = net, batches, want, None, None
         self.graph = self.still = None
 
-    def build(self, mode):
-        """Compiles; what the compiler says goes into why."""
+    def build(self, mode, until):
+        """Compiles, until time.time() is so late; what the compiler says goes into why."""
+        def late(*_):
+            raise TimeoutError("not compiled in time")
+
         def work():
             self.fast = compiled(self.net, mode)
             for _ in range(3):
                 self.fast(*self.batches[0])
+        signal.signal(signal.SIGALRM, late)
+        signal.setitimer(signal.ITIMER_REAL, max(0.1, until - time.time()))
         try:
             patiently(work)
         except Exception as e:      # of any kind: the other forms go on
-            self.fast, self.why = None, f"{type(e).__name__}: {str(e).splitlines()[0][:200]}"
+            self.fast, self.why = None, f"{type(e).__name__}: {(str(e).splitlines() or [''])[0][:200]}"
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def capture(self):
         """The compiled net as a CUDA graph."""
@@ -351,13 +359,13 @@ def measure_plain(side, job, out):
 
 @torch.inference_mode()
 def timing(job):
-    """job: see prepare(); "mode" of torch.compile; "eager": measure that too; "rounds" and "seconds": at least.
+    """job: see prepare(); "mode" of torch.compile, "until" when; "eager": measure that too; "rounds" and "seconds": at least.
     Seconds are of all files."""
     start = time.perf_counter()
     sides, out = patiently(lambda: prepare(job))
     out["prepared"] = time.perf_counter() - start
     for side in sides.values():
-        side.build(job["mode"])
+        side.build(job["mode"], job["until"])
     if job["device"] == "cuda":
         torch.cuda.empty_cache()
     out["compiled_in"] = time.perf_counter() - start - out["prepared"]
