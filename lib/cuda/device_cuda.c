@@ -10,6 +10,7 @@ static tsr_error translate(tsr_context *ctx, cudaError_t status, const char *wha
 {
     if (status == cudaSuccess)
         return TSR_OK;
+    cudaGetLastError();     /* else the next launch would seem to have failed */
     const tsr_error error =
         status == cudaErrorMemoryAllocation ? TSR_E_NOMEM :
         status == cudaErrorNoDevice || status == cudaErrorInvalidDevice ||
