@@ -107,16 +107,15 @@ class Page:
         """Milliseconds of one file, processor time, bytes."""
         rows = []
         for net in nets:
-            for batch in self.batches:
-                got = self.out["ours"].get(net, {}).get(f"auto/{batch}", {})
-                if "encode" not in got:
-                    continue
-                cells = [f"{1e3 * got[s][k] / self.many:.2f}" for s in ("encode", "decode")
-                         for k in ("median", "least", "p90", "cpu")]
-                rows.append([net, batch, *cells, f"{got['bytes'] / self.many:.0f}", f"{got['db']:.2f}",
-                             got["encode"]["differ"] + got["decode"]["differ"]])
-        head = ["codec", "batch", *(f"{s} {k}" for s in ("encode", "decode") for k in ("ms", "least", "p90", "CPU ms")),
-                "bytes", "dB", "results that differ"]
+            for what, got in sorted(self.out["ours"].get(net, {}).items()):
+                if "encode" in got:
+                    cells = [f"{1e3 * got[s][k] / self.many:.2f}" for s in ("encode", "decode")
+                             for k in ("median", "least", "p90", "cpu")]
+                    rows.append([net, *what.split("/"), *cells, f"{got['bytes'] / self.many:.0f}", f"{got['db']:.2f}",
+                                 *(f"{got[s]['differ']} in {got[s]['rounds']}" for s in ("encode", "decode"))])
+        head = ["codec", "precision", "batch", *(f"{s} {k}" for s in ("encode", "decode")
+                                                 for k in ("ms", "least", "p90", "CPU ms")),
+                "bytes", "dB", "streams that differ, rounds", "samples that differ, rounds"]
         return table(head, rows) if rows else "Not measured."
 
     def published(self):
@@ -208,9 +207,10 @@ def page_of(out):
              "## Pictures, megapixels a second", "", tables[0], "",
              "## Sounds, seconds of sound a second", "", tables[1], "",
              "## McQuic beside its publication", "", page.published(), "",
-             "## Ours with `auto`, by the file", "",
+             "## Ours by the file", "",
              "Milliseconds of a round divided by its files; processor time of all threads; mean bytes; dB: PSNR of pictures, "
-             "signal to noise of sounds (random weights make noise of either).", "", page.latency(pictures + sounds), "",
+             "signal to noise of sounds (random weights make noise of either). What differs: files whose stream or samples were not those "
+             "of the first time, and rounds of all files; a context that searches for kernels may take others than the one beside it.", "", page.latency(pictures + sounds), "",
              "## Whether PyTorch computes the same", "",
              "Float32 on both sides, the first file: what the library decoded beside what PyTorch makes of the same codes (photo and "
              "mcquic, whose codes the API does not give: of what PyTorch encodes; photo at quality 100, in PyTorch not quantised), as "

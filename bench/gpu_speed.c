@@ -46,7 +46,7 @@ typedef struct item {
     tsr_image image;        /* of pictures */
     float *sound;           /* of sound, with its samples */
     size_t samples;
-    bytes stream, want;     /* want: the stream of the first time */
+    bytes stream, want;     /* want: of the first time; it is what is decoded */
     tsr_image back;
     bytes heard;            /* floats */
     bytes want_back;
@@ -259,7 +259,7 @@ static void encode_one(lane *l, item *it)
 
 static void decode_one(lane *l, item *it)
 {
-    const tsr_source source = { &it->stream, read_bytes };
+    const tsr_source source = { &it->want, read_bytes };
     if (l->b->audio) {
         const tsr_audio_sink sink = { &it->heard, begin, write_floats };
         need("decode", tsr_audio_decode(l->context, l->model, NULL, &source, 0,
@@ -293,7 +293,7 @@ static void decode_several(lane *l, item *it, int n)
     tsr_source sources[MAX_FILES] = { 0 };
 
     for (int i = 0; i < n; i++)
-        sources[i] = (tsr_source){ &it[i].stream, read_bytes };
+        sources[i] = (tsr_source){ &it[i].want, read_bytes };
     need("decode", tsr_image_decode_batch(l->context, l->model, NULL, (size_t)n,
                                           sources, images, NULL));
     for (int i = 0; i < n; i++)
@@ -320,7 +320,7 @@ static void forget(lane *l, bool decode)
 {
     for (int i = 0; i < l->b->count; i++) {
         item *it = &l->b->items[i];
-        it->stream.at = 0;
+        it->want.at = 0;
         if (!decode) {
             it->stream.size = 0;
             continue;
