@@ -630,7 +630,8 @@ static inline void audio_check_states(const tsri_audio_codec *codec, void *self,
                                          .window = window };
     float *x = audio_signal(1200, shape->channels, 5);
     audio_codes codes = audio_encode(codec, self, &options, x, 1200, NULL);
-    const int frames = shape->segmented ? codes.segment[0] : 9;
+    const int frames = shape->segmented ? codes.segment[0]
+                                        : tsri_min(codes.frames, 9);
     check_rng rng = { seed };
     void *enc, *dec;
     int refused = 0;

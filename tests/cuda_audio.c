@@ -543,8 +543,8 @@ int main(int argc, char **argv)
     int failed = 0;
 
     if (!gpu) {
-        printf("no CUDA device\n");
-        return 77;
+        printf("1..0 # SKIP no CUDA device\n");
+        return 0;
     }
     tsr_context_close(&gpu);
     open_all();

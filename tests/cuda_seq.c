@@ -298,8 +298,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
         device = on_device(formats[i].precision);
         if (!device) {
-            printf("no CUDA device\n");
-            return 77;
+            printf("1..0 # SKIP no CUDA device\n");
+            return 0;
         }
         host = check_context("c", 1);
         bound = formats[i].bound;

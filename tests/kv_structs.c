@@ -30,6 +30,8 @@ static void context(void)
     FIELD(tsr_context_settings, allocator);
     FIELD(tsr_context_settings, max_pixels);
     FIELD(tsr_context_settings, max_memory);
+    FIELD(tsr_context_settings, device);
+    FIELD(tsr_context_settings, precision);
     SIZE(tsr_tensor);
     FIELD(tsr_tensor, name);
     FIELD(tsr_tensor, dtype);

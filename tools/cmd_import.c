@@ -17,9 +17,8 @@ enum { ENDING = sizeof ".safetensors" - 1 };
 static const opt import_options[] = {
     { "-i --input", "FILE", "a checkpoint; others may follow, as plain"
       " arguments", OPT_TEXT, offsetof(args, in), 0, 0 },
-    { "-arch",
-      "auto|mcquic|vqgan|simvq|hificodec|encodec|academicodec|xcodec|semanticodec",
-      "the architecture; default auto", OPT_TEXT, offsetof(args, arch), 0, 0 },
+    { "-arch", "NAME", "mcquic, vqgan, simvq, hificodec, encodec, academicodec,"
+      " xcodec, semanticodec; default auto", OPT_TEXT, offsetof(args, arch), 0, 0 },
     { "-name", "NAME", "of the model; default: the output's", OPT_TEXT,
       offsetof(args, name), 0, 0 },
     { "-licence -license", "SPDX", "licence of the weights, e.g. Apache-2.0",

@@ -48,7 +48,8 @@ Allocator = structure("tsr_allocator", ("cookie", c_void_p),
 ContextSettings = structure(
     "tsr_context_settings", ("size", c_size_t), ("threads", c_int),
     ("backend", c_char_p), ("logger", Logger), ("allocator", Allocator),
-    ("max_pixels", c_uint64), ("max_memory", c_uint64))
+    ("max_pixels", c_uint64), ("max_memory", c_uint64),
+    ("device", c_char_p), ("precision", c_int))
 Tensor = structure(
     "tsr_tensor", ("name", c_char_p), ("dtype", c_int), ("rank", c_int),
     ("dims", c_uint64 * 8), ("data", c_void_p), ("bytes", c_size_t))
