@@ -69,14 +69,20 @@ bool tsri_restore_floats(tsri_restorer *r, float *x, size_t n)
 
 /* ---- the model ---- */
 
-tsr_error tsri_flow_new(tsri_flow **flow, tsr_context *ctx, tsr_model *model)
+tsr_error tsri_flow_open(void **self, tsr_context *ctx, tsr_model *model,
+                         tsr_error (*fill)(tsri_flow *flow))
 {
-    *flow = tsri_calloc(ctx, 1, sizeof **flow);
-    if (!*flow)
+    tsri_flow *flow = tsri_calloc(ctx, 1, sizeof *flow);
+
+    *self = flow;
+    if (!flow)
         return tsri_nomem(ctx);
-    (*flow)->ctx = ctx;
-    (*flow)->model = tsr_model_ref(model);
-    return TSR_OK;
+    flow->ctx = ctx;
+    flow->model = tsr_model_ref(model);
+    const tsr_error error = fill(flow);
+    if (error)
+        tsri_flow_close(self);
+    return error;
 }
 
 void tsri_flow_close(void **self)

@@ -32,8 +32,11 @@ typedef struct tsri_flow {
     int context;            /* of windows: frames on each side */
 } tsri_flow;
 
-/** A flow with a reference to `model` and nothing else. */
-tsr_error tsri_flow_new(tsri_flow **flow, tsr_context *ctx, tsr_model *model);
+/** A flow with a reference to `model`, to which `fill` gives the nets and all
+ *  else; *self is NULL where that fails.  Returns TSR_E_NOMEM, and what fill
+ *  does. */
+tsr_error tsri_flow_open(void **self, tsr_context *ctx, tsr_model *model,
+                         tsr_error (*fill)(tsri_flow *flow));
 /**
  * Fills in the shape from `form`, the nets and the quantiser, which must have
  * been set (`whole` and `drops_tail` stay as they are), and checks that they

@@ -110,15 +110,7 @@ static tsr_error open_all(tsri_flow *flow)
 static tsr_error hificodec_open(void **self, tsr_context *ctx,
                                 tsr_model *model)
 {
-    tsri_flow *flow;
-
-    *self = NULL;
-    TSR_TRY(tsri_flow_new(&flow, ctx, model));
-    *self = flow;
-    const tsr_error error = open_all(flow);
-    if (error)
-        tsri_flow_close(self);
-    return error;
+    return tsri_flow_open(self, ctx, model, open_all);
 }
 
 const tsri_audio_codec tsri_audio_codec_hificodec = {
