@@ -30,13 +30,16 @@ class Head:
     def __init__(self, data):
         need(len(data) == 28, "length of HEAD")
         (self.codec, self.channels, self.books, self.entropy, flags, self.own, self.hop, self.rate, self.frames,
-         self.words, self.step, self.segment, self.side, rest) = struct.unpack("<6BHIIIIHBB", data)
+         self.words, self.step, self.segment, self.side, shorter) = struct.unpack("<6BHIIIIHBB", data)
         self.live, self.layers = flags & 1, flags >> 1 & 1
-        need(flags < 4 and not rest and 1 <= self.channels <= 64 and 1 <= self.books <= 64, "HEAD")
+        need(flags < 4 and 1 <= self.channels <= 64 and 1 <= self.books <= 64, "HEAD")
         need(1 <= self.entropy <= 5 and self.own in (1, 2) and self.channels % self.own == 0, "HEAD")
         need(not (self.layers and self.entropy == 5), "layers of a language model")
         need(self.hop and 1 <= self.rate <= 384000 and 1 <= self.frames <= 65536, "HEAD")
         need(2 <= self.words <= 65536, "codewords")
+        self.sizes = self.words >> (shorter & 15), self.words >> (shorter >> 4)
+        need(min(self.sizes) >= 2 and (self.words in self.sizes), "sizes of books")
+        need(not shorter or self.entropy in (1, 4), "tables for books of two sizes")
         if self.segment:
             need(self.step <= self.segment * self.hop <= 2 * self.step and self.side <= 4, "segments")
             need(self.frames % self.segment == 0, "packets of segments")
@@ -106,13 +109,16 @@ def table_starts(table):
     return starts([OCTAVE[v % 16] << v // 16 for v in table])
 
 
-def read_packed(body, n, words):
-    width = (words - 1).bit_length()
-    need(len(body) == (n * width + 7) // 8, "length of packed codes")
-    bits = int.from_bytes(body, "little")
-    need(bits >> n * width == 0, "unused bits")
-    codes = [bits >> i * width & (1 << width) - 1 for i in range(n)]
-    need(all(c < words for c in codes), "packed code")
+def read_packed(body, words):
+    """words: codewords of each code's book."""
+    widths = [(n - 1).bit_length() for n in words]
+    need(len(body) == (sum(widths) + 7) // 8, "length of packed codes")
+    bits, codes = int.from_bytes(body, "little"), []
+    for n, width in zip(words, widths):
+        codes.append(bits & (1 << width) - 1)
+        bits >>= width
+        need(codes[-1] < n, "packed code")
+    need(bits == 0, "unused bits")
     return codes
 
 
@@ -132,34 +138,35 @@ def read_coded(body, tables):
 
 
 def read_segment(data, crc, books, frames, words, tables, entropy):
-    """Codes of a segment in their order; tables: of each of its books."""
+    """Codes of a segment in their order; words, tables: of each of its books."""
     need(data and len(data) not in (65, 66), "length of a segment")
     long = len(data) > 64
     check, width = data[0] >> 1, 7
     if long:
         check, width = check | struct.unpack_from("<H", data, 1)[0] << 7, 23
-    body, n = data[3 if long else 1:], frames * books
+    body = data[3 if long else 1:]
     if data[0] & 1:
         need(entropy != FIXED, "fixed and coded")
-        need(len(body) < (n * (words - 1).bit_length() + 7) // 8, "coded and longer")
+        need(len(body) < (frames * sum((n - 1).bit_length() for n in words) + 7) // 8, "coded and longer")
         codes = read_coded(body, tables * frames)
     else:
-        codes = read_packed(body, n, words)
-    found = crc32c(struct.pack("<%dH" % n, *codes), crc)
+        codes = read_packed(body, words * frames)
+    found = crc32c(struct.pack("<%dH" % len(codes), *codes), crc)
     need(found & (1 << width) - 1 == check, "check")
     return codes
 
 
 def read_codes(head, packet, tables):
     """[group][frame][book]"""
+    words = [head.sizes[k > 0] for k in range(packet.books)]
     frames, out = sum(packet.frames), []
     for g in range(head.groups):
         if not head.layers:
-            flat = read_segment(packet.segments[g], packet.crc, packet.books, frames, head.words,
+            flat = read_segment(packet.segments[g], packet.crc, packet.books, frames, words,
                                 tables[:packet.books], head.entropy)
             out.append([flat[f * packet.books:(f + 1) * packet.books] for f in range(frames)])
             continue
-        columns = [read_segment(packet.segments[g * packet.books + k], packet.crc, 1, frames, head.words,
+        columns = [read_segment(packet.segments[g * packet.books + k], packet.crc, 1, frames, words[k:k + 1],
                                 tables[k:k + 1], head.entropy) for k in range(packet.books)]
         out.append([list(row) for row in zip(*columns)])
     return out

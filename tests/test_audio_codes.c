@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Codes of sound as segments and back, in every form. */
 #include "tests/codes_gen.h"
+#include "lib/crc32c.h"
 
 static const char path[] = "test_audio_codes.safetensors";
 static const tsr_audio_entropy all[] = {
@@ -185,6 +186,107 @@ static void test_bytes(void **state)
     assert_false(p.data[0] & 1);
     free(p.data);
     close_setup(&s);
+}
+
+/* ---- books of two sizes ---- */
+
+static setup open_shorter(int books, int codewords, int first, int others)
+{
+    setup s = open_setup(books, codewords, codewords == 1024);
+
+    tsri_codes_shorten(s.codes, (int[]){ first, others });
+    return s;
+}
+
+static void check_shorter(check_rng *r, setup *s, const int shorter[2],
+                          const tsri_codes_form *form)
+{
+    const size_t n = (size_t)form->frames * (size_t)form->books;
+    uint16_t *codes = codes_draw(r, form->frames, form->books, s->codewords);
+    size_t bits = 0, apart = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const int k = (int)(i % (size_t)form->books);
+        const int words = tsri_codes_words(s->codewords, shorter, k);
+        codes[i] = (uint16_t)(codes[i] % words);
+    }
+    round_trip(s, form, codes);
+    if (form->layers)
+        drop_layers(s, form, codes);
+    for (int k = 0; k < form->books; k++) {
+        int width = 1;
+        while (1 << width < tsri_codes_words(s->codewords, shorter, k))
+            width++;
+        bits += (size_t)(width * form->frames);
+        apart += form->layers ? ((size_t)(width * form->frames) + 7) / 8 : 0;
+    }
+    packet p = put(s, form, codes);
+    assert_true(p.all <= 3 * (size_t)form->books +
+                (form->layers ? apart : (bits + 7) / 8));
+    free(p.data);
+    free(codes);
+}
+
+/* No code costs more bits than its own book has; tables do not serve. */
+static void test_shorter(void **state)
+{
+    static const struct { int codewords, shorter[2]; } cases[] = {
+        { 16384, { 0, 1 } }, { 8192, { 1, 0 } }, { 32768, { 0, 2 } },
+        { 1024, { 1, 0 } }, { 1000, { 3, 0 } }, { 65536, { 0, 15 } },
+        { 65536, { 15, 0 } },
+    };
+    static const tsr_audio_entropy forms[] = { TSR_AUDIO_ENTROPY_FIXED,
+                                               TSR_AUDIO_ENTROPY_ADAPTIVE };
+    check_rng r = { 3 };
+    (void)state;
+    for (size_t w = 0; w < sizeof cases / sizeof *cases; w++) {
+        const int *shorter = cases[w].shorter;
+        assert_true(tsri_codes_shorter_fit(cases[w].codewords, shorter));
+        setup s = open_shorter(3, cases[w].codewords, shorter[0], shorter[1]);
+        assert_false(tsri_codes_has(s.codes, TSR_AUDIO_ENTROPY_STATIC));
+        assert_false(tsri_codes_has(s.codes, TSR_AUDIO_ENTROPY_CONTEXT));
+        assert_int_equal(tsri_codes_auto(s.codes, 1), TSR_AUDIO_ENTROPY_FIXED);
+        for (int i = 0; i < 48; i++) {
+            const tsri_codes_form form = { forms[i % 2], i / 2 % 2, 1 + i / 4 % 3,
+                                           i < 24 ? 1 + i : 10 * i, check_u32(&r) };
+            check_shorter(&r, &s, shorter, &form);
+        }
+        close_setup(&s);
+    }
+}
+
+/* 4 bits of book 0 and 2 of the other, by hand; and what is none of its book. */
+static void test_shorter_bytes(void **state)
+{
+    static const uint16_t codes[] = { 9, 2, 15, 3 }, wrong[] = { 9, 4, 15, 3 };
+    const tsri_codes_form form = { TSR_AUDIO_ENTROPY_FIXED, false, 2, 2, 0 };
+    setup s = open_shorter(2, 16, 0, 2);
+    const uint8_t *data;
+    size_t bytes[2];
+    uint16_t back[4];
+    packet p = put(&s, &form, codes);
+    (void)state;
+    assert_int_equal(p.all, 3);
+    assert_memory_equal(p.data + 1, "\xe9\x0f", 2);
+    p.data[2] |= 0x10;
+    assert_int_equal(get(&s, &form, p.data, p.bytes, back), TSR_E_CORRUPT);
+    assert_int_equal(tsri_codes_put(s.coder, &form, wrong, &data, bytes), TSR_E_ARG);
+    free(p.data);
+    close_setup(&s);
+    s = open_shorter(2, 9, 1, 0); /* 4 of 4 words, 9 of 16: 9..15 are none */
+    for (int last = 8; last < 10; last++) {
+        uint16_t two[] = { 3, (uint16_t)last };
+        const tsri_codes_form one = { TSR_AUDIO_ENTROPY_FIXED, false, 2, 1, 0 };
+        uint8_t raw[] = { 0, (uint8_t)(3 | last << 2) };
+        uint8_t le[] = { 3, 0, (uint8_t)last, 0 };
+        raw[0] = (uint8_t)(tsri_crc32c(0, le, 4) << 1);
+        assert_int_equal(get(&s, &one, raw, (size_t[]){ 2 }, two),
+                         last < 9 ? TSR_OK : TSR_E_CORRUPT);
+    }
+    close_setup(&s);
+    assert_false(tsri_codes_shorter_fit(16, (int[]){ 1, 1 }));
+    assert_false(tsri_codes_shorter_fit(16, (int[]){ 4, 0 }));
+    assert_false(tsri_codes_shorter_fit(16, (int[]){ 0, -1 }));
 }
 
 /* Longer segments have a longer check. */
@@ -382,6 +484,8 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_shorter),
+        cmocka_unit_test(test_shorter_bytes),
         cmocka_unit_test(test_heads),
         cmocka_unit_test(test_auto),
         cmocka_unit_test(test_refused),

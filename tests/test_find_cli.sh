@@ -19,7 +19,7 @@ verdict "info" "$(grep -q '"semantic_books": 1, "books": 4' "$work/out" ||
     cat "$work/out")"
 run info long.tess
 verdict "info as text" "$(grep -q \
-    'semantic 25 a second, 0.100 kbit/s; acoustic 75 a second, 0.300' \
+    'semantic 25 a second, 0.1000 kbit/s; acoustic 75 a second, 0.3000' \
     "$work/out" || cat "$work/out")"
 for part in semantic:1 acoustic:3; do
     quiet "${part%:*} codes of a stream" tokens -part ${part%:*} long.tess \

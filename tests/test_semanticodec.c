@@ -6,7 +6,10 @@
 #include "tests/memory.h"
 #include "tests/vector.h"
 #include <tessera/import.h>
+#include <tessera/stream.h>
+#include "codecs/audio/audio.h"
 #include "codecs/audio/semanticodec.h"
+#include "lib/bytes.h"
 
 static const tsri_audio_codec *const codec = &tsri_audio_codec_semanticodec;
 static const char file[] = "./test_semanticodec.safetensors",
@@ -115,6 +118,19 @@ static void check_tokens(bench *h, const uint16_t *codes, int frames)
                      ((int32_t *)h->tokens.data)[i]);
 }
 
+/* Codes are no longer than their books ask for. */
+static void check_sizes(const tsri_semanticodec *c)
+{
+    const uint64_t words[] = {
+        tsr_model_tensor(c->model, "semantic.centroids")->dims[0],
+        tsr_model_tensor(c->model, "quantizer._codebook.embed")->dims[1] };
+
+    for (int k = 0; k < 2; k++) {
+        const int n = tsri_codes_words(c->shape.codewords, c->shape.shorter, k);
+        assert_in_range(words[k], (n + 1) / 2, n);
+    }
+}
+
 static void test_vectors(void **state)
 {
     const tsri_audio_options options = { .books = BOOKS };
@@ -128,6 +144,7 @@ static void test_vectors(void **state)
                        1 + variant);
             assert_int_equal(codec->shape(h.self)->hop, vectors[i].hop);
             assert_int_equal(codec->shape(h.self)->books, BOOKS);
+            check_sizes(h.self);
             check_window(&h);
             audio_codes codes = audio_encode(codec, h.self, &options, h.x,
                                              h.n,
@@ -136,6 +153,128 @@ static void test_vectors(void **state)
             free(codes.codes);
             bench_close(&h);
         }
+}
+
+/* Packets hold whole columns of patches. */
+static void test_columns(void **state)
+{
+    static const struct { int asked, frames[3]; } cases[] = {
+        { 0, { 248, 124, 64 } }, { 1, { 8, 4, 4 } }, { 17, { 24, 20, 20 } },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        bench h;
+        bench_open(&h, vectors[i].name, UINT_MAX, 1);
+        for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+            tsr_audio_settings s;
+            tsr_audio_encoder *e;
+            const uint8_t *head;
+            size_t bytes;
+            tsr_audio_settings_init(&s);
+            s.packet_frames = cases[k].asked;
+            assert_int_equal(tsr_audio_encoder_open(&e, h.b.ctx, h.b.model, &s),
+                             TSR_OK);
+            tsr_audio_encoder_extradata(e, &head, &bytes);
+            assert_int_equal(tsri_get32(head + 12), cases[k].frames[i]);
+            tsr_audio_encoder_close(&e);
+        }
+        bench_close(&h);
+    }
+}
+
+/* ---- the rates of the published variants ---- */
+
+/* A stream of one packet with tokens as large as they get. */
+static void write_variant(tsr_context *ctx, const tsri_audio_head *head,
+                          mem_file *out)
+{
+    const tsr_sink sink = { out, mem_write };
+    tsri_audio_packet p = { .samples = (uint64_t)(head->hop *
+                                                  head->packet_frames),
+                            .books = BOOKS, .units = head->packet_frames };
+    uint8_t h[TSRI_AUDIO_HEAD_BYTES], modl[32] = { 0 }, data[4096];
+    uint16_t codes[2048];
+    const uint8_t *body;
+    tsr_stream_writer *w;
+    tsri_codes *c;
+    tsri_codes_coder *coder;
+    size_t bytes;
+
+    for (int i = 0; i < head->packet_frames * BOOKS; i++)
+        codes[i] = (uint16_t)(tsri_codes_words(head->codewords, head->shorter,
+                                               i % BOOKS) - 1);
+    tsri_audio_head_put(head, h);
+    const size_t n = tsri_audio_packet_put(head, &p, data);
+    const tsri_codes_form form = { TSR_AUDIO_ENTROPY_FIXED, false, BOOKS,
+                                   head->packet_frames, p.crc };
+    check_tensors list = { 0 };
+    audio_ints(&list, "other", 1, (uint64_t[]){ 1 }, (int[]){ 1 });
+    tsr_model *bare = audio_model(ctx, &list, SIZE_MAX, "x", file);
+    check_tensors_free(&list);
+    assert_int_equal(tsri_codes_open(&c, ctx, bare, BOOKS, head->codewords),
+                     TSR_OK);
+    tsr_model_unref(&bare);
+    tsri_codes_shorten(c, head->shorter);
+    assert_int_equal(tsri_codes_coder_open(&coder, c, ctx), TSR_OK);
+    assert_int_equal(tsri_codes_put(coder, &form, codes, &body, &bytes), TSR_OK);
+    assert_true(n + bytes <= sizeof data);
+    memcpy(data + n, body, bytes);
+    assert_int_equal(tsr_stream_writer_open(&w, ctx, &sink, TSR_KIND_AUDIO),
+                     TSR_OK);
+    assert_int_equal(tsr_stream_writer_chunk(w, TSR_FOURCC('H', 'E', 'A', 'D'), 0,
+                                             0, h, sizeof h), TSR_OK);
+    assert_int_equal(tsr_stream_writer_chunk(w, TSR_FOURCC('M', 'O', 'D', 'L'), 0,
+                                             0, modl, sizeof modl), TSR_OK);
+    assert_int_equal(tsr_stream_writer_chunk(w, TSR_FOURCC('D', 'A', 'T', 'A'), 0,
+                                             0, data, n + bytes), TSR_OK);
+    assert_int_equal(tsr_stream_writer_finish(w), TSR_OK);
+    tsr_stream_writer_close(&w);
+    tsri_codes_coder_close(&coder);
+    tsri_codes_close(&c);
+}
+
+/* Tokens a second, semantic codewords, bits a second: README of the release. */
+static const struct { int tokens, words; double rate; } published[] = {
+    { 100, 4096, 1250 }, { 100, 8192, 1300 }, { 100, 16384, 1350 },
+    { 100, 32768, 1400 }, { 50, 4096, 625 }, { 50, 8192, 650 },
+    { 50, 16384, 675 }, { 50, 32768, 700 }, { 25, 4096, 312.5 },
+    { 25, 8192, 325 }, { 25, 16384, 337.5 }, { 25, 32768, 350 },
+};
+
+/* What a file says they are, and what its packets take: their first bytes and the
+ * check aside, to the byte. */
+static void test_rates(void **state)
+{
+    tsr_context *ctx = audio_context(message, UINT_MAX, 1);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
+        const int words = published[i].words, acoustic = 8192;
+        const int most = tsri_max(words, acoustic);
+        tsri_audio_head head = { .codec_number = 11, .channels = 1,
+            .group_channels = 1, .books = BOOKS,
+            .entropy = TSR_AUDIO_ENTROPY_FIXED,
+            .hop = 32000 / published[i].tokens, .rate = 16000,
+            .codewords = most, .packet_frames = 400 };
+        mem_file out = { 0 };
+        tsr_audio_info info;
+        while (most >> head.shorter[0] > words)
+            head.shorter[0]++;
+        while (most >> head.shorter[1] > acoustic)
+            head.shorter[1]++;
+        write_variant(ctx, &head, &out);
+        const tsr_source source = { &out, mem_read };
+        assert_int_equal(tsr_audio_probe(ctx, &source, &info), TSR_OK);
+        const double seconds = (double)info.samples / info.rate;
+        assert_int_equal(info.damaged, 0);
+        assert_int_equal(info.first_codewords, words);
+        assert_int_equal(info.other_codewords, acoustic);
+        assert_true((double)info.fixed_bits / seconds == published[i].rate);
+        assert_int_equal(8 * (info.token_bytes - 3), info.fixed_bits);
+        free(out.data);
+    }
+    tsr_context_close(&ctx);
 }
 
 /* Tokens of sounds that end where windows and patches do. */
@@ -267,7 +406,8 @@ static void test_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vectors), cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_vectors), cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_rates), cmocka_unit_test(test_ends),
         cmocka_unit_test(test_no_decoder), cmocka_unit_test(test_import),
         cmocka_unit_test(test_missing),
     };

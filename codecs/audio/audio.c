@@ -25,7 +25,8 @@ static bool sound_shape(const tsri_audio_shape *s)
            (s->channels == 1 || s->channels == 2) && s->hop >= 1 &&
            s->hop <= UINT16_MAX && s->books >= 1 &&
            s->books <= TSR_AUDIO_MAX_BOOKS && s->codewords >= 2 &&
-           s->codewords <= 1 << 16;
+           s->codewords <= 1 << 16 &&
+           tsri_codes_shorter_fit(s->codewords, s->shorter);
 }
 
 /* ---- between calls: on a device, opening costs more than seconds of sound ---- */
@@ -115,8 +116,10 @@ tsr_error tsri_audio_model_open(tsri_audio_model *m, tsr_context *ctx,
     if (!sound_shape(&m->shape))
         return tsri_fail(ctx, TSR_E_SHAPE, "%s: its numbers are outside the "
                          "limits of audio streams", tsr_model_path(model));
-    return tsri_codes_open(&m->codes, ctx, model, m->shape.books,
-                           m->shape.codewords);
+    TSR_TRY(tsri_codes_open(&m->codes, ctx, model, m->shape.books,
+                            m->shape.codewords));
+    tsri_codes_shorten(m->codes, m->shape.shorter);
+    return TSR_OK;
 }
 
 void tsri_audio_model_close(tsri_audio_model *m)
@@ -138,6 +141,8 @@ tsr_error tsr_audio_model_describe(tsr_context *context, tsr_model *model,
         *info = (tsr_audio_model_info){
             .rate = s->rate, .channels = s->channels, .hop = s->hop,
             .books = s->books, .codewords = s->codewords,
+            .first_codewords = tsri_codes_words(s->codewords, s->shorter, 0),
+            .other_codewords = tsri_codes_words(s->codewords, s->shorter, 1),
             .semantic_books = m.codec->semantic_books,
             .side_bits = 8 * s->side,
             .segment = s->segmented ? s->segment_samples : 0, .whole = s->whole,

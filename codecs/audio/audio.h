@@ -23,6 +23,7 @@ typedef struct tsri_audio_head {
     tsr_audio_entropy entropy;      /* not AUTO */
     bool live, layers;
     int hop, rate, codewords;
+    int shorter[2];                 /* see tsri_codes_words() */
     int packet_frames;              /* segments: a multiple of segment_frames */
     int segment_frames, segment_step, side; /* 0 without segments */
     uint8_t hash[TSR_MODEL_HASH_BYTES];
@@ -57,6 +58,8 @@ tsri_audio_segment_frames(const tsri_audio_head *head, uint64_t units,
         return (uint64_t)last;
     return i + 2 == units ? frames - (uint64_t)last - i * full : full;
 }
+/** Bits of a frame of the first `books` books, at log2(codewords) bits a code. */
+double tsri_audio_frame_bits(int codewords, const int shorter[2], int books);
 /** Units (frames, or segments where there are some) of a full packet. */
 static inline int tsri_audio_packet_units(const tsri_audio_head *head)
 {

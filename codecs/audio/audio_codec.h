@@ -15,8 +15,11 @@ enum { TSRI_AUDIO_SIDE_MAX = 4 };
 typedef struct tsri_audio_shape {
     int rate, channels;     /* of one group: 1 or 2 */
     int hop;                /* samples of a frame */
-    int books, codewords;   /* codewords: of each book, 2..65536 */
+    int books, codewords;   /* codewords: of the largest book, 2..65536 */
+    int shorter[2];         /* tsri_codes_words(): those of each book */
     int default_books;      /* where the settings choose nothing */
+    int column;             /* frames that stand side by side: packets hold whole
+                               columns; 0: as 1 */
     bool segmented;         /* sound is cut into segments coded alone */
     int segment_frames;     /* of a full segment; 0 if not segmented */
     int segment_samples;    /* of a full segment */
@@ -92,7 +95,7 @@ typedef struct tsri_audio_codec {
     /** Are these side bytes of a segment?  Those of dec_push() are.  NULL where
      *  a codec has none, or any will do. */
     bool (*side_good)(const uint8_t *side);
-    /** codes: [frames][books], each below shape.codewords; books may change from
+    /** codes: [frames][books], each below its book's codewords; books may change from
      *  call to call, 1..shape.books.  Segmented codecs: exactly one segment a
      *  call, at most segment_frames, and its side bytes.  frames 0 with end: no
      *  more. */

@@ -15,6 +15,7 @@ static bool head_fits(const tsri_audio_head *h, const tsri_audio_shape *s)
         : !h->segment_frames;
     return segments && h->group_channels == s->channels && h->hop == s->hop &&
            h->rate == s->rate && h->codewords == s->codewords &&
+           !memcmp(h->shorter, s->shorter, sizeof h->shorter) &&
            h->books <= s->books;
 }
 
@@ -289,13 +290,13 @@ tsr_error tsr_audio_decoder_lost(tsr_audio_decoder *d)
 }
 
 static tsr_error check_codes(const tsr_audio_decoder *d, const uint16_t *codes,
-                             size_t n)
+                             size_t frames, int books)
 {
-    for (size_t i = 0; i < n; i++)
-        if (codes[i] >= d->head.codewords)
-            return tsri_fail(d->m.ctx, TSR_E_ARG, "code %d: a book has %d words",
-                             codes[i], d->head.codewords);
-    return TSR_OK;
+    return tsri_codes_fit(codes, frames, books, d->head.codewords,
+                          d->head.shorter)
+               ? TSR_OK
+               : tsri_fail(d->m.ctx, TSR_E_ARG, "a code is none of its book's "
+                           "codewords");
 }
 
 tsr_error tsr_audio_decoder_push_codes(tsr_audio_decoder *d,
@@ -316,7 +317,7 @@ tsr_error tsr_audio_decoder_push_codes(tsr_audio_decoder *d,
     item = tsri_audio_item_new(d, frames, frames, d->head.books);
     if (!item)
         return tsri_nomem(d->m.ctx);
-    const tsr_error error = check_codes(d, codes, frames * groups * books);
+    const tsr_error error = check_codes(d, codes, frames * groups, d->head.books);
     if (error) {
         tsri_free(d->m.ctx, item);
         return error;

@@ -31,6 +31,8 @@ void tsri_audio_head_info(const tsri_audio_head *h, tsr_audio_info *info)
     info->hop = h->hop;
     info->books = h->books;
     info->codewords = h->codewords;
+    info->first_codewords = tsri_codes_words(h->codewords, h->shorter, 0);
+    info->other_codewords = tsri_codes_words(h->codewords, h->shorter, 1);
     info->entropy = (int)h->entropy;
     info->live = h->live;
     info->droppable = h->layers;

@@ -39,22 +39,26 @@ static tsr_error take_settings(tsr_context *ctx, tsr_audio_settings *own,
 static int choose_books(const tsri_audio_shape *shape,
                         const tsr_audio_settings *s)
 {
-    const double bits = log2(shape->codewords) * shape->rate / shape->hop;
+    const double frame = s->bitrate * shape->hop / shape->rate + 1e-9;
+    int books = 1;
 
     if (s->books)
         return s->books;
-    if (s->bitrate > 0)
-        return s->bitrate / bits >= shape->books
-                   ? shape->books
-                   : tsri_max(1, (int)(s->bitrate / bits + 1e-9));
-    return tsri_clamp(shape->default_books, 1, shape->books);
+    if (!(s->bitrate > 0))
+        return tsri_clamp(shape->default_books, 1, shape->books);
+    while (books < shape->books &&
+           tsri_audio_frame_bits(shape->codewords, shape->shorter, books + 1) <=
+               frame)
+        books++;
+    return books;
 }
 
 static int choose_frames(const tsri_audio_shape *shape,
                          const tsr_audio_settings *s)
 {
-    const int unit = shape->segmented ? shape->segment_frames : 1;
-    const int span = shape->segmented ? shape->segment_step : shape->hop;
+    const int unit = shape->segmented ? shape->segment_frames
+                                      : tsri_max(shape->column, 1);
+    const int span = shape->segmented ? shape->segment_step : unit * shape->hop;
     const int most = TSR_AUDIO_MAX_FRAMES / unit;
     int units = s->live ? 1 : (PACKET_SECONDS * shape->rate + span / 2) / span;
 
@@ -98,6 +102,7 @@ static tsr_error fill_head(tsr_audio_encoder *e, const tsr_audio_settings *s)
         .group_channels = shape->channels, .books = choose_books(shape, s),
         .live = s->live, .layers = s->droppable, .hop = shape->hop,
         .rate = shape->rate, .codewords = shape->codewords,
+        .shorter = { shape->shorter[0], shape->shorter[1] },
         .packet_frames = choose_frames(shape, s) };
     if (shape->segmented) {
         e->head.segment_frames = shape->segment_frames;
@@ -329,10 +334,10 @@ tsr_error tsr_audio_encoder_push_codes(tsr_audio_encoder *e,
     if (e->finished || (e->pushed && !e->coded))
         return tsri_fail(e->m.ctx, TSR_E_ARG, "codes after %s",
                          e->finished ? "the end" : "samples");
-    for (size_t i = 0; i < frames * width; i++)
-        if (codes[i] >= e->head.codewords)
-            return tsri_fail(e->m.ctx, TSR_E_ARG, "code %d: the books have %d "
-                             "codewords", codes[i], e->head.codewords);
+    if (!tsri_codes_fit(codes, frames * width / (size_t)e->head.books,
+                        e->head.books, e->head.codewords, e->head.shorter))
+        return tsri_fail(e->m.ctx, TSR_E_ARG, "a code is none of its book's "
+                         "codewords");
     if (frames)
         e->failed = append_codes(e, codes, frames);
     return e->failed;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Sound as .tess streams. */
-#include <math.h>
 #include <string.h>
 #include <tessera/stream.h>
 #include "codecs/audio/audio.h"
@@ -298,8 +297,9 @@ static tsr_error count_packet(reading *r, const tsr_chunk *chunk)
     info->packets++;
     info->frames += (uint64_t)p.frames;
     info->samples = p.number * tsri_audio_packet_span(h) + p.samples;
-    info->fixed_bits += (uint64_t)(log2(h->codewords) * p.frames * p.books *
-                                   tsri_audio_groups(h) + 0.5);
+    info->fixed_bits +=
+        (uint64_t)(tsri_audio_frame_bits(h->codewords, h->shorter, p.books) *
+                   p.frames * tsri_audio_groups(h) + 0.5);
     for (int i = 0; i < n; i++) {
         info->token_bytes += r->lengths[i];
         if (h->layers)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <math.h>
 #include <string.h>
 #include "codecs/audio/audio.h"
 #include "lib/bytes.h"
@@ -22,6 +23,22 @@ void tsri_audio_head_put(const tsri_audio_head *head, uint8_t *out)
     tsri_put32(out + 20, (uint32_t)head->segment_step);
     tsri_put16(out + 24, (uint16_t)head->segment_frames);
     out[26] = (uint8_t)head->side;
+    out[27] = (uint8_t)(head->shorter[0] | head->shorter[1] << 4);
+}
+
+/* Tables are for books of one size. */
+static bool books_fit(const tsri_audio_head *head)
+{
+    return tsri_codes_shorter_fit(head->codewords, head->shorter) &&
+           ((!head->shorter[0] && !head->shorter[1]) ||
+            head->entropy == TSR_AUDIO_ENTROPY_FIXED ||
+            head->entropy == TSR_AUDIO_ENTROPY_ADAPTIVE);
+}
+
+double tsri_audio_frame_bits(int codewords, const int shorter[2], int books)
+{
+    return log2(tsri_codes_words(codewords, shorter, 0)) +
+           (books - 1) * log2(tsri_codes_words(codewords, shorter, 1));
 }
 
 /* Segments: all of their three numbers or none, and no gaps between them; a step
@@ -57,7 +74,7 @@ tsr_error tsri_audio_head_get(tsr_context *ctx, tsri_audio_head *head,
         return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has a wrong length");
     const uint32_t rate = tsri_get32(data + 8), frames = tsri_get32(data + 12),
                    words = tsri_get32(data + 16), step = tsri_get32(data + 20);
-    if (data[4] & ~(LIVE | LAYERS) || data[27] || rate < 1 ||
+    if (data[4] & ~(LIVE | LAYERS) || rate < 1 ||
         rate > TSR_AUDIO_MAX_RATE || frames < 1 ||
         frames > TSR_AUDIO_MAX_FRAMES || words < 2 || words > 1 << 16 ||
         step > INT32_MAX)
@@ -68,8 +85,9 @@ tsr_error tsri_audio_head_get(tsr_context *ctx, tsri_audio_head *head,
         .layers = data[4] & LAYERS, .group_channels = data[5],
         .hop = tsri_get16(data + 6), .rate = (int)rate, .packet_frames = (int)frames,
         .codewords = (int)words, .segment_step = (int)step,
-        .segment_frames = tsri_get16(data + 24), .side = data[26] };
-    if (!possible(head) || !segments_fit(head))
+        .segment_frames = tsri_get16(data + 24), .side = data[26],
+        .shorter = { data[27] & 15, data[27] >> 4 } };
+    if (!possible(head) || !segments_fit(head) || !books_fit(head))
         return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has an impossible value");
     return TSR_OK;
 }

@@ -59,14 +59,16 @@ static uint64_t load64(loader *l, uint64_t low, uint64_t high)
 }
 
 /* n codes, each below `words`, from memory that has room for them. */
-static void load_codes(loader *l, uint16_t *codes, size_t n, int words)
+static void load_codes(loader *l, uint16_t *codes, size_t frames, int books,
+                       const tsri_audio_head *head)
 {
-    const uint8_t *p = load(l, n * sizeof *codes);
+    const size_t bytes = frames * (size_t)books * sizeof *codes;
+    const uint8_t *p = load(l, bytes);
 
-    if (p && n)
-        memcpy(codes, p, n * sizeof *codes);
-    for (size_t i = 0; p && i < n; i++)
-        l->ok = l->ok && codes[i] < words;
+    if (p && bytes)
+        memcpy(codes, p, bytes);
+    l->ok = l->ok && (!p || tsri_codes_fit(codes, frames, books, head->codewords,
+                                           head->shorter));
 }
 
 /* What a state belongs to: model, head and settings. */
@@ -165,7 +167,7 @@ static tsr_error load_pending(loader *l, const tsr_audio_encoder *e,
 
     p->first = p->end = p->first_segment = p->end_segment = 0;
     TSR_TRY(tsri_grow(e->m.ctx, &p->codes, &p->room, 0, frames, frame));
-    load_codes(l, p->codes, frames * books, e->head.codewords);
+    load_codes(l, p->codes, frames, e->head.books, &e->head);
     const size_t segments = (size_t)load64(l, 0, l->size / 12);
     TSR_TRY(tsri_grow(e->m.ctx, &p->segment, &p->segment_room, 0, segments,
                       sizeof *p->segment));
@@ -296,8 +298,7 @@ static tsr_error load_sound(loader *l, const tsr_audio_decoder *d,
     if (!item)
         return TSR_E_NOMEM;
     item->last_frames = (int)last;
-    load_codes(l, item->codes, groups * item->frames * (size_t)books,
-               d->head.codewords);
+    load_codes(l, item->codes, groups * item->frames, books, &d->head);
     const size_t sides = groups * (size_t)units * (size_t)d->head.side;
     const uint8_t *side = load(l, sides);
     if (side && sides)
@@ -371,8 +372,8 @@ static tsr_error load_numbers(loader *l, tsr_audio_decoder *d)
     d->keep_frames = (int)load64(l, 0, (uint64_t)most);
     if (!d->keep_books != !d->keep_frames)
         return TSR_E_CORRUPT;
-    load_codes(l, d->keep, groups * (size_t)(d->keep_frames * d->keep_books),
-               d->head.codewords);
+    load_codes(l, d->keep, groups * (size_t)d->keep_frames, d->keep_books,
+               &d->head);
     const size_t sides = d->keep_frames ? groups * (size_t)d->head.side : 0;
     const uint8_t *side = load(l, sides);
     if (side && sides)

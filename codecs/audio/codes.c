@@ -13,8 +13,9 @@ enum {
 
 struct tsri_codes {
     tsr_context *ctx;
-    int books, codewords;
-    tsri_packing packing;
+    int books, codewords, shorter[2];
+    tsri_packing packing;   /* of books of one size */
+    int bits[2];            /* of a code of book 0, of another one */
     tsri_codes_tables tables;
     tsri_codes_lm *lm;
 };
@@ -44,6 +45,7 @@ tsr_error tsri_codes_open(tsri_codes **out, tsr_context *ctx,
         return tsri_nomem(ctx);
     *c = (tsri_codes){ .ctx = ctx, .books = books, .codewords = codewords };
     error = tsri_packing_fixed(&c->packing, (size_t)codewords);
+    tsri_codes_shorten(c, c->shorter);
     if (!error)
         error = tsri_codes_tables_open(&c->tables, ctx, model, books, codewords);
     if (!error)
@@ -51,6 +53,42 @@ tsr_error tsri_codes_open(tsri_codes **out, tsr_context *ctx,
     if (error)
         tsri_codes_close(out);
     return error;
+}
+
+/* Bits that tell n codewords apart. */
+static int width_of(int n)
+{
+    return n > 1 ? 32 - __builtin_clz((unsigned)n - 1) : 0;
+}
+
+void tsri_codes_shorten(tsri_codes *c, const int shorter[2])
+{
+    for (int i = 0; i < 2; i++) {
+        c->shorter[i] = shorter[i];
+        c->bits[i] = width_of(c->codewords >> shorter[i]);
+    }
+}
+
+bool tsri_codes_shorter_fit(int codewords, const int shorter[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (shorter[i] < 0 || shorter[i] > TSRI_CODES_SHORTER ||
+            codewords >> shorter[i] < 2)
+            return false;
+    return !shorter[0] || !shorter[1];
+}
+
+bool tsri_codes_fit(const uint16_t *codes, size_t n, int books, int codewords,
+                    const int shorter[2])
+{
+    const int most[] = { tsri_codes_words(codewords, shorter, 0),
+                         tsri_codes_words(codewords, shorter, 1) };
+
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < books; k++)
+            if (*codes++ >= most[k > 0])
+                return false;
+    return true;
 }
 
 void tsri_codes_close(tsri_codes **out)
@@ -70,23 +108,29 @@ const tsri_codes_tables *tsri_codes_contexts(const tsri_codes *c)
     return c->tables.rows ? &c->tables : NULL;
 }
 
+/* Books of two sizes: tables have one row length for all. */
+static bool mixed(const tsri_codes *c)
+{
+    return c->shorter[0] || c->shorter[1];
+}
+
 bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
 {
     switch (entropy) {
     case TSR_AUDIO_ENTROPY_FIXED:
     case TSR_AUDIO_ENTROPY_ADAPTIVE: return true;
-    case TSR_AUDIO_ENTROPY_STATIC: return c->tables.statics;
-    case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.rows;
-    case TSR_AUDIO_ENTROPY_LM: return c->lm;
+    case TSR_AUDIO_ENTROPY_STATIC: return c->tables.statics && !mixed(c);
+    case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.rows && !mixed(c);
+    case TSR_AUDIO_ENTROPY_LM: return c->lm && !mixed(c);
     default: return false;
     }
 }
 
 tsr_audio_entropy tsri_codes_auto(const tsri_codes *c, int packet_frames)
 {
-    if (c->tables.rows)
+    if (tsri_codes_has(c, TSR_AUDIO_ENTROPY_CONTEXT))
         return TSR_AUDIO_ENTROPY_CONTEXT;
-    if (c->tables.statics)
+    if (tsri_codes_has(c, TSR_AUDIO_ENTROPY_STATIC))
         return TSR_AUDIO_ENTROPY_STATIC;
     return packet_frames >= ADAPTIVE_FRAMES ? TSR_AUDIO_ENTROPY_ADAPTIVE
                                             : TSR_AUDIO_ENTROPY_FIXED;
@@ -135,10 +179,12 @@ static bool sound_form(const tsri_codes_coder *c, const tsri_codes_form *form)
 static tsr_error prepare_learning(tsri_codes_coder *c)
 {
     const size_t n = (size_t)c->codes->codewords;
+    const int words[] = { (int)n >> c->codes->shorter[0],
+                          (int)n >> c->codes->shorter[1] };
 
     if (!c->adapt)
         TSR_TRY(tsri_codes_adapt_open(&c->adapt, c->ctx, c->codes->books,
-                                      c->codes->codewords));
+                                      words));
     if (!c->logs)
         c->logs = tsri_alloc(c->ctx, n, sizeof *c->logs);
     if (!c->start)
@@ -183,7 +229,9 @@ static part get_part(const tsri_codes_coder *c, const tsri_codes_form *form,
                .books = form->layers ? 1 : form->books };
 
     p.n = (size_t)form->frames * (size_t)p.books;
-    tsri_packing_size(&c->codes->packing, p.n, &p.packed); /* < 2^23 */
+    for (int k = layer; k < layer + p.books; k++)
+        p.packed += (size_t)c->codes->bits[k > 0];
+    p.packed = (p.packed * (size_t)form->frames + 7) / 8; /* < 2^23 */
     return p;
 }
 
@@ -294,6 +342,59 @@ static void put_head(uint8_t *out, size_t head, bool coded, uint32_t check)
         tsri_put16(out + 1, (uint16_t)(check >> 7));
 }
 
+/* ---- fixed widths ---- */
+
+/* All codes of one width: what is fast.  Else bit by bit, low bits first. */
+static bool uniform(const tsri_codes_coder *c, const part *p)
+{
+    return p->first + p->books == 1 ? !c->codes->shorter[0]
+         : p->first ? !c->codes->shorter[1] : !mixed(c->codes);
+}
+
+static int width_at(const tsri_codes_coder *c, const part *p, size_t i)
+{
+    return c->codes->bits[p->first + (int)(i % (size_t)p->books) > 0];
+}
+
+static tsr_error pack(const tsri_codes_coder *c, const part *p,
+                      const uint16_t *codes, uint8_t *body)
+{
+    uint64_t bits = 0;
+    int held = 0;
+
+    if (uniform(c, p))
+        return tsri_pack16(&c->codes->packing, c->ctx, codes, p->n, body);
+    for (size_t i = 0; i < p->n; i++) {
+        bits |= (uint64_t)codes[i] << held;
+        for (held += width_at(c, p, i); held >= 8; held -= 8, bits >>= 8)
+            *body++ = (uint8_t)bits;
+    }
+    if (held)
+        *body = (uint8_t)bits;
+    return TSR_OK;
+}
+
+static tsr_error unpack(const tsri_codes_coder *c, const part *p,
+                        const uint8_t *data, size_t size, uint16_t *codes)
+{
+    uint64_t bits = 0;
+    int held = 0;
+
+    if (uniform(c, p))
+        return tsri_unpack16(&c->codes->packing, c->ctx, data, size, codes, p->n);
+    if (size != p->packed)
+        return TSR_E_CORRUPT;
+    for (size_t i = 0; i < p->n; i++) {
+        const int width = width_at(c, p, i);
+        for (; held < width; held += 8)
+            bits |= (uint64_t)*data++ << held;
+        codes[i] = (uint16_t)(bits & ((1u << width) - 1));
+        bits >>= width;
+        held -= width;
+    }
+    return bits ? TSR_E_CORRUPT : TSR_OK;
+}
+
 static bool too_dense(const part *p, size_t size)
 {
     return p->form->entropy == TSR_AUDIO_ENTROPY_LM &&
@@ -324,20 +425,12 @@ static tsr_error put_part(tsri_codes_coder *c, const part *p, uint8_t *out,
 
     if (!coded) {
         size = p->packed;
-        TSR_TRY(tsri_pack16(&c->codes->packing, c->ctx, codes, p->n, body));
+        TSR_TRY(pack(c, p, codes, body));
     }
     head = head_bytes(size);
     memmove(out + head, body, size);
     put_head(out, head, coded, check);
     *bytes = head + size;
-    return TSR_OK;
-}
-
-static tsr_error below(const uint16_t *codes, size_t n, int codewords)
-{
-    for (size_t i = 0; i < n; i++)
-        if (codes[i] >= codewords)
-            return TSR_E_ARG;
     return TSR_OK;
 }
 
@@ -351,8 +444,9 @@ tsr_error tsri_codes_put(tsri_codes_coder *c, const tsri_codes_form *form,
     size_t used = 0;
 
     TSR_TRY(prepare(c, form));
-    TSR_TRY(below(codes, (size_t)form->frames * (size_t)form->books,
-                  c->codes->codewords));
+    if (!tsri_codes_fit(codes, (size_t)form->frames, form->books,
+                        c->codes->codewords, c->codes->shorter))
+        return TSR_E_ARG;
     for (int i = 0; i < segments; i++) {
         const part p = get_part(c, form, view, i);
         TSR_TRY(tsri_grow(c->ctx, &c->out, &c->out_room, used, p.packed + 3, 1));
@@ -381,7 +475,7 @@ static tsr_error get_packed(tsri_codes_coder *c, const part *p,
 {
     uint16_t *to = p->form->layers ? c->column : p->view.codes;
 
-    TSR_TRY(tsri_unpack16(&c->codes->packing, c->ctx, data, size, to, p->n));
+    TSR_TRY(unpack(c, p, data, size, to));
     scatter(c, p);
     return TSR_OK;
 }
@@ -412,5 +506,7 @@ tsr_error tsri_codes_get(tsri_codes_coder *c, const tsri_codes_form *form,
         const part p = get_part(c, form, codes, i);
         TSR_TRY(get_part_of(c, &p, data, bytes[i]));
     }
-    return TSR_OK;
+    return tsri_codes_fit(codes, (size_t)form->frames, form->books,
+                          c->codes->codewords, c->codes->shorter)
+               ? TSR_OK : TSR_E_CORRUPT;
 }

@@ -18,6 +18,21 @@
 /** The tables and the language model of a model; constant after open. */
 typedef struct tsri_codes tsri_codes;
 
+/** Most bits by which a book's codes are shorter than those of the largest. */
+enum { TSRI_CODES_SHORTER = 15 };
+
+/** Books may differ in size: codewords >> shorter[0] in book 0, codewords >>
+ *  shorter[1] in the others.  Codewords of book k. */
+static inline int tsri_codes_words(int codewords, const int shorter[2], int k)
+{
+    return codewords >> shorter[k > 0];
+}
+/** Each 0..TSRI_CODES_SHORTER, one of them 0, and at least two codewords left? */
+bool tsri_codes_shorter_fit(int codewords, const int shorter[2]);
+/** Are codes[n][books] those of their books? */
+bool tsri_codes_fit(const uint16_t *codes, size_t n, int books, int codewords,
+                    const int shorter[2]);
+
 /**
  * Reads what the model has: the tensors codes.* of docs/audio-format.md; none is
  * needed.
@@ -29,6 +44,9 @@ typedef struct tsri_codes tsri_codes;
  */
 tsr_error tsri_codes_open(tsri_codes **codes, tsr_context *ctx,
                           const tsr_model *model, int books, int codewords);
+/** Says that books differ in size; before any coder is opened.  Only FIXED and
+ *  ADAPTIVE code such books. */
+void tsri_codes_shorten(tsri_codes *codes, const int shorter[2]);
 void tsri_codes_close(tsri_codes **codes);
 /** Does this model have what `entropy` (not AUTO) needs? */
 bool tsri_codes_has(const tsri_codes *codes, tsr_audio_entropy entropy);
@@ -53,7 +71,7 @@ typedef struct tsri_codes_form {
 /**
  * Codes a packet.
  *
- * codes   [frames][books], each below codewords
+ * codes   [frames][books], each below the codewords of its book
  * data    out: the segments one after the other, the coder's until its next call
  * bytes   out: of each segment, at least 1; [books] with layers, else [1]
  *

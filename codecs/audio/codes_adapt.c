@@ -30,12 +30,19 @@ typedef struct book {
     trust trusts[2][GUESSES];
     uint32_t all;       /* sum of what was learnt */
     bool same;          /* is the code that of the frame before? */
+    const struct alphabet *of;
 } book;
 
-struct tsri_codes_adapt {
+/* What books of one size share. */
+typedef struct alphabet {
     int codewords, top; /* top: the highest power of two in codewords */
     uint32_t again;     /* what an occurrence adds where no table is given */
-    uint32_t *memory, *even; /* even: starts of equal slots */
+    uint32_t *even;     /* starts of equal slots */
+} alphabet;
+
+struct tsri_codes_adapt {
+    alphabet of[2];     /* of book 0, of the others */
+    uint32_t *memory;
     book books[TSR_AUDIO_MAX_BOOKS];
 };
 
@@ -44,31 +51,47 @@ static size_t book_size(int codewords)
     return 4 * (size_t)codewords + 1;
 }
 
-tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
-                                int books, int codewords)
+static bool open_alphabet(alphabet *a, tsr_context *ctx, int codewords)
 {
-    const size_t n = (size_t)codewords, each = book_size(codewords);
+    const size_t n = (size_t)codewords;
+
+    a->codewords = codewords;
+    a->top = 1 << (31 - __builtin_clz((unsigned)codewords));
+    a->again = (uint32_t)tsri_min((2 << TSRI_CODES_BITS) / codewords, AGAIN_MAX);
+    a->even = tsri_alloc(ctx, n + 1, sizeof *a->even);
+    for (size_t i = 0; a->even && i <= n; i++)
+        a->even[i] = (uint32_t)(((uint64_t)i << TSRI_CODES_BITS) / n);
+    return a->even;
+}
+
+/* The array `beside` is looked up by codes of the coarser book, so all arrays are
+ * as long as those of the largest. */
+static void place_books(tsri_codes_adapt *a, int books, size_t n)
+{
+    for (int k = 0; k < books; k++) {
+        uint32_t *m = a->memory + (size_t)k * book_size((int)n);
+        a->books[k] = (book){ .learnt = m, .after = m + n, .beside = m + 2 * n,
+                              .sum = m + 3 * n, .of = &a->of[k > 0] };
+    }
+}
+
+tsr_error tsri_codes_adapt_open(tsri_codes_adapt **out, tsr_context *ctx,
+                                int books, const int words[2])
+{
     tsri_codes_adapt *a = tsri_calloc(ctx, 1, sizeof *a);
+    const int most = tsri_max(words[0], words[1]);
 
     *out = a;
     if (!a)
         return TSR_E_NOMEM;
-    a->codewords = codewords;
-    a->top = 1 << (31 - __builtin_clz((unsigned)codewords));
-    a->again = (uint32_t)tsri_min((2 << TSRI_CODES_BITS) / codewords, AGAIN_MAX);
-    a->memory = tsri_alloc(ctx, (size_t)books * each, sizeof *a->memory);
-    a->even = tsri_alloc(ctx, n + 1, sizeof *a->even);
-    if (!a->memory || !a->even) {
+    a->memory = tsri_alloc(ctx, (size_t)books * book_size(most),
+                           sizeof *a->memory);
+    if (!a->memory || !open_alphabet(&a->of[0], ctx, words[0]) ||
+        !open_alphabet(&a->of[1], ctx, words[1])) {
         tsri_codes_adapt_close(out, ctx);
         return TSR_E_NOMEM;
     }
-    for (size_t i = 0; i <= n; i++)
-        a->even[i] = (uint32_t)(((uint64_t)i << TSRI_CODES_BITS) / n);
-    for (int k = 0; k < books; k++) {
-        uint32_t *m = a->memory + (size_t)k * each;
-        a->books[k] = (book){ .learnt = m, .after = m + n, .beside = m + 2 * n,
-                              .sum = m + 3 * n };
-    }
+    place_books(a, books, (size_t)most);
     return TSR_OK;
 }
 
@@ -76,7 +99,8 @@ void tsri_codes_adapt_close(tsri_codes_adapt **out, tsr_context *ctx)
 {
     if (*out) {
         tsri_free(ctx, (*out)->memory);
-        tsri_free(ctx, (*out)->even);
+        tsri_free(ctx, (*out)->of[0].even);
+        tsri_free(ctx, (*out)->of[1].even);
     }
     tsri_free(ctx, *out);
     *out = NULL;
@@ -116,9 +140,12 @@ static void grow(book *b, int n, int s, uint32_t again)
 
 void tsri_codes_adapt_reset(tsri_codes_adapt *a, int first, int n)
 {
+    const size_t each = book_size(tsri_max(a->of[0].codewords,
+                                           a->of[1].codewords));
+
     for (int k = first; k < first + n; k++) {
         book *b = &a->books[k];
-        memset(b->learnt, 0, book_size(a->codewords) * sizeof *b->learnt);
+        memset(b->learnt, 0, each * sizeof *b->learnt);
         b->all = 0;
         for (int i = 0; i < 2 * GUESSES; i++)
             b->trusts[i / GUESSES][i % GUESSES] = (trust){ TRUST_START, 0 };
@@ -208,7 +235,7 @@ static uint32_t learnt_before(const book *b, int s)
     return sum;
 }
 
-static int find(const tsri_codes_adapt *a, const slots *w, uint32_t slot)
+static int find(const alphabet *a, const slots *w, uint32_t slot)
 {
     uint32_t before = 0;
     int s = 0;
@@ -224,8 +251,8 @@ static int find(const tsri_codes_adapt *a, const slots *w, uint32_t slot)
     return s;
 }
 
-static int code_slots(const tsri_codes_adapt *a, tsri_codes_pen *pen,
-                      const slots *w, int s)
+static int code_slots(const alphabet *a, tsri_codes_pen *pen, const slots *w,
+                      int s)
 {
     uint32_t before, start, end = 1 << TSRI_CODES_BITS;
 
@@ -248,14 +275,15 @@ void tsri_codes_adaptive(tsri_codes_adapt *a, tsri_codes_pen *pen,
 {
     uint16_t *code = tsri_codes_at(v, f, k);
     book *b = &a->books[k];
-    slots w = { .table = table ? table : a->even, .b = b };
+    const alphabet *of = b->of;
+    slots w = { .table = table ? table : of->even, .b = b };
 
-    w.scale = tsri_codes_scale((uint32_t)a->codewords, guess(b, v, f, k, &w.g));
-    const int s = code_slots(a, pen, &w, *code);
+    w.scale = tsri_codes_scale((uint32_t)of->codewords, guess(b, v, f, k, &w.g));
+    const int s = code_slots(of, pen, &w, *code);
     if (pen->reads)
         *code = (uint16_t)s;
     learn(&w.g, s);
-    grow(b, a->codewords, s, table ? a->again / 8 : a->again);
+    grow(b, of->codewords, s, table ? of->again / 8 : of->again);
     b->same = s == w.g.code[0];
     if (f)
         b->after[w.g.code[0]] = (uint32_t)s + 1;

@@ -85,9 +85,10 @@ void tsri_codes_context(const tsri_codes_tables *tables,
 
 typedef struct tsri_codes_adapt tsri_codes_adapt;
 
-/** Memory: 16 bytes for each codeword of each book. */
+/** words: of book 0 and of each other book.
+ *  Memory: 16 bytes for each codeword of each book. */
 tsr_error tsri_codes_adapt_open(tsri_codes_adapt **adapt, tsr_context *ctx,
-                                int books, int codewords);
+                                int books, const int words[2]);
 void tsri_codes_adapt_close(tsri_codes_adapt **adapt, tsr_context *ctx);
 /** Forgets what is known of books first..first + n - 1. */
 void tsri_codes_adapt_reset(tsri_codes_adapt *adapt, int first, int n);

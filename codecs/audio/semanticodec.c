@@ -69,11 +69,22 @@ static tsr_error open_books(tsri_semanticodec *c, const uint64_t *centroids,
     return load.error;
 }
 
+/* By how many bits codes of n codewords are shorter than those of `most`. */
+static int shorter(uint64_t most, uint64_t n)
+{
+    int bits = 0;
+
+    while (bits < TSRI_CODES_SHORTER && most >> (bits + 1) >= n)
+        bits++;
+    return bits;
+}
+
 static tsr_error fill_shape(tsri_semanticodec *c, const uint64_t *centroids,
                             const uint64_t *words)
 {
     const size_t positions = (size_t)c->positions;
 
+    const uint64_t most = centroids[0] > words[1] ? centroids[0] : words[1];
     c->window = (size_t)c->vit.frames * SHIFT;
     c->beyond = WIDTH - SHIFT;
     const double seconds = (double)c->window / RATE;
@@ -82,9 +93,10 @@ static tsr_error fill_shape(tsri_semanticodec *c, const uint64_t *centroids,
                          "does not fit the network", tsr_model_path(c->model));
     c->shape = (tsri_audio_shape){
         .rate = RATE, .channels = 1, .hop = (int)(c->window / positions),
-        .books = BOOKS, .codewords = (int)(centroids[0] > words[1]
-                                           ? centroids[0] : words[1]),
+        .books = BOOKS, .codewords = (int)most,
+        .shorter = { shorter(most, centroids[0]), shorter(most, words[1]) },
         .default_books = BOOKS,
+        .column = BANDS / c->vit.side / (c->stack > 1 ? 2 : 1),
         .macs_encode = (c->vit.macs + (double)positions *
                         (c->branch.macs + (double)c->dim *
                          (double)(centroids[0] + words[1]))) / seconds };

@@ -46,7 +46,7 @@ typedef struct tsr_audio_model_info {
     int channels;           /**< of one group, 1 or 2 */
     int hop;                /**< samples of a frame */
     int books;              /**< codes of a frame, at most */
-    int codewords;          /**< of each book */
+    int codewords;          /**< of each book, at most */
     int side_bits;          /**< beside the codes, of each segment */
     int segment;            /**< samples that are coded alone from each other
                                  (EnCodec 48 kHz); 0: no such segments */
@@ -56,6 +56,7 @@ typedef struct tsr_audio_model_info {
                                  one group, quantiser included */
     int semantic_books;     /**< so many of the first books tell what is said,
                                  the others how it sounds; 0: no such books */
+    int first_codewords, other_codewords; /**< of book 0, of each other book */
 } tsr_audio_model_info;
 
 /** Returns TSR_OK; TSR_E_MODEL not an audio model; TSR_E_SHAPE a tensor of it;
@@ -359,11 +360,12 @@ typedef struct tsr_audio_info {
     uint64_t header_bytes;       /**< container, headers, checksums, index */
     uint64_t token_bytes;        /**< entropy-coded codes */
     uint64_t fixed_bits;         /**< what the codes would be with log2
-                                      (codewords) bits each */
+                                      (codewords of its book) bits each */
     uint64_t book_bytes[TSR_AUDIO_MAX_BOOKS]; /**< token_bytes by book, droppable
                                       streams only */
     int damaged;
     int semantic_books;          /**< of the books, as in tsr_audio_model_info */
+    int first_codewords, other_codewords; /**< the same */
 } tsr_audio_info;
 
 /** Reads extradata (the fields codec .. droppable of *info) or the head of one

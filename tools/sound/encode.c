@@ -67,23 +67,26 @@ int sound_describe(tsr_context *ctx, tsr_model *model,
     return error ? say_failure(tsr_model_path(model), error) : RC_OK;
 }
 
-static double book_rate(const tsr_audio_model_info *model)
+/* Bits a second of the first `books` books. */
+static double books_rate(const tsr_audio_model_info *model, int books)
 {
-    return log2(model->codewords) * model->rate / model->hop;
+    return (log2(model->first_codewords) +
+            (books - 1) * log2(model->other_codewords)) *
+           model->rate / model->hop;
 }
 
 /* What is asked for and what there is differ: that is told, not refused. */
 static void check_rate(const args *a, const tsr_audio_model_info *model,
                        int groups)
 {
-    const double one = book_rate(model) * groups;
+    const double one = books_rate(model, 1) * groups;
+    const double all = books_rate(model, model->books) * groups;
     if (a->bitrate > 0 && !a->books && a->bitrate < one)
         say_warning(NULL, "-b:a %.0f is below the %.0f bits a second of one"
                     " codebook, which are used", a->bitrate, one);
-    if (a->bitrate > one * model->books && !a->books)
+    if (a->bitrate > all && !a->books)
         say_warning(NULL, "-b:a %.0f is above the %.0f bits a second of all"
-                    " codebooks, which are used", a->bitrate,
-                    one * model->books);
+                    " codebooks, which are used", a->bitrate, all);
 }
 
 int sound_settings(tsr_audio_settings *s, const args *a,

@@ -68,37 +68,60 @@ static void print_hash(const report *r)
         printf("%02x", r->i.model_hash[b]);
 }
 
-/* Codes a second of so many books, and what they take at a fixed width. */
+/* Codes a second of so many books. */
 static double tokens_rate(const report *r, int books)
 {
     return r->i.hop ? (double)books * r->i.groups * r->i.rate / r->i.hop : 0;
 }
 
-static double token_kbits(const report *r, int books)
+/* Bits that tell codewords apart. */
+static int width(int codewords)
 {
     int bits = 1;
-    while (bits < 16 && 1 << bits < r->i.codewords)
+    while (bits < 16 && 1 << bits < codewords)
         bits++;
-    return 1e-3 * tokens_rate(r, books) * bits;
+    return bits;
+}
+
+/* What the codes of books first .. first + n - 1 take at fixed widths. */
+static double token_kbits(const report *r, int first, int n)
+{
+    const int zero = first == 0 && n;
+    return 1e-3 * tokens_rate(r, 1) * (zero * width(r->i.first_codewords) +
+                                       (n - zero) * width(r->i.other_codewords));
+}
+
+/* "1024", or of book 0 and of the others. */
+static const char *sizes(const report *r, char text[32])
+{
+    if (r->i.books == 1 || r->i.first_codewords == r->i.other_codewords)
+        snprintf(text, 32, "%d", r->i.first_codewords);
+    else
+        snprintf(text, 32, "%d and %d", r->i.first_codewords,
+                 r->i.other_codewords);
+    return text;
 }
 
 static void print_codes(const report *r)
 {
-    printf("codec      %s, %d book%s of %d, %.4g frames a second%s\n",
+    char text[32];
+
+    printf("codec      %s, %d book%s of %s, %.4g frames a second%s\n",
            r->i.codec[0] ? r->i.codec : "unknown", r->i.books,
-           r->i.books == 1 ? "" : "s", r->i.codewords,
+           r->i.books == 1 ? "" : "s", sizes(r, text),
            r->i.hop ? (double)r->i.rate / r->i.hop : 0,
            r->i.live ? ", live" : "");
     if (r->i.semantic_books)
-        printf("tokens     semantic %.4g a second, %.3f kbit/s; acoustic %.4g a"
-               " second, %.3f kbit/s, of fixed codes\n",
+        printf("tokens     semantic %.4g a second, %.4f kbit/s; acoustic %.4g a"
+               " second, %.4f kbit/s, of fixed codes\n",
                tokens_rate(r, r->i.semantic_books),
-               token_kbits(r, r->i.semantic_books),
+               token_kbits(r, 0, r->i.semantic_books),
                tokens_rate(r, r->i.books - r->i.semantic_books),
-               token_kbits(r, r->i.books - r->i.semantic_books));
+               token_kbits(r, r->i.semantic_books,
+                           r->i.books - r->i.semantic_books));
     printf("packets    %" PRIu64 ", %" PRIu64 " frame%s\n", r->i.packets,
            r->i.frames, r->i.frames == 1 ? "" : "s");
-    printf("entropy    %s, %s %.1f %% of the %.3f kbit/s of fixed codes\n",
+    printf("entropy    %s, %s %.1f %% of the %.4f kbit/s of fixed codes\n",
            sound_entropy_name(r->i.entropy),
            saved(r) < 0 ? "costs" : "saves",
            100 * (saved(r) < 0 ? -saved(r) : saved(r)),
@@ -153,9 +176,11 @@ static void print_json(const report *r)
            r->i.samples);
     json_string(r->i.codec);
     printf(", \"semantic_books\": %d", r->i.semantic_books);
-    printf(", \"books\": %d, \"codewords\": %d, \"hop\": %d, \"frames\": %"
-           PRIu64 ", \"packets\": %" PRIu64 ", \"entropy\": ", r->i.books,
-           r->i.codewords, r->i.hop, r->i.frames, r->i.packets);
+    printf(", \"books\": %d, \"codewords\": %d, \"first_codewords\": %d, "
+           "\"other_codewords\": %d, \"hop\": %d, \"frames\": %" PRIu64
+           ", \"packets\": %" PRIu64 ", \"entropy\": ", r->i.books,
+           r->i.codewords, r->i.first_codewords, r->i.other_codewords, r->i.hop,
+           r->i.frames, r->i.packets);
     json_string(sound_entropy_name(r->i.entropy));
     printf(", \"live\": %s, \"droppable\": %s, \"model\": ",
            truth(r->i.live), truth(r->i.droppable));
