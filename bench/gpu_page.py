@@ -193,8 +193,8 @@ def page_of(out):
     sizes = out["facts"]["sizes"]
     pictures, sounds = ([n for n in out["titles"] if n in sizes and (len(sizes[n]) == 2) == p] for p in (True, False))
     modes = {p["mode"] for p in out["peers"]}
-    threads = f"{page.batches[0]} threads, each with a context of its own"
-    batched = f"Batch {page.batches[0]}: " + (threads + "." if out["lanes"] else f"pictures: one call for all of them; sounds: {threads}.")
+    batched = f"Batch {page.batches[0]}: " + (f"{page.batches[0]} threads, each with a context of its own." if out["lanes"]
+                                              else "one call for all of them.")
     about = ABOUT.format(many=out["many"], how=batched,
                          modes=" (modes default and max-autotune-no-cudagraphs)" if len(modes) > 1 else " (mode default)")
     names = "; ".join(f"`{n}`: {out['titles'][n]}" for n in pictures + sounds)

@@ -8,10 +8,10 @@
  * every file; what is printed, as one line of JSON, are seconds of the rounds.
  *
  * -device cpu  -precision auto|fp32|fp16|bf16  -threads 1: of the context
- * -batch 16,1  measures with so many pictures of a call, one after the other; 1
- *              takes the calls for a single one.  Sounds: with so many threads,
- *              each with a context of its own and its share of the files
- * -lanes 1     pictures as sounds
+ * -batch 16,1  measures with so many files of a call, one after the other; 1
+ *              takes the calls for a single one
+ * -lanes 1     instead with so many threads, each with a context of its own and
+ *              its share of the files
  * -seconds 1 -rounds 10   rounds go on until both are reached, 200 at most
  * -quality 50  of pictures; -books 0 -search -1 -entropy 0 -window -1: of sound
  * -save PREFIX writes what the first file became: PREFIX.stream, PREFIX.out
@@ -272,7 +272,37 @@ static void decode_one(lane *l, item *it)
 
 /* ---- all files ---- */
 
-static void encode_several(lane *l, item *it, int n)
+static void encode_sounds(lane *l, item *it, int n)
+{
+    tsr_audio_source sounds[MAX_FILES];
+    tsr_sink sinks[MAX_FILES] = { 0 };
+    bytes in[MAX_FILES];
+    tsr_audio_settings s;
+
+    audio_settings(l->b, &s);
+    for (int i = 0; i < n; i++) {
+        in[i] = (bytes){ (uint8_t *)it[i].sound, it[i].samples, 0, 0 };
+        sounds[i] = (tsr_audio_source){ &in[i], read_floats, it[i].samples };
+        sinks[i] = (tsr_sink){ &it[i].stream, append };
+    }
+    need("encode", tsr_audio_encode_batch(l->context, l->model, &s, (size_t)n,
+                                          sounds, sinks, NULL));
+}
+
+static void decode_sounds(lane *l, item *it, int n)
+{
+    tsr_source sources[MAX_FILES] = { 0 };
+    tsr_audio_sink sinks[MAX_FILES];
+
+    for (int i = 0; i < n; i++) {
+        sources[i] = (tsr_source){ &it[i].want, read_bytes };
+        sinks[i] = (tsr_audio_sink){ &it[i].heard, begin, write_floats };
+    }
+    need("decode", tsr_audio_decode_batch(l->context, l->model, NULL, (size_t)n,
+                                          sources, sinks, NULL));
+}
+
+static void encode_pictures(lane *l, item *it, int n)
 {
     tsr_image images[MAX_FILES];
     tsr_sink sinks[MAX_FILES] = { 0 };
@@ -287,7 +317,7 @@ static void encode_several(lane *l, item *it, int n)
                                           images, sinks, NULL));
 }
 
-static void decode_several(lane *l, item *it, int n)
+static void decode_pictures(lane *l, item *it, int n)
 {
     tsr_image images[MAX_FILES];
     tsr_source sources[MAX_FILES] = { 0 };
@@ -300,6 +330,14 @@ static void decode_several(lane *l, item *it, int n)
         it[i].back = images[i];
 }
 
+static void code_several(lane *l, item *it, int n)
+{
+    if (l->b->audio)
+        (l->decode ? decode_sounds : encode_sounds)(l, it, n);
+    else
+        (l->decode ? decode_pictures : encode_pictures)(l, it, n);
+}
+
 static void *work(void *cookie)
 {
     lane *l = cookie;
@@ -307,7 +345,7 @@ static void *work(void *cookie)
 
     for (int i = 0; batch > 1 && i < l->b->count; i += batch) {
         const int n = batch < l->b->count - i ? batch : l->b->count - i;
-        (l->decode ? decode_several : encode_several)(l, &l->b->items[i], n);
+        code_several(l, &l->b->items[i], n);
     }
     if (batch > 1)
         return NULL;
@@ -599,14 +637,14 @@ static int measure_all(bench *b, lane *lanes)
         const long n = strtol(list, &end, 10);
         if (end == list || n < 1 || n > b->count || (*end && *end != ','))
             fail(b->o.batches, TSR_E_ARG);
-        const int threads = b->audio || b->o.lanes ? (int)n : 1;
+        const int threads = b->o.lanes ? (int)n : 1;
         for (; open < threads; open++)
             open_lane(&lanes[open], b, &lanes[0]);
         for (int i = 0; i < threads; i++) {
             lanes[i].first = i;
             lanes[i].step = threads;
         }
-        b->batch = threads > 1 ? 1 : b->audio ? 1 : (int)n;
+        b->batch = b->o.lanes ? 1 : (int)n;
         printf("\"%ld\": {", n);
         measure(lanes, threads, false, first);
         measure(lanes, threads, true, first);

@@ -123,13 +123,16 @@ static lanes *find_lanes(tsr_context *ctx, int count)
     return all;
 }
 
-int tsri_lanes(const tsr_context *ctx, size_t n)
+int tsri_lanes_alone(const tsr_context *ctx, size_t n)
 {
     const int most = tsri_min(ctx->threads, TSRI_LANES);
 
-    if (!ctx->keeps)
-        return 1;
     return n < (size_t)most ? tsri_max((int)n, 1) : most;
+}
+
+int tsri_lanes(const tsr_context *ctx, size_t n)
+{
+    return ctx->keeps ? tsri_lanes_alone(ctx, n) : 1;
 }
 
 /* ---- work ---- */

@@ -18,6 +18,9 @@ enum { TSRI_LANES = 8 };        /**< at most */
 /** Lanes that are worth while for `n` pieces on this context: 1 on the CPU, whose
  *  threads share one piece's work; on a device as many as it has threads. */
 int tsri_lanes(const tsr_context *ctx, size_t n);
+/** The same for pieces whose work threads hardly share: as many as there are
+ *  threads on the CPU, too. */
+int tsri_lanes_alone(const tsr_context *ctx, size_t n);
 
 /**
  * Does pieces 0..n-1, each once, in that order where lanes is 1.

@@ -64,6 +64,7 @@ libtsrcore_la_SOURCES += codecs/audio/ecdc.c codecs/audio/ecdc_file.c
 # Sound: what is around its codecs.
 noinst_HEADERS += codecs/audio_registry.list codecs/audio/audio.h
 libtsrcore_la_SOURCES += codecs/audio_registry.c codecs/audio/audio.c \
+	codecs/audio/audio_batch.c \
 	codecs/audio/audio_decode.c codecs/audio/audio_describe.c \
 	codecs/audio/audio_encode.c \
 	codecs/audio/audio_file.c codecs/audio/audio_head.c \

@@ -2,6 +2,7 @@
 /* Sound on a GPU: what it encodes the processor decodes, and the other way
  * round; skipped where there is none.
  *   cuda_audio              all checks
+ *   cuda_audio few          of short sounds: for tools that slow them down
  *   cuda_audio golden DIR   writes streams made on the GPU, for test_audio_gpu
  *   cuda_audio bench        seconds of sound a second, shipped model */
 #include <threads.h>
@@ -31,9 +32,15 @@ static const net nets[] = {
 };
 enum { NETS = sizeof nets / sizeof *nets };
 
+static bool few;
 static tsr_context *host;
 static tsr_model *model[NETS];
 static int books[NETS];
+
+static size_t length_of(int i)
+{
+    return few ? nets[i].n / 12 : nets[i].n;
+}
 
 /* NULL: there is no such device. */
 static tsr_context *on_device(int precision, int threads)
@@ -188,7 +195,7 @@ static void check_tokens(int i, const float *x, const tokens *ours,
     assert_int_equal(codec->open(&self, host, model[i]), TSR_OK);
     const tsri_flow *flow = self;
     const size_t width = (size_t)tsri_seq_out_channels(flow->enc);
-    float *z = latents(flow, x, nets[i].n, &frames);
+    float *z = latents(flow, x, length_of(i), &frames);
     for (size_t k = 0; k < ours->n; k += (size_t)all) {
         const uint16_t *a = ours->code + k, *b = theirs->code + k;
         size_t here = 0;
@@ -238,8 +245,8 @@ static void check_net(int i)
 {
     const tsr_audio_settings s = settings_of(i);
     const int channels = nets[i].form[1];
-    float *x = sound_tones(nets[i].n, channels, 5);
-    sound_stream mine = sound_encode(host, model[i], &s, x, nets[i].n, channels, 0,
+    float *x = sound_tones(length_of(i), channels, 5);
+    sound_stream mine = sound_encode(host, model[i], &s, x, length_of(i), channels, 0,
                                      1);
     tokens want = tokens_of(host, model[i], &mine);
     sound_samples sound = sound_decode(host, model[i], &mine, 0, 0, NULL);
@@ -247,7 +254,7 @@ static void check_net(int i)
     for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
         tsr_context *gpu = on_device(formats[k].precision, 1);
         assert_non_null(gpu);
-        sound_stream theirs = sound_encode(gpu, model[i], &s, x, nets[i].n,
+        sound_stream theirs = sound_encode(gpu, model[i], &s, x, length_of(i),
                                            channels, k ? 5000 : 0, 3);
         tokens got = tokens_of(gpu, model[i], &theirs);
         tokens again = tokens_of(host, model[i], &theirs);
@@ -413,6 +420,63 @@ static void golden(const char *folder)
     tsr_context_close(&gpu);
 }
 
+/* ---- batches ---- */
+
+enum { TOGETHER = 5 };
+
+/* Sounds of a batch are coded as one after the other: the kernels' sums do not
+ * depend on who runs beside them. */
+static void batch_of(int k, int precision)
+{
+    tsr_context *one = on_device(precision, 1), *many = on_device(precision, 3);
+    const tsr_audio_settings s = settings_of(k);
+    mem_file want[TOGETHER] = { 0 }, file[TOGETHER] = { 0 };
+    taken heard[TOGETHER] = { 0 }, alone = { 0 };
+    given sound[TOGETHER];
+    tsr_audio_source sounds[TOGETHER];
+    tsr_audio_sink ears[TOGETHER];
+    tsr_source sources[TOGETHER];
+    tsr_sink sinks[TOGETHER];
+    float *x = sound_tones(length_of(k), nets[k].form[1], 21);
+
+    for (int i = 0; i < TOGETHER; i++) {
+        const size_t n = length_of(k) / (size_t)(i + 1);
+        encode_file(one, k, x, n, &want[i]);
+        sound[i] = (given){ x, n, 0, nets[k].form[1] };
+        sounds[i] = (tsr_audio_source){ &sound[i], give, n };
+        sinks[i] = (tsr_sink){ &file[i], mem_write };
+        sources[i] = (tsr_source){ &want[i], mem_read };
+        ears[i] = (tsr_audio_sink){ &heard[i], take_begin, take_write };
+    }
+    assert_int_equal(tsr_audio_encode_batch(many, model[k], &s, TOGETHER, sounds,
+                                            sinks, NULL), TSR_OK);
+    assert_int_equal(tsr_audio_decode_batch(many, model[k], NULL, TOGETHER,
+                                            sources, ears, NULL), TSR_OK);
+    for (int i = 0; i < TOGETHER; i++) {
+        assert_int_equal(file[i].size, want[i].size);
+        assert_memory_equal(file[i].data, want[i].data, want[i].size);
+        decode_file(one, k, &want[i], &alone);
+        assert_int_equal(heard[i].n, alone.n);
+        assert_memory_equal(heard[i].x, alone.x, alone.n * sizeof *alone.x);
+        free(want[i].data);
+        free(file[i].data);
+        free(heard[i].x);
+    }
+    free(alone.x);
+    free(x);
+    tsr_context_close(&one);
+    tsr_context_close(&many);
+}
+
+static void test_batch(void **state)
+{
+    (void)state;
+    for (int i = 0; i < NETS; i++) {
+        batch_of(i, TSR_PRECISION_F32);
+        batch_of(i, TSR_PRECISION_AUTO);
+    }
+}
+
 /* ---- how fast ---- */
 
 enum { LANES = 16, ROUNDS = 5, SECONDS = 10 };
@@ -538,6 +602,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nets),
         cmocka_unit_test(test_live),
+        cmocka_unit_test(test_batch),
     };
     tsr_context *gpu = on_device(TSR_PRECISION_AUTO, 1);
     int failed = 0;
@@ -548,6 +613,7 @@ int main(int argc, char **argv)
     }
     tsr_context_close(&gpu);
     open_all();
+    few = argc > 1 && !strcmp(argv[1], "few");
     if (argc > 2 && !strcmp(argv[1], "golden"))
         golden(argv[2]);
     else if (argc > 1 && !strcmp(argv[1], "bench"))

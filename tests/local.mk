@@ -340,6 +340,7 @@ EXTRA_DIST += tests/test_kv_python.sh tests/kv_check.py tests/kv_reader.py
 if TSR_CMOCKA
 noinst_HEADERS += tests/audio_case.h tests/audio_toy.h tests/audio_toy_case.h
 check_PROGRAMS += tests/test_audio tests/test_audio_bad tests/test_audio_file \
+	tests/test_audio_batch \
 	tests/test_audio_loss tests/test_audio_nets tests/test_audio_state \
 	tests/test_audio_carry tests/test_media tests/test_media_bad
 check_PROGRAMS += tests/test_audio_ends tests/test_audio_search

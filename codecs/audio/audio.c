@@ -12,6 +12,16 @@ void tsr_audio_settings_init(tsr_audio_settings *settings)
                                        .search = -1 };
 }
 
+void tsri_audio_settings_take(tsr_audio_settings *own,
+                              const tsr_audio_settings *theirs)
+{
+    tsr_audio_settings_init(own);
+    if (theirs)
+        memcpy(own, theirs,
+               theirs->size < sizeof *own ? theirs->size : sizeof *own);
+    own->size = sizeof *own;
+}
+
 /* What the rest relies on; a codec that breaks it is a fault of ours. */
 static bool sound_shape(const tsri_audio_shape *s)
 {
@@ -67,6 +77,17 @@ static bool take_kept(tsri_audio_model *m, const tsr_model *model)
         return true;
     }
     return false;
+}
+
+tsr_model *tsri_audio_model_kept(const tsr_context *ctx, const uint8_t *hash)
+{
+    for (tsri_keep *at = ctx->kept; at; at = at->next) {
+        const parked *p = (const parked *)at;
+        if (at->close == close_parked &&
+            !memcmp(tsr_model_hash(p->m.model), hash, TSR_MODEL_HASH_BYTES))
+            return tsr_model_ref(p->m.model);
+    }
+    return NULL;
 }
 
 /* Drops the eldest of too many. */

@@ -121,7 +121,12 @@ static inline int tsri_audio_segments(const tsri_audio_head *head, int books)
 tsr_error tsri_audio_lengths_get(const tsri_audio_packet *packet, size_t *bytes,
                                  int segments, const uint8_t **data);
 
-/* ---- an opened model: audio.c ---- */
+/* ---- settings, and an opened model: audio.c ---- */
+
+/** theirs: NULL: the defaults; the caller's struct may be older and shorter than
+ *  ours. */
+void tsri_audio_settings_take(tsr_audio_settings *own,
+                              const tsr_audio_settings *theirs);
 
 typedef struct tsri_audio_model {
     tsr_context *ctx;
@@ -138,6 +143,9 @@ typedef struct tsri_audio_model {
 tsr_error tsri_audio_model_open(tsri_audio_model *m, tsr_context *ctx,
                                 tsr_model *model);
 void tsri_audio_model_close(tsri_audio_model *m);
+/** A reference to a model with this hash that the context keeps open between
+ *  calls; NULL: none. */
+tsr_model *tsri_audio_model_kept(const tsr_context *ctx, const uint8_t *hash);
 
 /* ---- encoder: audio_encode.c ---- */
 

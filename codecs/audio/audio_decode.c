@@ -30,9 +30,13 @@ static tsr_error open_model(tsr_audio_decoder *d, tsr_context *ctx,
         return tsri_fail(ctx, TSR_E_UNSUPPORTED,
                          "audio codec number %d is not in this build",
                          d->head.codec_number);
-    TSR_TRY(tsri_modl_find(ctx, given, d->head.hash, TSR_MODEL_HASH_BYTES,
-                           d->head.model_name, &model));
-    const tsr_error error = tsri_audio_model_open(&d->m, ctx, model);
+    tsr_model *kept = given ? NULL : tsri_audio_model_kept(ctx, d->head.hash);
+    tsr_error error = tsri_modl_find(ctx, kept ? kept : given, d->head.hash,
+                                     TSR_MODEL_HASH_BYTES, d->head.model_name,
+                                     &model);
+    tsr_model_unref(&kept);
+    TSR_TRY(error);
+    error = tsri_audio_model_open(&d->m, ctx, model);
     tsr_model_unref(&model); /* d->m has its own */
     TSR_TRY(error);
     if (d->m.codec != codec)

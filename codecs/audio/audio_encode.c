@@ -11,14 +11,10 @@ enum { PACKET_SECONDS = 5, WINDOW_SECONDS = 10, BEAM = 8,
 
 /* ---- settings ---- */
 
-/* The caller's struct may be older and shorter than ours. */
 static tsr_error take_settings(tsr_context *ctx, tsr_audio_settings *own,
                                const tsr_audio_settings *theirs)
 {
-    tsr_audio_settings_init(own);
-    if (theirs)
-        memcpy(own, theirs,
-               theirs->size < sizeof *own ? theirs->size : sizeof *own);
+    tsri_audio_settings_take(own, theirs);
     if (own->channels < 0 || own->channels > TSR_AUDIO_MAX_CHANNELS)
         return tsri_fail(ctx, TSR_E_ARG, "channels must be 0..%d",
                          TSR_AUDIO_MAX_CHANNELS);

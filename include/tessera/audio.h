@@ -344,6 +344,47 @@ tsr_audio_decode(tsr_context *context, tsr_model *model,
                  const tsr_progress *progress, const tsr_source *source,
                  uint64_t start, uint64_t length, const tsr_audio_sink *sink);
 
+/**
+ * Encodes sounds: each as tsr_audio_encode() does, up to as many at a time as the
+ * context has threads, at most 8.  Streams are the same as one after the other,
+ * on a GPU but for tokens at near ties.  Keep batches going through one context:
+ * on a GPU it keeps what it has made ready.
+ *
+ * settings   NULL = the defaults; progress is called on the calling thread, with
+ *            the part of all sounds that is done
+ * count      sounds; 0 does nothing
+ * sounds     [count] sources, one for each; called from other threads, too, those
+ *            of different sounds at the same time
+ * sinks      [count] one for each; called like the sources
+ * errors     [count] out, what tsr_audio_encode() returns for each, and
+ *            TSR_E_CANCELED for those that were not begun; or NULL
+ *
+ * A sound that fails does not stop the others.  Returns the error of the first
+ * one, in their order, that failed; TSR_E_NOMEM.
+ * Memory: for each that is in work what an encoder takes, nets included, each
+ * within max_memory.
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_audio_encode_batch(tsr_context *context, tsr_model *model,
+                       const tsr_audio_settings *settings, size_t count,
+                       const tsr_audio_source *sounds, const tsr_sink *sinks,
+                       tsr_error *errors);
+
+/**
+ * Decodes streams, each whole, as tsr_audio_decode() does; otherwise as
+ * tsr_audio_encode_batch() has it.
+ *
+ * model    of all of them, or NULL to find each one's
+ * sources  [count] one for each, called like those of encoders
+ * sinks    [count] one for each, called like those; what can be had of damaged
+ *          streams is written
+ */
+TSR_API TSR_CHECKED tsr_error
+tsr_audio_decode_batch(tsr_context *context, tsr_model *model,
+                       const tsr_progress *progress, size_t count,
+                       const tsr_source *sources, const tsr_audio_sink *sinks,
+                       tsr_error *errors);
+
 /** What a stream says of its sound, and where its bytes are. */
 typedef struct tsr_audio_info {
     char codec[16];              /**< id; "" unknown */
