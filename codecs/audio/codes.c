@@ -25,8 +25,8 @@ struct tsri_codes_coder {
     tsr_context *ctx;
     tsri_codes_adapt *adapt;
     tsri_lm_state *lm;
-    int16_t *logs;          /* [codewords], with start: of contexts */
-    uint32_t *start;
+    int16_t *logs;          /* [codewords], with `before`: of contexts */
+    uint64_t *before;
     uint16_t *column;       /* the codes of a layer */
     uint8_t *out;
     size_t column_room, out_room;
@@ -160,7 +160,7 @@ void tsri_codes_coder_close(tsri_codes_coder **out)
     tsri_codes_adapt_close(&c->adapt, c->ctx);
     tsri_lm_state_close(&c->lm, c->ctx);
     tsri_free(c->ctx, c->logs);
-    tsri_free(c->ctx, c->start);
+    tsri_free(c->ctx, c->before);
     tsri_free(c->ctx, c->column);
     tsri_free(c->ctx, c->out);
     tsri_free(c->ctx, c);
@@ -187,9 +187,10 @@ static tsr_error prepare_learning(tsri_codes_coder *c)
                                       words));
     if (!c->logs)
         c->logs = tsri_alloc(c->ctx, n, sizeof *c->logs);
-    if (!c->start)
-        c->start = tsri_alloc(c->ctx, n + 1, sizeof *c->start);
-    return c->logs && c->start ? TSR_OK : TSR_E_NOMEM;
+    if (!c->before)
+        c->before = tsri_alloc(c->ctx, tsri_codes_blocks((int)n),
+                               sizeof *c->before);
+    return c->logs && c->before ? TSR_OK : TSR_E_NOMEM;
 }
 
 /* Is something learnt within a segment? */
@@ -264,54 +265,90 @@ static uint32_t check_of(const uint16_t *codes, size_t n, uint32_t crc)
     return crc;
 }
 
-void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
+/* The last symbol that begins at or before a slot. */
+static int search(const tsri_codes_table *t, uint32_t slot)
+{
+    int low = 0;
+
+    for (int size = t->n; size > 1;) {
+        const int half = size / 2;
+        low += t->start[low + half] <= slot ? half : 0;
+        size -= half;
+    }
+    return low;
+}
+
+/* The same by the sums of blocks, then through the symbols of one. */
+static int search_sums(const tsri_codes_table *t, uint32_t slot)
+{
+    int low = 0;
+
+    for (int size = (int)tsri_codes_blocks(t->n); size > 1;) {
+        const int half = size / 2, s = (low + half) * TSRI_CODES_BLOCK;
+        low += tsri_codes_begin(t, s) <= slot ? half : 0;
+        size -= half;
+    }
+    uint64_t sum = t->before[low];
+    int s = low * TSRI_CODES_BLOCK;
+    const int end = tsri_min(s + TSRI_CODES_BLOCK, t->n);
+    for (; s + 1 < end; s++) {
+        sum += t->weight[t->logs[s]];
+        if (tsri_codes_start((uint32_t)s + 1, sum, t->scale) > slot)
+            break;
+    }
+    return s;
+}
+
+void tsri_codes_symbol(tsri_codes_pen *pen, const tsri_codes_table *t,
                        uint16_t *symbol)
 {
     if (pen->reads) {
         const uint32_t slot = tsri_range_slot(&pen->dec, TSRI_CODES_BITS);
-        const uint32_t *low = start;
-        for (int size = n; size > 1;) {
-            const int half = size / 2;
-            low += low[half] <= slot ? half : 0;
-            size -= half;
-        }
-        *symbol = (uint16_t)(low - start);
-        tsri_range_take(&pen->dec, low[0], low[1], TSRI_CODES_BITS);
-    } else {
-        tsri_range_put_slots(&pen->enc, start[*symbol], start[*symbol + 1],
-                             TSRI_CODES_BITS);
+        *symbol = (uint16_t)(t->start ? search : search_sums)(t, slot);
     }
+    const uint32_t start = tsri_codes_begin(t, *symbol);
+    const uint32_t end = tsri_codes_begin(t, *symbol + 1);
+    if (pen->reads)
+        tsri_range_take(&pen->dec, start, end, TSRI_CODES_BITS);
+    else
+        tsri_range_put_slots(&pen->enc, start, end, TSRI_CODES_BITS);
 }
 
-/* The slots of code (f, k), in order of frames and books; NULL: equal ones. */
-static const uint32_t *table_of(tsri_codes_coder *c, const part *p, int f, int k)
+/* The slots of code (f, k), in order of frames and books; false: equal ones. */
+static bool table_of(tsri_codes_coder *c, const part *p, int f, int k,
+                     tsri_codes_table *table)
 {
+    *table = (tsri_codes_table){ .n = c->codes->codewords };
     switch (p->form->entropy) {
     case TSR_AUDIO_ENTROPY_STATIC:
-        return tsri_codes_static(&c->codes->tables, k);
+        table->start = tsri_codes_static(&c->codes->tables, k);
+        return true;
     case TSR_AUDIO_ENTROPY_CONTEXT:
-        tsri_codes_context(&c->codes->tables, &p->view, f, k, c->logs, c->start);
-        return c->start;
+        tsri_codes_context(&c->codes->tables, &p->view, f, k, c->logs, c->before,
+                           table);
+        return true;
     case TSR_AUDIO_ENTROPY_LM:
         if (!k)
             tsri_lm_frame(c->lm, &p->view, f);
-        return tsri_lm_starts(c->lm, &p->view, f, k);
+        table->start = tsri_lm_starts(c->lm, &p->view, f, k);
+        return true;
     default:
-        return NULL;
+        return false;
     }
 }
 
 static void code_one(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen,
                      int f, int k)
 {
-    const uint32_t *table = table_of(c, p, f, k);
+    tsri_codes_table table;
+    const bool given = table_of(c, p, f, k, &table);
 
     /* The contexts of finer books have nothing to learn: it costs bits there. */
-    if (learns(p->form) && (!table || !k))
-        tsri_codes_adaptive(c->adapt, pen, &p->view, f, k, table);
+    if (learns(p->form) && (!given || !k))
+        tsri_codes_adaptive(c->adapt, pen, &p->view, f, k,
+                            given ? &table : NULL);
     else
-        tsri_codes_symbol(pen, table, c->codes->codewords,
-                          tsri_codes_at(&p->view, f, k));
+        tsri_codes_symbol(pen, &table, tsri_codes_at(&p->view, f, k));
 }
 
 static void code_all(tsri_codes_coder *c, const part *p, tsri_codes_pen *pen)

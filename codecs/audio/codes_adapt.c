@@ -210,7 +210,7 @@ static void learn(guesses *g, int s)
 
 /* All that tells where a codeword's slots begin. */
 typedef struct slots {
-    const uint32_t *table;
+    tsri_codes_table table;
     const book *b;
     guesses g;
     uint64_t scale;
@@ -219,7 +219,7 @@ typedef struct slots {
 /* Where codeword s begins; learnt: by those before it. */
 static uint32_t start_of(const slots *w, int s, uint32_t learnt)
 {
-    uint64_t before = w->table[s] + (uint64_t)learnt;
+    uint64_t before = tsri_codes_begin(&w->table, s) + (uint64_t)learnt;
 
     for (int i = 0; i < GUESSES; i++)
         before += w->g.code[i] < s ? w->g.weight[i] : 0;
@@ -271,13 +271,15 @@ static int code_slots(const alphabet *a, tsri_codes_pen *pen, const slots *w,
 
 void tsri_codes_adaptive(tsri_codes_adapt *a, tsri_codes_pen *pen,
                          const tsri_codes_view *v, int f, int k,
-                         const uint32_t *table)
+                         const tsri_codes_table *table)
 {
     uint16_t *code = tsri_codes_at(v, f, k);
     book *b = &a->books[k];
     const alphabet *of = b->of;
-    slots w = { .table = table ? table : of->even, .b = b };
+    slots w = { .table = { .start = of->even }, .b = b };
 
+    if (table)
+        w.table = *table;
     w.scale = tsri_codes_scale((uint32_t)of->codewords, guess(b, v, f, k, &w.g));
     const int s = code_slots(of, pen, &w, *code);
     if (pen->reads)

@@ -43,8 +43,36 @@ static inline uint32_t tsri_codes_start(uint32_t s, uint64_t before,
     return s + (uint32_t)(before * scale >> 32);
 }
 
-/** Codes *symbol, or decodes it: the symbols' slots begin at start[0..n]. */
-void tsri_codes_symbol(tsri_codes_pen *pen, const uint32_t *start, int n,
+/** Where the slots of the symbols of a code begin.  Of contexts only what is asked
+ *  for is made: a code needs two of a thousand, or a search for one. */
+typedef struct tsri_codes_table {
+    const uint32_t *start;  /* [n + 1]; NULL: by what follows */
+    const int16_t *logs;    /* [n] */
+    const uint32_t *weight; /* of logarithms */
+    const uint64_t *before; /* [blocks]: sum of the weights before each block */
+    uint64_t scale;
+    int n;
+} tsri_codes_table;
+
+enum { TSRI_CODES_BLOCK = 32 };     /* symbols */
+
+/** 0 <= s <= n. */
+static inline uint32_t tsri_codes_begin(const tsri_codes_table *t, int s)
+{
+    uint32_t sum = 0;
+
+    if (t->start)
+        return t->start[s];
+    if (s == t->n)
+        return 1 << TSRI_CODES_BITS;
+    for (int i = s - s % TSRI_CODES_BLOCK; i < s; i++)
+        sum += t->weight[t->logs[i]];
+    return tsri_codes_start((uint32_t)s, t->before[s / TSRI_CODES_BLOCK] + sum,
+                            t->scale);
+}
+
+/** Codes *symbol, or decodes it. */
+void tsri_codes_symbol(tsri_codes_pen *pen, const tsri_codes_table *table,
                        uint16_t *symbol);
 
 /* ---- tables of the model ---- */
@@ -75,11 +103,17 @@ const tsri_codes_tables *tsri_codes_contexts(const tsri_codes *codes);
 /** Logarithms v of the weights of code (f, k): logs, [codewords], out. */
 void tsri_codes_logs(const tsri_codes_tables *tables, const tsri_codes_view *view,
                      int f, int k, int16_t *logs);
-/** Makes the table of code (f, k).  logs: scratch, [codewords].  Cost: codewords
- *  times 4 + relations operations. */
+/** Makes the table of code (f, k), which is valid as long as its memory.
+ *  logs: [codewords]; before: [tsri_codes_blocks()].  Cost: codewords times
+ *  2 + relations operations. */
 void tsri_codes_context(const tsri_codes_tables *tables,
                         const tsri_codes_view *view, int f, int k,
-                        int16_t *logs, uint32_t *start);
+                        int16_t *logs, uint64_t *before,
+                        tsri_codes_table *table);
+static inline size_t tsri_codes_blocks(int codewords)
+{
+    return ((size_t)codewords + TSRI_CODES_BLOCK - 1) / TSRI_CODES_BLOCK;
+}
 
 /* ---- what is learnt on top of a table ---- */
 
@@ -92,8 +126,8 @@ tsr_error tsri_codes_adapt_open(tsri_codes_adapt **adapt, tsr_context *ctx,
 void tsri_codes_adapt_close(tsri_codes_adapt **adapt, tsr_context *ctx);
 /** Forgets what is known of books first..first + n - 1. */
 void tsri_codes_adapt_reset(tsri_codes_adapt *adapt, int first, int n);
-/** Codes code (f, k), or decodes it.  table: its starts; NULL: equal slots. */
+/** Codes code (f, k), or decodes it.  table: NULL: equal slots. */
 void tsri_codes_adaptive(tsri_codes_adapt *adapt, tsri_codes_pen *pen,
                          const tsri_codes_view *view, int f, int k,
-                         const uint32_t *table);
+                         const tsri_codes_table *table);
 #endif

@@ -157,7 +157,7 @@ static const uint8_t *row_of(const tsri_codes_tables *t,
 
 /* Loops over a fixed number of codewords, which compilers turn into vectors; the
  * last ones of a table are single. */
-enum { BLOCK = 32 };
+enum { BLOCK = TSRI_CODES_BLOCK };
 
 static void add_row(int16_t *restrict logs, const uint8_t *restrict row, int n)
 {
@@ -168,6 +168,17 @@ static void add_row(int16_t *restrict logs, const uint8_t *restrict row, int n)
             logs[s + i] = (int16_t)(logs[s + i] + row[s + i]);
     for (; s < n; s++)
         logs[s] = (int16_t)(logs[s] + row[s]);
+}
+
+static void set_row(int16_t *restrict logs, const uint8_t *restrict row, int n)
+{
+    int s = 0;
+
+    for (; s + BLOCK <= n; s += BLOCK)
+        for (int i = 0; i < BLOCK; i++)
+            logs[s + i] = row[s + i];
+    for (; s < n; s++)
+        logs[s] = row[s];
 }
 
 static int largest(const int16_t *logs, int n)
@@ -206,21 +217,46 @@ void tsri_codes_logs(const tsri_codes_tables *t, const tsri_codes_view *view,
                      int f, int k, int16_t *logs)
 {
     const int n = t->codewords;
+    bool any = false;
 
-    memset(logs, 0, (size_t)n * sizeof *logs);
     for (int r = 0; r < t->relations; r++) {
         const uint8_t *row = row_of(t, view, f, k, r);
         if (row)
-            add_row(logs, row, n);
+            (any ? add_row : set_row)(logs, row, n);
+        any = any || row;
     }
-    lower(logs, n, largest(logs, n) - UINT8_MAX);
+    if (any)
+        lower(logs, n, largest(logs, n) - UINT8_MAX);
+    else
+        memset(logs, 0, (size_t)n * sizeof *logs);
+}
+
+/* Of n <= BLOCK codewords; weights are below 2^24. */
+static uint32_t sum_of(const tsri_codes_tables *t, const int16_t *logs, int n)
+{
+    uint32_t a = 0, b = 0;
+    int s = 0;
+
+    for (; s + 2 <= n; s += 2) {
+        a += t->weight[logs[s]];
+        b += t->weight[logs[s + 1]];
+    }
+    return s < n ? a + b + t->weight[logs[s]] : a + b;
 }
 
 void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
-                        int f, int k, int16_t *logs, uint32_t *start)
+                        int f, int k, int16_t *logs, uint64_t *before,
+                        tsri_codes_table *table)
 {
+    const int n = t->codewords;
+    uint64_t sum = 0;
+
     tsri_codes_logs(t, view, f, k, logs);
-    for (int s = 0; s < t->codewords; s++)
-        start[s] = t->weight[logs[s]];
-    make_starts(start, t->codewords);
+    for (int s = 0; s < n; s += BLOCK) {
+        before[s / BLOCK] = sum;
+        sum += sum_of(t, logs + s, tsri_min(n - s, BLOCK));
+    }
+    *table = (tsri_codes_table){ .logs = logs, .weight = t->weight,
+                                 .before = before, .n = n,
+                                 .scale = tsri_codes_scale((uint32_t)n, sum) };
 }
