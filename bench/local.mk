@@ -4,6 +4,7 @@ EXTRA_DIST += bench/machine.py bench/curves.py bench/peers.py bench/sheet.py ben
 EXTRA_DIST += bench/rd_page.py bench/perceptual.py bench/image-requirements.txt
 EXTRA_DIST += bench/rd-audio bench/audio_metrics.py bench/audio_peers.py bench/audio-requirements.txt
 EXTRA_DIST += bench/speed-audio bench/speed_audio_torch.py bench/random_audio.py
+EXTRA_DIST += bench/rd-speech bench/speech_words.py bench/speech-requirements.txt
 EXTRA_DIST += bench/sounds.txt bench/sounds.py
 EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.py bench/random_vqgan.py
 EXTRA_DIST += bench/media

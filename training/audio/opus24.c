@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// opus24 FILE.opus > FILE.s16: mono Ogg Opus to 24 kHz samples, for machines without ffmpeg.
+// opus24 FILE.opus [RATE] > FILE.s16: mono Ogg Opus to samples at 24 kHz or RATE, for machines without ffmpeg.
 // gcc -O2 -static opus24.c -o opus24 -lopus -logg -lm
 #include <ogg/ogg.h>
 #include <opus/opus.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-enum { RATE = 24000, LONGEST = RATE * 120 / 1000 };
+enum { LONGEST = 48 * 120 };
 
 static OpusDecoder *decoder;
 static long packets, skip;
+static int rate = 24000;
 
 static int take(const ogg_packet *packet)
 {
@@ -16,7 +18,7 @@ static int take(const ogg_packet *packet)
     int n;
 
     if (packets++ == 0)
-        skip = (packet->packet[10] | packet->packet[11] << 8) / (48000 / RATE);
+        skip = (packet->packet[10] | packet->packet[11] << 8) / (48000 / rate);
     if (packets <= 2)                       // the header and the tags
         return 0;
     n = opus_decode(decoder, packet->packet, (opus_int32)packet->bytes, out, LONGEST, 0);
@@ -30,7 +32,7 @@ static int take(const ogg_packet *packet)
 
 int main(int argc, char **argv)
 {
-    FILE *f = argc == 2 ? fopen(argv[1], "rb") : NULL;
+    FILE *f = argc > 1 ? fopen(argv[1], "rb") : NULL;
     int error = 0, open = 0;
     ogg_sync_state sync;
     ogg_stream_state stream;
@@ -38,7 +40,9 @@ int main(int argc, char **argv)
     ogg_packet packet;
     size_t n;
 
-    if (!f || !(decoder = opus_decoder_create(RATE, 1, &error)))
+    if (argc > 2)
+        rate = atoi(argv[2]);
+    if (!f || !(decoder = opus_decoder_create(rate, 1, &error)))
         return 1;
     ogg_sync_init(&sync);
     while ((n = fread(ogg_sync_buffer(&sync, 65536), 1, 65536, f)) > 0) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Build audio-1.tar, audio-2.tar, ... of 24 kHz mono Ogg Opus clips from unpacked packages.  Needs ffmpeg.
+"""Build audio-1.tar, audio-2.tar, ... of mono Ogg Opus clips (24 kHz unless told) from unpacked packages.  Needs ffmpeg.
 
-usage: build_audio.py UNPACKED_DIR audio.txt OUT_DIR [BYTES_PER_PACK]
+usage: build_audio.py UNPACKED_DIR audio.txt OUT_DIR [BYTES_PER_PACK [RATE KBITS_OF_SPEECH]]
 
 Names in the tars are SET/KIND/PACKAGE/NUMBER.opus, SET being train or valid.  A source file is kept back for validation
 when the MD5 of its path inside the package says so (one in 33), so the split does not depend on order or on what else is used.
@@ -27,6 +27,12 @@ KBITS = {"speech": 54, "sound": 60, "music": 64}
 EXCERPT, LEAST = 20, 8                      # seconds
 QUIET = ["ffmpeg", "-nostdin", "-v", "quiet", "-threads", "1"]
 RAW = ["-ac", "1", "-ar", str(RATE), "-f", "s16le"]
+
+
+def set_rate(rate):
+    global RATE, RAW
+    RATE = rate
+    RAW = ["-ac", "1", "-ar", str(RATE), "-f", "s16le"]
 
 
 def source(path):
@@ -121,6 +127,9 @@ def gather(root, table, pool):
 def main():
     root, table, out = sys.argv[1:4]
     limit = float(sys.argv[4]) if len(sys.argv) > 4 else 33e6
+    if len(sys.argv) > 6:
+        set_rate(int(sys.argv[5]))
+        KBITS["speech"] = int(sys.argv[6])
     stats, made = {}, []
     with ThreadPoolExecutor(2) as pool:
         for which, kind, package, name, length, data in gather(root, table, pool):

@@ -137,14 +137,22 @@ def named(flat, values):
     return out
 
 
-def save(t):
-    """weights.pt: averaged weights in fp16, codebooks, judges in bf16.  A run that resumes rebuilds the optimiser's moments."""
-    book = t.net.quantizer
-    torch.save(dict(steps=t.steps, judge_steps=t.judge_steps, progress=t.progress, seconds=t.seconds, coded=t.coded,
-                    ema={k: v.half().cpu().clone() for k, v in named(t.gen, t.gen.ema).items()},
-                    judges={k: v.bfloat16().cpu().clone() for k, v in named(t.jud, t.jud.value).items()},
-                    books={"words": book.words.cpu(), "embed": book.embed.cpu(), "size": book.size.cpu()},
-                    balance=(t.balance.norms.cpu(), t.balance.seen.cpu())), f"{t.a.out}/weights.pt")
+def save(t, name="weights.pt"):
+    """What travels: averaged weights in fp16, codebooks, judges in bf16.  A run that resumes from it rebuilds the moments of
+    the optimiser.  state.pt, which is larger, has these too."""
+    if t.rank:
+        return
+    book, path = t.net.quantizer, f"{t.a.out}/{name}"
+    kept = dict(steps=t.steps, judge_steps=t.judge_steps, progress=t.progress, seconds=t.seconds, coded=t.coded,
+                books={"words": book.words.cpu(), "embed": book.embed.cpu(), "size": book.size.cpu()},
+                balance=(t.balance.norms.cpu(), t.balance.seen.cpu()))
+    if name == "state.pt":
+        kept.update(gen=t.gen.tensors(), jud=t.jud.tensors())
+    else:
+        kept.update(ema={k: v.half().cpu().clone() for k, v in named(t.gen, t.gen.ema).items()},
+                    judges={k: v.bfloat16().cpu().clone() for k, v in named(t.jud, t.jud.value).items()})
+    torch.save(kept, path + ".new")
+    os.replace(path + ".new", path)
 
 
 def resume(t, path):
@@ -157,6 +165,12 @@ def resume(t, path):
     book.sums.copy_(book.embed * book.size[..., None])
     for own, old in zip((t.balance.norms, t.balance.seen), s["balance"]):
         own.copy_(old)
+    if "gen" in s:
+        t.steps, t.judge_steps = s["steps"], s["judge_steps"]
+        for flat, key in ((t.gen, "gen"), (t.jud, "jud")):
+            for k, v in flat.tensors().items():
+                v.copy_(s[key][k])
+        return
     for flat, key in ((t.gen, "ema"), (t.jud, "judges")):
         for name, view in named(flat, flat.value).items():
             view.copy_(s[key][name])

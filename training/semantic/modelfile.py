@@ -67,7 +67,7 @@ def main():
     arrays = tensors({k: v.float() for k, v in run["ema"].items()}, run["books"]["words"], run["books"]["embed"])
     with open(a.done) as f:
         d = json.load(f)
-    with open(f"{HERE}/../corpus/audio.txt") as f:
+    with open(f"{HERE}/../corpus/speech.txt") as f:
         packages = dict.fromkeys(line.split("|")[0] for line in f if line.strip() and line[0] != "#")
     skip = ("data", "teacher", "out", "resume", "steps", "graph", "tiny")
     meta = {"tessera.codec": "semantic", "tessera.name": "semantic", "tessera.sha256": tensorfile.digest(arrays),

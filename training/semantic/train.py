@@ -3,7 +3,7 @@
 """Train the codec `semantic` by the clock on any number of GPUs of one host.
 
 torchrun --nproc_per_node 2 training/semantic/train.py --data UNPACKED --teacher teacher.npz --out DIR --deadline 540
-    --share 0.55 [--resume DIR/weights.pt]
+    --share 0.55 [--resume DIR/state.pt]
 
 The curriculum is a function of progress, 0..1: autoencoder with the teacher's tokens, then the encoder's own tokens, k-means
 and acoustic books, then adversaries.  A call moves progress from where the resumed run stands to --share and stops
@@ -37,12 +37,13 @@ sound_train = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(sound_train)
 Flat = sound_train.Flat
 
-SHARES = {"mel": 2.0, "bands": 0.7, "heard": 1.4, "adv": 1.0, "feat": 2.0}
+SHARES = {"mel": 2.0, "bands": 0.7, "heard": 2.2, "adv": 1.0, "feat": 2.0}
 COMMIT, HOLD, MEANING = 0.05, 0.3, 1.0      # of the gradient that reaches the acoustic latent
-KMEANS_AT, ALL_QUANTISED_AT = 0.05, 0.12    # progress
-OWN_FROM, OWN_ALL = 0.05, 0.25              # the encoder's tokens instead of the teacher's
+KMEANS_AT, ALL_QUANTISED_AT = 0.04, 0.09    # progress
+OWN_FROM, OWN_ALL = 0.04, 0.16              # the encoder's tokens instead of the teacher's
 REVIVE_UNTIL = 0.85
-JUDGES_LEARN = 0.03                         # progress
+JUDGES_LEARN = 0.06                         # progress
+HEARD = (2, 4, 6)                           # layers of the teacher
 MEL = ((64, 12), (128, 20), (256, 40), (512, 80), (1024, 120), (2048, 160))
 
 
@@ -55,24 +56,25 @@ def arguments():
     p.add_argument("--data", required=True)
     p.add_argument("--teacher", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--resume", help="weights.pt: moments of the optimiser are rebuilt while it warms up")
+    p.add_argument("--resume", help="state.pt, or weights.pt: then moments are rebuilt while it warms up")
     p.add_argument("--progress", type=float)
     p.add_argument("--deadline", type=float, default=540)
     p.add_argument("--share", type=float, default=1.0)
     p.add_argument("--batch", type=int, default=24, help="crops a GPU")
     p.add_argument("--frames", type=int, default=48, help="of a crop, 40 ms each")
     p.add_argument("--tiny", type=int, default=0, help="a net of a few channels, to rehearse")
-    p.add_argument("--adversary", type=float, default=0.25, help="weight of the adversarial losses; 0: none")
-    p.add_argument("--adversary-at", type=float, default=0.4)
+    p.add_argument("--adversary", type=float, default=0.2, help="weight of the adversarial losses; 0: none")
+    p.add_argument("--adversary-at", type=float, default=0.72)
     p.add_argument("--judge", type=int, default=32)
     p.add_argument("--lr", type=float, default=8e-4, help="for 64 crops a step on all GPUs together; scales with the root")
     p.add_argument("--lr-end", type=float, default=1e-5)
-    p.add_argument("--judge-lr", type=float, default=3e-4)
+    p.add_argument("--judge-lr", type=float, default=2e-4)
     p.add_argument("--warm", type=int, default=200)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--graph", type=int, default=1)
     p.add_argument("--eval-every", type=float, default=60)
     p.add_argument("--beat", type=int, default=20)
+    p.add_argument("--dump", type=int, default=0, help="1: codes of all clips at the end, for audio/codes.py")
     p.add_argument("--steps", type=int, help="stop after so many (tests)")
     return p.parse_args()
 
@@ -112,7 +114,7 @@ class Trainer:
         self.pool = torch.zeros(nets.LEVELS, a.batch * a.frames, nets.ACOUSTIC, device=device)
         self.steps = self.judge_steps = 0
         self.progress = self.seconds = 0.0
-        self.coded = False
+        self.coded = self.unjudged = False
         if a.resume:
             between.resume(self, a.resume)
         if a.progress is not None:
@@ -123,16 +125,16 @@ class Trainer:
     # --- one step
 
     def draw_levels(self, n):
-        """8 % of the crops have no acoustic level, 22 % one, 20 % two, 20 % three, 30 % all."""
+        """8 % of the crops have no acoustic level, 17 % one, 15 % two, 35 % three, 25 % all."""
         r = torch.rand(n, 1, device=self.device)
-        levels = 0 + (r > 0.08) + (r > 0.30).long() + (r > 0.50).long() + 2 * (r > 0.70).long()
+        levels = 0 + (r > 0.08) + (r > 0.25).long() + (r > 0.40).long() + 2 * (r > 0.75).long()
         return (torch.arange(nets.LEVELS, device=self.device)[None] < levels).float()
 
     def heard(self, x, y):
         """Difference of the teacher's activations, in deviations of each channel."""
         with torch.no_grad():
-            a = [h.float() for h in self.critic.layers(x, (2, teacher.LAYERS))]
-        b = self.critic.layers(y, (2, teacher.LAYERS))
+            a = [h.float() for h in self.critic.layers(x, HEARD)]
+        b = self.critic.layers(y, HEARD)
         total = 0
         for p, q in zip(a, b):
             total = total + ((p - q.float()) / (p.std((0, 1), keepdim=True) + 1e-3)).abs().mean()
@@ -276,14 +278,14 @@ class Trainer:
         lr = a.lr * math.sqrt(a.batch * self.world / 64)
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, p)))
         rows = []
-        for top, t in ((lr, self.steps + 1), (a.judge_lr, self.judge_steps + 1)):
-            rate = (a.lr_end + (top - a.lr_end) * fall) * min(1.0, t / a.warm)
+        for rate, t in ((a.lr_end + (lr - a.lr_end) * fall, self.steps + 1), (a.judge_lr, self.judge_steps + 1)):
+            rate *= min(1.0, t / a.warm)
             rows.append([rate, 1 - 0.8 ** t, 1 - 0.99 ** t, min(0.998, (1 + t) / (10 + t))])
         self.sched.copy_(torch.tensor(rows))
         left = (ALL_QUANTISED_AT - p) / (ALL_QUANTISED_AT - KMEANS_AT)
         self.raw.fill_(min(1.0, max(0.0, left)) if self.coded else 1.0)
         self.taught.fill_(min(1.0, max(0.0, (OWN_ALL - p) / (OWN_ALL - OWN_FROM))))
-        # They judge for a while before they are heard: the first run was thrown back by what new ones say.
+        # They judge for a while before they are heard: a run is thrown back by what new ones say.
         self.ramp.fill_(a.adversary * min(1.0, max(0.0, (p - a.adversary_at - JUDGES_LEARN) / 0.04)))
         return rows[0][0]
 
@@ -306,6 +308,9 @@ class Trainer:
                 between.start_codebooks(self)
             lr = self.schedule()
             full = a.adversary > 0 and self.progress >= a.adversary_at
+            if full and not self.unjudged and self.progress >= a.adversary_at + JUDGES_LEARN:
+                self.unjudged = True
+                between.save(self, "unjudged.pt")
             for _ in range(a.beat):
                 self.one(full)
             if self.coded and self.progress < REVIVE_UNTIL and self.steps % (3 * a.beat) == 0:
@@ -315,6 +320,7 @@ class Trainer:
                 self.report(10 * a.beat / (now - t0), lr)
                 t0 = now
             if now >= next_eval:
+                between.save(self)
                 between.evaluate(self)
                 next_eval = self.shared_clock() + a.eval_every
         self.progress = p0 + (a.share - p0) * min(1.0, (now - begin) / max(1e-3, a.deadline - begin))
@@ -350,17 +356,19 @@ def main():
     os.makedirs(a.out, exist_ok=True)
     t = Trainer(a, rank, world, device)
     t.run()
+    for name in ("weights.pt", "state.pt"):     # before the evaluation: whatever happens there, the weights are kept
+        between.save(t, name)
     if rank == 0:
-        between.save(t)             # before the evaluation: whatever happens there, the weights are kept
         with open(f"{a.out}/done.json", "w") as f:
             json.dump(dict(seconds=t.seconds, steps=t.steps, progress=t.progress, batch=a.batch * world, gpus=world,
                            device=torch.cuda.get_device_name() if cuda else "cpu", torch=torch.__version__,
                            arguments=vars(a)), f)
     between.evaluate(t, clips=2)
-    between.dump(t)
-    if world > 1:
-        dist.barrier()
-        dist.destroy_process_group()
+    if a.dump:
+        between.dump(t)
+    t.say("done")
+    sys.stdout.flush()
+    os._exit(0)                     # taking the process group down has hung: nothing is left to do
 
 
 if __name__ == "__main__":
