@@ -51,13 +51,15 @@ noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 # The coding of the codes of sound.
 noinst_HEADERS += codecs/audio/codes_impl.h
 libtsrcore_la_SOURCES += codecs/audio/codes.c codecs/audio/codes_adapt.c \
-	codecs/audio/codes_tables.c
+	codecs/audio/codes_logs.c codecs/audio/codes_tables.c
 noinst_HEADERS += codecs/audio/codes_lm.h
 libtsrcore_la_SOURCES += codecs/audio/codes_lm.c codecs/audio/codes_lm_model.c
 if TSR_X86
-libtsravx2_la_SOURCES += codecs/audio/x86/codes_lm_avx2.c
+libtsravx2_la_SOURCES += codecs/audio/x86/codes_lm_avx2.c \
+	codecs/audio/x86/codes_logs_avx2.c
 else
-libtsrcore_la_SOURCES += codecs/audio/x86/codes_lm_none.c
+libtsrcore_la_SOURCES += codecs/audio/x86/codes_lm_none.c \
+	codecs/audio/x86/codes_logs_none.c
 endif
 noinst_HEADERS += codecs/audio/ecdc.h
 libtsrcore_la_SOURCES += codecs/audio/ecdc.c codecs/audio/ecdc_file.c

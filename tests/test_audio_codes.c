@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Codes of sound as segments and back, in every form. */
 #include "tests/codes_gen.h"
+#include "codecs/audio/codes_impl.h"
 #include "lib/crc32c.h"
 
 static const char path[] = "test_audio_codes.safetensors";
@@ -478,6 +479,63 @@ static void test_models(void **state)
     tsr_context_close(&ctx);
 }
 
+/* Those of this processor beside plain ones, and both beside the definition. */
+static void check_logs(const tsri_codes_tables *t, check_rng *rng, int n, int count)
+{
+    const tsri_logs_kernels *const kinds[] = { t->kernels,
+                                               tsri_logs_kernels_plain() };
+    const uint8_t *rows[TSRI_CODES_RELATIONS];
+    uint8_t *memory = malloc((size_t)(n * count));
+    int16_t *logs = malloc((size_t)n * sizeof *logs);
+    uint64_t *before = malloc(tsri_codes_blocks(n) * sizeof *before);
+    int most = 0;
+
+    for (int i = 0; i < n * count; i++)
+        memory[i] = (uint8_t)(check_below(rng, 8) ? check_below(rng, 256) : 255);
+    for (int r = 0; r < count; r++)
+        rows[r] = memory + r * n;
+    for (int s = 0; s < n; s++) {
+        int log = 0;
+        for (int r = 0; r < count; r++)
+            log += rows[r][s];
+        most = tsri_max(most, log);
+    }
+    for (int k = 0; k < 2; k++) {
+        uint64_t sum = 0;
+        kinds[k]->add(rows, count, n, logs);
+        const uint64_t got = kinds[k]->sum(t->weight, logs, n, before);
+        for (int s = 0; s < n; s++) {
+            int log = 255 - most;
+            for (int r = 0; r < count; r++)
+                log += rows[r][s];
+            assert_int_equal(logs[s], tsri_max(log, 0));
+            if (s % TSRI_CODES_BLOCK == 0)
+                assert_true(before[s / TSRI_CODES_BLOCK] == sum);
+            sum += t->weight[logs[s]];
+        }
+        assert_true(got == sum);
+        assert_true(kinds[k]->sum(t->weight, logs, n, NULL) == sum);
+    }
+    free(memory);
+    free(logs);
+    free(before);
+}
+
+static void test_logs(void **state)
+{
+    static const int sizes[] = { 2, 3, 31, 32, 33, 64, 500, 1023, 1024, 1025,
+                                 4099 };
+    setup s = open_setup(2, 16, true);
+    const tsri_codes_tables *t = tsri_codes_contexts(s.codes);
+    check_rng rng = { 41 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int count = 1; count <= TSRI_CODES_RELATIONS; count++)
+            check_logs(t, &rng, sizes[i], count);
+    close_setup(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -492,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_random_bytes),
         cmocka_unit_test(test_models),
+        cmocka_unit_test(test_logs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

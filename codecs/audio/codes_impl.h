@@ -79,7 +79,24 @@ void tsri_codes_symbol(tsri_codes_pen *pen, const tsri_codes_table *table,
 
 enum { TSRI_CODES_RELATIONS = 8, TSRI_CODES_BACK = 7 };
 
+/** The inner loops. */
+typedef struct tsri_logs_kernels {
+    /** logs[s] = the sum of row[s] of `count` >= 1 rows, less what makes the
+     *  largest 255; at least 0.  count <= TSRI_CODES_RELATIONS. */
+    void (*add)(const uint8_t *const *rows, int count, int n, int16_t *logs);
+    /** The sum of weight[logs[s]], s < n; before: NULL, or [tsri_codes_blocks(n)]
+     *  out: of those before each block.  weight[v] is weight[v % 16] << v / 16,
+     *  and 256..511 for v < 16. */
+    uint64_t (*sum)(const uint32_t *weight, const int16_t *logs, int n,
+                    uint64_t *before);
+} tsri_logs_kernels;
+
+const tsri_logs_kernels *tsri_logs_kernels_plain(void);
+/** NULL: not in this build. */
+const tsri_logs_kernels *tsri_logs_kernels_avx2(void);
+
 typedef struct tsri_codes_tables {
+    const tsri_logs_kernels *kernels;
     uint32_t *statics;      /* [books][codewords + 1] starts; NULL: none */
     uint8_t *rows;          /* [rows][codewords] logarithms; NULL: no contexts */
     uint8_t *relation;      /* [books][relations][2] how many frames before, or

@@ -114,11 +114,18 @@ static tsr_error get_contexts(tsri_codes_tables *t, tsr_context *ctx,
     return copy_u8(ctx, model, 2, rows->dims, "codes.context.rows", &t->rows);
 }
 
+static const tsri_logs_kernels *pick(const tsr_context *ctx)
+{
+    const tsri_logs_kernels *avx2 = tsri_logs_kernels_avx2();
+
+    return avx2 && ctx->cpu & TSR_CPU_AVX2 ? avx2 : tsri_logs_kernels_plain();
+}
+
 tsr_error tsri_codes_tables_open(tsri_codes_tables *t, tsr_context *ctx,
                                  const tsr_model *model, int books,
                                  int codewords)
 {
-    *t = (tsri_codes_tables){ .codewords = codewords };
+    *t = (tsri_codes_tables){ .kernels = pick(ctx), .codewords = codewords };
     for (int i = 0; i < 256; i++)
         t->weight[i] = (uint32_t)octave[i & 15] << (i >> 4);
     if (tsr_model_tensor(model, "codes.static"))
@@ -155,93 +162,21 @@ static const uint8_t *row_of(const tsri_codes_tables *t,
     return t->rows + ((size_t)t->base[at] + t->cls[at * (n + 1) + code]) * n;
 }
 
-/* Loops over a fixed number of codewords, which compilers turn into vectors; the
- * last ones of a table are single. */
-enum { BLOCK = TSRI_CODES_BLOCK };
-
-static void add_row(int16_t *restrict logs, const uint8_t *restrict row, int n)
-{
-    int s = 0;
-
-    for (; s + BLOCK <= n; s += BLOCK)
-        for (int i = 0; i < BLOCK; i++)
-            logs[s + i] = (int16_t)(logs[s + i] + row[s + i]);
-    for (; s < n; s++)
-        logs[s] = (int16_t)(logs[s] + row[s]);
-}
-
-static void set_row(int16_t *restrict logs, const uint8_t *restrict row, int n)
-{
-    int s = 0;
-
-    for (; s + BLOCK <= n; s += BLOCK)
-        for (int i = 0; i < BLOCK; i++)
-            logs[s + i] = row[s + i];
-    for (; s < n; s++)
-        logs[s] = row[s];
-}
-
-static int largest(const int16_t *logs, int n)
-{
-    int16_t most[BLOCK] = { 0 };
-    int s = 0, all = 0;
-
-    for (; s + BLOCK <= n; s += BLOCK)
-        for (int i = 0; i < BLOCK; i++)
-            most[i] = logs[s + i] > most[i] ? logs[s + i] : most[i];
-    for (int i = 0; i < BLOCK; i++)
-        all = tsri_max(all, most[i]);
-    for (; s < n; s++)
-        all = tsri_max(all, logs[s]);
-    return all;
-}
-
-static int16_t lowered(int16_t log, int less)
-{
-    const int16_t v = (int16_t)(log - less);
-    return v > 0 ? v : 0;
-}
-
-static void lower(int16_t *logs, int n, int less)
-{
-    int s = 0;
-
-    for (; s + BLOCK <= n; s += BLOCK)
-        for (int i = 0; i < BLOCK; i++)
-            logs[s + i] = lowered(logs[s + i], less);
-    for (; s < n; s++)
-        logs[s] = lowered(logs[s], less);
-}
-
 void tsri_codes_logs(const tsri_codes_tables *t, const tsri_codes_view *view,
                      int f, int k, int16_t *logs)
 {
-    const int n = t->codewords;
-    bool any = false;
+    const size_t n = (size_t)t->codewords;
+    const uint8_t *rows[TSRI_CODES_RELATIONS];
+    int count = 0;
 
     for (int r = 0; r < t->relations; r++) {
-        const uint8_t *row = row_of(t, view, f, k, r);
-        if (row)
-            (any ? add_row : set_row)(logs, row, n);
-        any = any || row;
+        rows[count] = row_of(t, view, f, k, r);
+        count += rows[count] != NULL;
     }
-    if (any)
-        lower(logs, n, largest(logs, n) - UINT8_MAX);
+    if (count)
+        t->kernels->add(rows, count, t->codewords, logs);
     else
-        memset(logs, 0, (size_t)n * sizeof *logs);
-}
-
-/* Of n <= BLOCK codewords; weights are below 2^24. */
-static uint32_t sum_of(const tsri_codes_tables *t, const int16_t *logs, int n)
-{
-    uint32_t a = 0, b = 0;
-    int s = 0;
-
-    for (; s + 2 <= n; s += 2) {
-        a += t->weight[logs[s]];
-        b += t->weight[logs[s + 1]];
-    }
-    return s < n ? a + b + t->weight[logs[s]] : a + b;
+        memset(logs, 0, n * sizeof *logs);
 }
 
 void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
@@ -249,13 +184,9 @@ void tsri_codes_context(const tsri_codes_tables *t, const tsri_codes_view *view,
                         tsri_codes_table *table)
 {
     const int n = t->codewords;
-    uint64_t sum = 0;
 
     tsri_codes_logs(t, view, f, k, logs);
-    for (int s = 0; s < n; s += BLOCK) {
-        before[s / BLOCK] = sum;
-        sum += sum_of(t, logs + s, tsri_min(n - s, BLOCK));
-    }
+    const uint64_t sum = t->kernels->sum(t->weight, logs, n, before);
     *table = (tsri_codes_table){ .logs = logs, .weight = t->weight,
                                  .before = before, .n = n,
                                  .scale = tsri_codes_scale((uint32_t)n, sum) };

@@ -177,15 +177,13 @@ static int32_t logarithm(uint64_t sum)
 static int32_t make_logs(tsri_search *s, const beginning *p, int b)
 {
     const tsri_codes_view view = { s->view, s->books };
-    uint64_t sum = 0;
 
     if (!s->tables)
         return 0;
     memcpy(s->view + s->seen * s->books, p->codes, (size_t)b * sizeof *p->codes);
     tsri_codes_logs(s->tables, &view, s->seen, b, s->logs);
-    for (int c = 0; c < s->q->shape.k; c++)
-        sum += s->tables->weight[s->logs[c]];
-    return logarithm(sum) - 8 * BIT;
+    return logarithm(s->tables->kernels->sum(s->tables->weight, s->logs,
+                                             s->q->shape.k, NULL)) - 8 * BIT;
 }
 
 /* What a codeword must cost less than, to rank. */
