@@ -276,7 +276,8 @@ static size_t advance(struct iovec *part, int parts, size_t n)
     size_t left = 0;
     for (int i = 0; i < parts; i++) {
         const size_t k = n < part[i].iov_len ? n : part[i].iov_len;
-        part[i].iov_base = (char *)part[i].iov_base + k;
+        if (k)          /* NULL + 0 is not defined */
+            part[i].iov_base = (char *)part[i].iov_base + k;
         part[i].iov_len -= k;
         n -= k;
         left += part[i].iov_len;
