@@ -51,7 +51,8 @@ static tsr_error toy_append(toy_stream *s, size_t n, float **to)
     const size_t channels = (size_t)s->self.shape->channels;
     const size_t frame = channels * sizeof **to;
 
-    if (tsri_grow(s->self.ctx, &s->x, &s->room, s->n, n, frame))
+    /* One more, so that there is memory even for nothing. */
+    if (tsri_grow(s->self.ctx, &s->x, &s->room, s->n, n + 1, frame))
         return TSR_E_NOMEM;
     *to = s->x + s->n * channels;
     s->n += n;

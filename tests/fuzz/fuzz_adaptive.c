@@ -92,7 +92,7 @@ static void round_trip(setup *s, const fuzz_input *in)
         tsri_adapt_enc_close(&enc[plain]);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     uint8_t plain[RUNS][RUN], vector[RUNS][RUN];
@@ -102,7 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     make(&s, &in);
     if (both_ways) {
         round_trip(&s, &in);
-        return 0;
+        return;
     }
     uint8_t *copy = fuzz_copy(&in);
     const tsr_error error = get(&s, true, copy, in.size, plain);
@@ -110,5 +110,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!error)
         check(&s, plain, vector);
     free(copy);
-    return 0;
 }

@@ -51,7 +51,7 @@ static void any_bytes(const tsri_bigtable *table, const fuzz_input *in,
     free(copy);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     static uint32_t freq[ALPHABET];
     fuzz_input in = { data, size };
@@ -69,5 +69,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         any_bytes(table, &in, alphabet, n);
     tsri_bigtable_close(&table, fuzz_context(false));
-    return 0;
 }

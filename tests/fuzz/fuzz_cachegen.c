@@ -94,7 +94,7 @@ static void round_trip(fuzz_input *in, uint8_t *x, uint8_t *y)
     free(b.data);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     uint8_t *x = calloc(8, VALUES), *y = calloc(8, VALUES);
@@ -109,5 +109,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     free(x);
     free(y);
-    return 0;
 }

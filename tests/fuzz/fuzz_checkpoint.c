@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Checkpoints of anybody's making: a pickle, put into an archive with storages
- * where the first byte says so, a pickle of its own, or a whole file.  Tensors that are found can be
- * read, or are damaged. */
+ * where the first byte says so, a pickle of its own, or a whole file.  Tensors that
+ * are found can be read, or are damaged. */
 #include "tests/fuzz/fuzz.h"
 #include "lib/bytes.h"
 #include "lib/checkpoint.h"
@@ -89,7 +89,7 @@ static void read_all(tsri_checkpoint *cp)
     FUZZ_CHECK(sum + 1 || !sum); /* so that the sum is needed */
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const int mode = fuzz_u8(&in) & 3;
@@ -109,5 +109,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     tsri_checkpoint_close(&cp);
     free(file);
-    return 0;
 }

@@ -60,7 +60,7 @@ static void segment(const tsri_ecdc_model *model, const tsri_ecdc_head *head,
     free(copy);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const uint32_t how = fuzz_u8(&in);
@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                    in.size, &used);
         free(copy);
         if (error)
-            return 0;
+            return;
         FUZZ_CHECK(used <= in.size && head.samples && head.books);
         if (!tsri_ecdc_put_head(&head, again, &used)) {
             tsri_ecdc_head same;
@@ -88,5 +88,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const int frames = tsri_ecdc_frames(&model, head.samples, 0);
     if (head.books <= BOOKS && frames && frames <= FRAMES)
         segment(&model, &head, frames, &in);
-    return 0;
 }

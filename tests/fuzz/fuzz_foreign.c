@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Files of McQuic's and EnCodec's own programs of anybody's making: what is read
  * can be written, and is then read as the same. */
-#include "tests/fuzz/fuzz.h"
-#include <unistd.h>
+#include "tests/fuzz/fuzz_model.h"
 #include <tessera/ecdc.h>
 #include <tessera/import.h>
 #include <tessera/mcq.h>
@@ -40,10 +39,10 @@ static tsr_model *model_of(bool sound)
 {
     static tsr_model *models[2];
     const char *root = getenv("TSR_SRCDIR");
-    char from[4096], to[64];
+    char from[4096];
     const char *const files[] = { from };
     tsr_import *import;
-    bytes out = { NULL };
+    bytes out = { NULL, 0, 0 };
     const tsr_sink sink = { &out, put };
 
     if (models[sound])
@@ -53,11 +52,7 @@ static tsr_model *model_of(bool sound)
     FUZZ_CHECK(!tsr_import_open(&import, fuzz_context(false), files, 1, NULL));
     FUZZ_CHECK(!tsr_import_write(import, NULL, &sink));
     tsr_import_close(&import);
-    snprintf(to, sizeof to, "./fuzz_foreign_%ld.safetensors", (long)getpid());
-    FILE *f = fopen(to, "wb");
-    FUZZ_CHECK(f && fwrite(out.data, 1, out.size, f) == out.size && !fclose(f));
-    FUZZ_CHECK(!tsr_model_open(&models[sound], fuzz_context(false), to));
-    remove(to);
+    FUZZ_CHECK(!fuzz_open_bytes(&models[sound], out.data, out.size));
     free(out.data);
     return models[sound];
 }
@@ -73,7 +68,7 @@ static tsr_error read_foreign(bool sound, bytes *in, bytes *out)
 
 static void there_and_back(bool sound, bytes *tess)
 {
-    bytes own = { NULL }, again = { NULL };
+    bytes own = { NULL }, again = { NULL, 0, 0 };
     const tsr_source source = { tess, get };
     const tsr_sink sink = { &own, put };
 
@@ -86,11 +81,11 @@ static void there_and_back(bool sound, bytes *tess)
     free(again.data);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const bool sound = fuzz_u8(&in) & 1;
-    bytes file = { fuzz_copy(&in), in.size, 0 }, tess = { NULL };
+    bytes file = { fuzz_copy(&in), in.size, 0 }, tess = { NULL, 0, 0 };
     const tsr_error error = read_foreign(sound, &file, &tess);
 
     FUZZ_CHECK(error != TSR_E_INTERNAL && error != TSR_E_NOMEM);
@@ -99,5 +94,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         there_and_back(sound, &tess);
     free(file.data);
     free(tess.data);
-    return 0;
 }

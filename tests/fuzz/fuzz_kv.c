@@ -246,16 +246,15 @@ static void round_trip(fuzz_input *in)
     free(x);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
 
     if (fuzz_u8(&in) % 4 == 3) {
         round_trip(&in);
-        return 0;
+        return;
     }
     uint8_t *copy = fuzz_copy(&in);
     any_bytes(copy, in.size);
     free(copy);
-    return 0;
 }

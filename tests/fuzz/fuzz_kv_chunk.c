@@ -93,7 +93,7 @@ static void wrapped(const uint8_t *data, size_t size)
     free(out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const bool object = fuzz_u8(&in) % 4 == 3;
@@ -106,5 +106,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         stored(copy, in.size);
     }
     free(copy);
-    return 0;
 }

@@ -244,7 +244,7 @@ static void change_index(file *f, fuzz_input *in)
     tsri_put32(payload + n, tsri_crc32c(0, payload, n));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     static file f;
     fuzz_input in = { data, size };
@@ -261,5 +261,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             change_index(&f, &in);
     }
     try_file(&f, &in);
-    return 0;
 }

@@ -41,7 +41,7 @@ static void any_bytes(const tsri_packing *p, const uint8_t *data, size_t size,
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const uint32_t flags = fuzz_u8(&in);
@@ -59,5 +59,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *copy = fuzz_copy(&in);
     any_bytes(&p, copy, in.size, n);
     free(copy);
-    return 0;
 }

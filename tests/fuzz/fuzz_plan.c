@@ -107,7 +107,7 @@ static void rewrite(const tsri_bank *bank)
     free(freq);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     static content c;
     fuzz_input in = { data, size };
@@ -129,7 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(copy);
     FUZZ_CHECK(!error == !!c.bank);
     if (error)
-        return 0;
+        return;
     FUZZ_CHECK(used <= in.size);
     in.data += used;
     in.size -= used;
@@ -144,5 +144,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         any_bytes(&c, &in);
     rewrite(c.bank);
     tsri_bank_close(&c.bank, fuzz_context(false));
-    return 0;
 }

@@ -54,7 +54,7 @@ static uint32_t get(tsri_range_dec *dec, models *m, uint32_t kind)
 
 static const uint32_t limits[KINDS] = { 2, 1 << TREE, 16, 256, UINT32_MAX, 128 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     static models enc_models, dec_models;
     fuzz_input in = { data, size };
@@ -86,5 +86,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     FUZZ_CHECK(!both_ways || !tsri_range_dec_end(&dec));
     free(copy);
-    return 0;
 }

@@ -194,7 +194,7 @@ static void round_trip(const setup *s, const fuzz_input *in)
         tsri_rans_enc_close(&enc[plain]);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     setup s = { 0 };
@@ -207,5 +207,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             any_bytes(&s, &in);
     }
     tsri_bank_close(&s.bank, fuzz_context(false));
-    return 0;
 }

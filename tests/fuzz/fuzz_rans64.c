@@ -54,7 +54,7 @@ static void round_trip(const setup *s, const fuzz_input *in)
     tsri_free(fuzz_context(false), out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     uint32_t got[GROUPS * N];
@@ -62,15 +62,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     setup s;
 
     if (!make(&s, &in))
-        return 0;
+        return;
     if (both_ways) {
         round_trip(&s, &in);
-        return 0;
+        return;
     }
     uint8_t *copy = fuzz_copy(&in);
     if (!tsri_rans64_decode(s.tables, s.sizes, s.groups, copy, in.size, got, s.n))
         for (size_t i = 0; i < (size_t)s.groups * s.n; i++)
             FUZZ_CHECK(got[i] < (uint32_t)s.sizes[i / s.n]);
     free(copy);
-    return 0;
 }

@@ -103,7 +103,7 @@ static void fill(content *c, fuzz_input *in, bool refine)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     static content c;
     tsr_context *ctx = fuzz_context(false);
@@ -120,5 +120,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         round_trip(&c, way & 2);
     else
         any_bytes(&c, &in, way & 2);
-    return 0;
 }

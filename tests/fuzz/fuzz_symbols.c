@@ -74,7 +74,7 @@ static void any_bytes(fuzz_input *in)
     free(copy);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
 
@@ -82,5 +82,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         round_trip(&in);
     else
         any_bytes(&in);
-    return 0;
 }

@@ -63,7 +63,7 @@ static void round_trip(fuzz_input *in, int bits)
     FUZZ_CHECK(!memcmp(freq, got, (size_t)n * sizeof *freq));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const uint32_t what = fuzz_u8(&in) % 3;
@@ -75,5 +75,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_bank(&in);
     else
         round_trip(&in, bits);
-    return 0;
 }

@@ -1,44 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Tokens of pictures: models that lie about their codes, units of any bytes, and
  * round trips. */
-#include "tests/fuzz/fuzz.h"
-#include <unistd.h>
+#include "tests/fuzz/fuzz_model.h"
 #include "codecs/image/token_units.h"
-#include "lib/bytes.h"
 #include "lib/crc32c.h"
 
-enum { CODES = 48, SIDE = 20, FILE_ROOM = 4096, DIM = 1 };
+enum { CODES = 48, SIDE = 20, DIM = 1 };
 
-/* A model file in the making. */
-typedef struct maker {
-    char head[FILE_ROOM];
-    size_t head_used, used;
-    uint8_t data[FILE_ROOM];
-} maker;
-
-static uint8_t *tensor(maker *m, const char *name, const char *type, size_t size,
-                       const char *shape, size_t n)
-{
-    uint8_t *at = m->data + m->used;
-
-    m->head_used += (size_t)snprintf(
-        m->head + m->head_used, sizeof m->head - m->head_used,
-        "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
-        m->head_used ? "," : "{", name, type, shape, m->used, m->used + size * n);
-    m->used += size * n;
-    FUZZ_CHECK(m->used <= sizeof m->data && m->head_used < sizeof m->head);
-    return at;
-}
-
-static uint8_t *ints(maker *m, const char *name, int n)
+static uint8_t *ints(fuzz_maker *m, const char *name, int n)
 {
     char shape[16];
 
     snprintf(shape, sizeof shape, "%d", n);
-    return tensor(m, name, "I32", 4, shape, (size_t)n);
+    return fuzz_tensor(m, name, "I32", 4, shape, (size_t)n);
 }
 
-static void order(maker *m, fuzz_input *in, int codes)
+static void order(fuzz_maker *m, fuzz_input *in, int codes)
 {
     uint8_t *p = ints(m, "tessera.order", codes);
     const int shift = (int)fuzz_below(in, (uint32_t)codes);
@@ -51,7 +28,7 @@ static void order(maker *m, fuzz_input *in, int codes)
 }
 
 /* Every other cluster of the level before goes, more or less. */
-static int level(maker *m, fuzz_input *in, int j, int32_t *start, int n)
+static int level(fuzz_maker *m, fuzz_input *in, int j, int32_t *start, int n)
 {
     char name[64], shape[32];
     int kept = 1;
@@ -65,43 +42,25 @@ static int level(maker *m, fuzz_input *in, int j, int32_t *start, int n)
         tsri_put32(p + 4 * i, (uint32_t)start[i]);
     snprintf(name, sizeof name, "tessera.level.%d.codewords", j);
     snprintf(shape, sizeof shape, "%d,%d", kept, DIM);
-    p = tensor(m, name, "F32", 4, shape, (size_t)kept);
+    p = fuzz_tensor(m, name, "F32", 4, shape, (size_t)kept);
     memset(p, 0, 4 * (size_t)kept);
     return kept;
 }
 
-static void context(maker *m, fuzz_input *in, int classes)
+static void context(fuzz_maker *m, fuzz_input *in, int classes)
 {
     char shape[64];
     const size_t n = 4 * ((size_t)classes + 1) * (size_t)classes;
 
     snprintf(shape, sizeof shape, "%d", classes);
-    uint8_t *p = tensor(m, "tessera.context.bias", "I16", 2, shape,
+    uint8_t *p = fuzz_tensor(m, "tessera.context.bias", "I16", 2, shape,
                         (size_t)classes);
     for (int i = 0; i < classes; i++)
         tsri_put16(p + 2 * i, (uint16_t)fuzz_u16(in));
     snprintf(shape, sizeof shape, "4,%d,%d", classes + 1, classes);
-    p = tensor(m, "tessera.context.weight", "I8", 1, shape, n);
+    p = fuzz_tensor(m, "tessera.context.weight", "I8", 1, shape, n);
     for (size_t i = 0; i < n; i++)
         p[i] = (uint8_t)fuzz_at(in, i);
-}
-
-static tsr_model *open_model(maker *m)
-{
-    uint8_t length[8];
-    char path[64];
-    tsr_model *model;
-
-    m->head[m->head_used++] = '}';
-    tsri_put64(length, m->head_used);
-    snprintf(path, sizeof path, "./fuzz_tokens_%ld.safetensors", (long)getpid());
-    FILE *f = fopen(path, "wb");
-    FUZZ_CHECK(f && fwrite(length, 1, 8, f) == 8 &&
-               fwrite(m->head, 1, m->head_used, f) == m->head_used &&
-               fwrite(m->data, 1, m->used, f) == m->used && !fclose(f));
-    FUZZ_CHECK(!tsr_model_open(&model, fuzz_context(true), path));
-    remove(path);
-    return model;
 }
 
 /* A book of the input's making; NULL where one of its bytes was changed so that
@@ -114,12 +73,13 @@ static tsri_token_book *make_book(fuzz_input *in)
     int32_t start[CODES];
     int n = codes;
     tsri_token_book *book;
-    maker *m = calloc(1, sizeof *m);
+    tsr_model *model;
+    fuzz_maker *m = calloc(1, sizeof *m);
 
     FUZZ_CHECK(m);
     for (int i = 0; i < codes; i++)
         start[i] = i;
-    tensor(m, "x", "U8", 1, "1", 1);
+    fuzz_tensor(m, "x", "U8", 1, "1", 1);
     if (parts & 1)
         order(m, in, codes);
     for (int j = 1; j < levels; j++)
@@ -129,11 +89,11 @@ static tsri_token_book *make_book(fuzz_input *in)
     if (parts & 4)
         for (int i = (int)fuzz_below(in, 4); i >= 0; i--)
             m->data[fuzz_u16(in) % m->used] = (uint8_t)fuzz_u8(in);
-    tsr_model *model = open_model(m);
+    FUZZ_CHECK(!fuzz_open_model(&model, m));
     const tsr_error error = tsri_token_book_open(&book, fuzz_context(true), model,
                                                  codes, DIM, words);
-    FUZZ_CHECK(!error || (error == TSR_E_SHAPE && parts & 4));
     tsr_model_unref(&model);
+    FUZZ_CHECK(!error || (error == TSR_E_SHAPE && parts & 4));
     free(m);
     return book;
 }
@@ -213,7 +173,7 @@ static void round_trip(const tsri_token_book *book, const tsri_token_way *way,
     free(got);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     int32_t id[SIDE * SIDE];
@@ -226,7 +186,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     tsri_token_book *book = make_book(&in);
 
     if (!book)
-        return 0;
+        return;
     memset(lost, 1, sizeof lost);
     if (!tsri_token_way_get(fuzz_context(true), book, byte, &way)) {
         const int unit = (int)(which % (uint32_t)tsri_token_units(&g, &way));
@@ -237,5 +197,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             read_unit(book, &way, &g, unit, &in);
     }
     tsri_token_book_close(&book, fuzz_context(true));
-    return 0;
 }

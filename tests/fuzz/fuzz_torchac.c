@@ -41,7 +41,7 @@ static void any_bytes(fuzz_input *in, int symbols)
     free(copy);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const bool both_ways = fuzz_u8(&in) % 2;
@@ -51,5 +51,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         round_trip(&in, symbols);
     else
         any_bytes(&in, symbols);
-    return 0;
 }

@@ -1,31 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Extradata and packets of video, with a toy codec. */
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_model.h"
 #include "tests/image_toy.h"
-#include <unistd.h>
-#include <tessera/model.h>
 #include "codecs/image/video.h"
-#include "lib/bytes.h"
 
 enum { SIDE_MAX = 24 };
 
 static tsr_model *toy_file(void)
 {
     static tsr_model *model;
-    uint8_t file[256] = { 0 };
-    char path[64];
 
-    if (model)
-        return model;
-    snprintf(path, sizeof path, "./fuzz_video_%ld.safetensors", (long)getpid());
-    const int n = snprintf((char *)file + 8, sizeof file - 8,
-                           "{\"__metadata__\":{\"tessera.codec\":\"toy\"},\"x\":{"
-                           "\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}");
-    tsri_put64(file, (uint64_t)n);
-    FILE *f = fopen(path, "wb");
-    FUZZ_CHECK(f && fwrite(file, 1, (size_t)n + 9, f) == (size_t)n + 9 && !fclose(f));
-    FUZZ_CHECK(!tsr_model_open(&model, fuzz_context(true), path));
-    remove(path);
+    if (!model)
+        model = fuzz_toy_model("toy");
     return model;
 }
 
@@ -153,7 +139,7 @@ static void try_picture(fuzz_input *in)
     close_ends(&x);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const uint32_t mode = fuzz_u8(&in) % 3;
@@ -164,5 +150,4 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_bytes(&in);
     else
         try_picture(&in);
-    return 0;
 }
