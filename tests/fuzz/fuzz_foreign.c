@@ -68,7 +68,7 @@ static tsr_error read_foreign(bool sound, bytes *in, bytes *out)
 
 static void there_and_back(bool sound, bytes *tess)
 {
-    bytes own = { NULL }, again = { NULL, 0, 0 };
+    bytes own = { NULL, 0, 0 }, again = { NULL, 0, 0 };
     const tsr_source source = { tess, get };
     const tsr_sink sink = { &own, put };
 
