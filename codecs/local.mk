@@ -180,6 +180,20 @@ pkginclude_HEADERS += include/tessera/find.h
 libtsrcore_la_SOURCES += codecs/audio/find.c codecs/audio/semantic.c
 # X-Codec, its decoder.
 libtsrcore_la_SOURCES += codecs/audio/xcodec.c
+# SemantiCodec's decoder: noise, the UNet.
+noinst_HEADERS += codecs/audio/diffusion.h
+noinst_HEADERS += codecs/audio/latent.h
+noinst_HEADERS += codecs/audio/noise.h
+noinst_HEADERS += codecs/audio/semanticodec_decode.h
+noinst_HEADERS += codecs/audio/unet.h
+noinst_HEADERS += codecs/audio/unet_impl.h
+libtsrcore_la_SOURCES += codecs/audio/diffusion.c
+libtsrcore_la_SOURCES += codecs/audio/latent.c
+libtsrcore_la_SOURCES += codecs/audio/noise.c
+libtsrcore_la_SOURCES += codecs/audio/semanticodec_decode.c
+libtsrcore_la_SOURCES += codecs/audio/semanticodec_draw.c
+libtsrcore_la_SOURCES += codecs/audio/unet.c
+libtsrcore_la_SOURCES += codecs/audio/unet_load.c
 # SemantiCodec, its encoder.
 noinst_HEADERS += codecs/audio/bilstm.h codecs/audio/semanticodec.h codecs/audio/vit.h
 libtsrcore_la_SOURCES += codecs/audio/bilstm.c codecs/audio/semanticodec.c \

@@ -458,6 +458,9 @@ EXTRA_DIST += tests/vectors/fbank/input.npy tests/vectors/fbank/features.npy
 # X-Codec's decoder; meta.json tells how the vector was made.
 check_PROGRAMS += tests/test_xcodec
 EXTRA_DIST += tests/vectors/xcodec
+# SemantiCodec's decoder; meta.json tells how the vector was made.
+check_PROGRAMS += tests/test_semanticodec_decoder
+EXTRA_DIST += tests/vectors/semanticodec_decoder
 # SemantiCodec's encoder; meta.json tells how the vectors were made.
 check_PROGRAMS += tests/test_semanticodec
 EXTRA_DIST += tests/vectors/semanticodec_k1 tests/vectors/semanticodec_k2 \

@@ -26,6 +26,7 @@ typedef struct tsri_audio_head {
     int shorter[2];                 /* see tsri_codes_words() */
     int packet_frames;              /* segments: a multiple of segment_frames */
     int segment_frames, segment_step, side; /* 0 without segments */
+    uint32_t seed;                  /* below 2^31; 0 with segments */
     uint8_t hash[TSR_MODEL_HASH_BYTES];
     char model_name[TSRI_MODEL_NAME_SIZE];
 } tsri_audio_head;

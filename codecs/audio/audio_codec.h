@@ -25,6 +25,7 @@ typedef struct tsri_audio_shape {
     int segment_samples;    /* of a full segment */
     int segment_step;       /* samples from one segment to the next */
     int side;               /* bytes beside the codes of each segment, 0..4 */
+    bool seeded;            /* the decoder draws random numbers */
     bool whole;             /* the encoder normalises over the whole sound */
     bool drops_tail;        /* samples after the last whole frame make no frame:
                                audio.c completes it with zeros */
@@ -47,6 +48,7 @@ typedef struct tsri_audio_options {
     double window;          /* seconds; whole-sound encoders, 0 = whole */
     int beam;               /* see tsri_search_open() */
     const tsri_codes *codes; /* the model's; encoder */
+    uint32_t seed;          /* of random numbers; decoder */
 } tsri_audio_options;
 
 typedef struct tsri_audio_codec {

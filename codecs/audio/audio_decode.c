@@ -12,7 +12,7 @@ static bool head_fits(const tsri_audio_head *h, const tsri_audio_shape *s)
     const bool segments = s->segmented
         ? h->segment_frames == s->segment_frames &&
               h->segment_step == s->segment_step && h->side == s->side
-        : !h->segment_frames;
+        : !h->segment_frames && (s->seeded || !h->seed);
     return segments && h->group_channels == s->channels && h->hop == s->hop &&
            h->rate == s->rate && h->codewords == s->codewords &&
            !memcmp(h->shorter, s->shorter, sizeof h->shorter) &&
@@ -95,7 +95,8 @@ static tsr_error open_all(tsr_audio_decoder *d, tsr_context *ctx,
     d->patience = CONCEAL_SECONDS;
     d->level = tsri_audio_full_level(&d->head);
     d->options = (tsri_audio_options){ .books = d->head.books,
-                                       .zero_start = d->head.live, .lazy = !live };
+                                       .zero_start = d->head.live, .lazy = !live,
+                                       .seed = d->head.seed };
     for (int g = 0; g < tsri_audio_groups(&d->head); g++)
         TSR_TRY(d->m.codec->dec_open(&d->dec[g], d->m.self, &d->options));
     return TSR_OK;
@@ -296,11 +297,8 @@ tsr_error tsr_audio_decoder_lost(tsr_audio_decoder *d)
 static tsr_error check_codes(const tsr_audio_decoder *d, const uint16_t *codes,
                              size_t frames, int books)
 {
-    return tsri_codes_fit(codes, frames, books, d->head.codewords,
-                          d->head.shorter)
-               ? TSR_OK
-               : tsri_fail(d->m.ctx, TSR_E_ARG, "a code is none of its book's "
-                           "codewords");
+    return tsri_codes_check(d->m.ctx, codes, frames, books, d->head.codewords,
+                            d->head.shorter);
 }
 
 tsr_error tsr_audio_decoder_push_codes(tsr_audio_decoder *d,

@@ -26,6 +26,8 @@ static tsr_error take_settings(tsr_context *ctx, tsr_audio_settings *own,
     if (own->search > TSRI_SEARCH_BEAM_MAX)
         return tsri_fail(ctx, TSR_E_ARG, "search must be at most %d",
                          TSRI_SEARCH_BEAM_MAX);
+    if (own->seed > INT32_MAX)
+        return tsri_fail(ctx, TSR_E_ARG, "seed must be below 2^31");
     if (own->window < 0)
         own->window = own->live ? 1 : WINDOW_SECONDS;
     return TSR_OK;
@@ -100,6 +102,8 @@ static tsr_error fill_head(tsr_audio_encoder *e, const tsr_audio_settings *s)
         .rate = shape->rate, .codewords = shape->codewords,
         .shorter = { shape->shorter[0], shape->shorter[1] },
         .packet_frames = choose_frames(shape, s) };
+    if (shape->seeded)
+        e->head.seed = s->seed;
     if (shape->segmented) {
         e->head.segment_frames = shape->segment_frames;
         e->head.segment_step = shape->segment_step;
@@ -330,10 +334,9 @@ tsr_error tsr_audio_encoder_push_codes(tsr_audio_encoder *e,
     if (e->finished || (e->pushed && !e->coded))
         return tsri_fail(e->m.ctx, TSR_E_ARG, "codes after %s",
                          e->finished ? "the end" : "samples");
-    if (!tsri_codes_fit(codes, frames * width / (size_t)e->head.books,
-                        e->head.books, e->head.codewords, e->head.shorter))
-        return tsri_fail(e->m.ctx, TSR_E_ARG, "a code is none of its book's "
-                         "codewords");
+    TSR_TRY(tsri_codes_check(e->m.ctx, codes,
+                             frames * width / (size_t)e->head.books, e->head.books,
+                             e->head.codewords, e->head.shorter));
     if (frames)
         e->failed = append_codes(e, codes, frames);
     return e->failed;

@@ -20,7 +20,8 @@ void tsri_audio_head_put(const tsri_audio_head *head, uint8_t *out)
     tsri_put32(out + 8, (uint32_t)head->rate);
     tsri_put32(out + 12, (uint32_t)head->packet_frames);
     tsri_put32(out + 16, (uint32_t)head->codewords);
-    tsri_put32(out + 20, (uint32_t)head->segment_step);
+    tsri_put32(out + 20, head->segment_frames ? (uint32_t)head->segment_step
+                                              : head->seed);
     tsri_put16(out + 24, (uint16_t)head->segment_frames);
     out[26] = (uint8_t)head->side;
     out[27] = (uint8_t)(head->shorter[0] | head->shorter[1] << 4);
@@ -79,13 +80,14 @@ tsr_error tsri_audio_head_get(tsr_context *ctx, tsri_audio_head *head,
         frames > TSR_AUDIO_MAX_FRAMES || words < 2 || words > 1 << 16 ||
         step > INT32_MAX)
         return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has an impossible value");
+    const int segment = tsri_get16(data + 24);
     *head = (tsri_audio_head){
         .codec_number = data[0], .channels = data[1], .books = data[2],
         .entropy = (tsr_audio_entropy)data[3], .live = data[4] & LIVE,
         .layers = data[4] & LAYERS, .group_channels = data[5],
         .hop = tsri_get16(data + 6), .rate = (int)rate, .packet_frames = (int)frames,
-        .codewords = (int)words, .segment_step = (int)step,
-        .segment_frames = tsri_get16(data + 24), .side = data[26],
+        .codewords = (int)words, .segment_step = segment ? (int)step : 0,
+        .seed = segment ? 0 : step, .segment_frames = segment, .side = data[26],
         .shorter = { data[27] & 15, data[27] >> 4 } };
     if (!possible(head) || !segments_fit(head) || !books_fit(head))
         return tsri_fail(ctx, TSR_E_CORRUPT, "HEAD has an impossible value");

@@ -78,17 +78,38 @@ bool tsri_codes_shorter_fit(int codewords, const int shorter[2])
     return !shorter[0] || !shorter[1];
 }
 
-bool tsri_codes_fit(const uint16_t *codes, size_t n, int books, int codewords,
-                    const int shorter[2])
+/* The first code that is none of its book's; all of them: there is none. */
+static size_t first_alien(const uint16_t *codes, size_t n, int books,
+                          int codewords, const int shorter[2])
 {
     const int most[] = { tsri_codes_words(codewords, shorter, 0),
                          tsri_codes_words(codewords, shorter, 1) };
+    size_t at = 0;
 
     for (size_t i = 0; i < n; i++)
-        for (int k = 0; k < books; k++)
-            if (*codes++ >= most[k > 0])
-                return false;
-    return true;
+        for (int k = 0; k < books; k++, at++)
+            if (codes[at] >= most[k > 0])
+                return at;
+    return at;
+}
+
+bool tsri_codes_fit(const uint16_t *codes, size_t n, int books, int codewords,
+                    const int shorter[2])
+{
+    return first_alien(codes, n, books, codewords, shorter) == n * (size_t)books;
+}
+
+tsr_error tsri_codes_check(tsr_context *ctx, const uint16_t *codes, size_t n,
+                           int books, int codewords, const int shorter[2])
+{
+    const size_t at = first_alien(codes, n, books, codewords, shorter);
+    const int book = (int)(at % (size_t)books);
+
+    return at == n * (size_t)books
+               ? TSR_OK
+               : tsri_fail(ctx, TSR_E_ARG, "code %d: book %d has %d codewords",
+                           codes[at], book + 1,
+                           tsri_codes_words(codewords, shorter, book));
 }
 
 void tsri_codes_close(tsri_codes **out)

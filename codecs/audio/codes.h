@@ -32,6 +32,9 @@ bool tsri_codes_shorter_fit(int codewords, const int shorter[2]);
 /** Are codes[n][books] those of their books? */
 bool tsri_codes_fit(const uint16_t *codes, size_t n, int books, int codewords,
                     const int shorter[2]);
+/** The same, and says which one is not: TSR_OK; TSR_E_ARG. */
+tsr_error tsri_codes_check(tsr_context *ctx, const uint16_t *codes, size_t n,
+                           int books, int codewords, const int shorter[2]);
 
 /**
  * Reads what the model has: the tensors codes.* of docs/audio-format.md; none is

@@ -14,6 +14,10 @@ enum { TSRI_HIFICODEC_STAGES = 8, TSRI_HIFICODEC_KERNELS = 8,
 
 /** Sizes that both nets share. */
 typedef struct tsri_hificodec_sizes {
+    const char *generator;  /* name of the decoder's tensors */
+    float last_slope;       /* of its last activation */
+    bool longer;            /* kernels that differ from their rate by an odd number
+                               are allowed: they give one sample more */
     int stages;
     int rate[TSRI_HIFICODEC_STAGES];    /* of the decoder, in its order */
     int kernels;            /* residual blocks of a stage */
@@ -26,6 +30,12 @@ typedef struct tsri_hificodec_sizes {
  *  names the tensor; TSR_E_NOMEM. */
 tsr_error tsri_hificodec_sizes_read(tsr_context *ctx, const tsr_model *model,
                                     int hop, tsri_hificodec_sizes *sizes);
+
+/** Those of a HiFi-GAN alone, whose tensors are `generator`.*; rate[stages]: of
+ *  its stages.  Returns as tsri_hificodec_sizes_read(). */
+tsr_error tsri_hifigan_sizes_read(tsr_context *ctx, const tsr_model *model,
+                                  const char *generator, const int *rate,
+                                  int stages, tsri_hificodec_sizes *sizes);
 
 /**
  * Builds the encoder, or only what leads to the output of layer `until` (its

@@ -53,17 +53,28 @@ static tsr_error read_blocks(tsr_context *ctx, const tsr_model *model,
                              tsri_hificodec_sizes *s)
 {
     const tsri_loader load = { .ctx = ctx, .model = model };
-    const int blocks = tsri_loader_last(&load, "generator.resblocks") + 1;
+    char name[TSRI_LOADER_NAME], convs[TSRI_LOADER_NAME];
 
-    s->pairs = tsri_loader_has(&load, "generator.resblocks.0.convs1.");
-    s->steps = 1 + tsri_loader_last(&load, s->pairs
-                                    ? "generator.resblocks.0.convs1"
-                                    : "generator.resblocks.0.convs");
+    snprintf(name, sizeof name, "%s.resblocks", s->generator);
+    const int blocks = tsri_loader_last(&load, name) + 1;
+    s->pairs = tsri_loader_has(&load, "%s.resblocks.0.convs1.", s->generator);
+    snprintf(convs, sizeof convs, "%s.resblocks.0.convs%s", s->generator,
+             s->pairs ? "1" : "");
+    s->steps = 1 + tsri_loader_last(&load, convs);
     s->kernels = blocks / s->stages;
     if (blocks % s->stages || s->kernels < 1 || s->steps < 1 ||
         s->kernels > TSRI_HIFICODEC_KERNELS || s->steps > TSRI_HIFICODEC_STEPS)
-        return bad(ctx, model, "generator.resblocks");
-    if (tsri_loader_last(&load, "encoder.resblocks") + 1 != blocks)
+        return bad(ctx, model, name);
+    return TSR_OK;
+}
+
+static tsr_error check_encoder(tsr_context *ctx, const tsr_model *model,
+                               const tsri_hificodec_sizes *s)
+{
+    const tsri_loader load = { .ctx = ctx, .model = model };
+
+    if (tsri_loader_last(&load, "encoder.resblocks") + 1 !=
+        s->stages * s->kernels)
         return bad(ctx, model, "encoder.resblocks");
     return TSR_OK;
 }
@@ -90,10 +101,26 @@ static tsr_error read_dilations(tsr_context *ctx, const tsr_model *model,
 tsr_error tsri_hificodec_sizes_read(tsr_context *ctx, const tsr_model *model,
                                     int hop, tsri_hificodec_sizes *sizes)
 {
-    *sizes = (tsri_hificodec_sizes){ 0 };
+    *sizes = (tsri_hificodec_sizes){ .generator = "generator",
+                                     .last_slope = slope };
     TSR_TRY(read_rates(ctx, model, hop, sizes));
     TSR_TRY(read_blocks(ctx, model, sizes));
+    TSR_TRY(check_encoder(ctx, model, sizes));
     return read_dilations(ctx, model, sizes);
+}
+
+tsr_error tsri_hifigan_sizes_read(tsr_context *ctx, const tsr_model *model,
+                                  const char *generator, const int *rate,
+                                  int stages, tsri_hificodec_sizes *sizes)
+{
+    *sizes = (tsri_hificodec_sizes){ .generator = generator, .stages = stages,
+                                     .last_slope = last_slope, .longer = true };
+    memcpy(sizes->rate, rate, (size_t)stages * sizeof *rate);
+    TSR_TRY(read_blocks(ctx, model, sizes));
+    for (int k = 0; k < sizes->kernels; k++)
+        for (int i = 0; i < sizes->steps; i++)
+            sizes->dilation[k][i] = 1 + 2 * i;
+    return TSR_OK;
 }
 
 /* ---- layers ---- */
@@ -159,7 +186,7 @@ static int rate_pad(net *n, const char *name, int rate)
 
     if (idle(n) || !tsri_loader_sides(&n->load, name, sides))
         return -1;
-    if (sides[2] >= rate && (sides[2] - rate) % 2 == 0)
+    if (sides[2] >= rate && ((sides[2] - rate) % 2 == 0 || n->sizes->longer))
         return (sides[2] - rate) / 2;
     tsri_loader_bad(&n->load, name);
     return -1;
@@ -185,13 +212,17 @@ static int up(net *n, int x, int stage)
 {
     char name[TSRI_LOADER_NAME];
 
-    snprintf(name, sizeof name, "generator.ups.%d", stage);
+    snprintf(name, sizeof name, "%s.ups.%d", n->sizes->generator, stage);
     const int pad = rate_pad(n, name, n->sizes->rate[stage]);
     if (pad < 0)
         return 0;
     const tsri_seq_convtr spec = { .stride = n->sizes->rate[stage],
-                                   .trim = pad };
-    return layer(n, name, tsri_loader_convtr(&n->load, x, name, &spec));
+                                   .trim = n->sizes->longer ? 0 : pad,
+                                   .full = n->sizes->longer };
+    x = tsri_loader_convtr(&n->load, x, name, &spec);
+    if (n->sizes->longer && !idle(n))
+        x = tsri_seq_crop(n->load.seq, x, pad, pad);
+    return layer(n, name, x);
 }
 
 /* Residual block `number`; active: act(x), which all blocks of a stage share.
@@ -262,8 +293,8 @@ static int decoder_blocks(net *n, int x, int stage)
     int sum = 0;
 
     for (int j = 0; j < kernels; j++) {
-        const int y = residual(n, x, active, "generator", stage * kernels + j,
-                               j);
+        const int y = residual(n, x, active, n->sizes->generator,
+                               stage * kernels + j, j);
         sum = j ? add(n, sum, y, j + 1 < kernels ? 1 : 1 / (float)kernels) : y;
     }
     return sum;
@@ -308,12 +339,16 @@ tsr_error tsri_hificodec_decoder(tsri_seq **seq, tsr_context *ctx,
     *seq = NULL;
     TSR_TRY(start(&n, ctx, model, sizes, latent, until));
     tsri_seq_decodes(n.load.seq);
-    int x = conv(&n, 0, "generator.conv_pre", 1);
+    char name[TSRI_LOADER_NAME];
+
+    snprintf(name, sizeof name, "%s.conv_pre", sizes->generator);
+    int x = conv(&n, 0, name, 1);
     for (int i = 0; i < sizes->stages; i++) {
         x = up(&n, act(&n, x, slope), i);
         x = decoder_blocks(&n, x, i);
     }
-    x = conv(&n, act(&n, x, slope), "generator.conv_post", 1);
+    snprintf(name, sizeof name, "%s.conv_post", sizes->generator);
+    x = conv(&n, act(&n, x, sizes->last_slope), name, 1);
     if (!idle(&n))
         x = tsri_seq_act(n.load.seq, x, TSRI_CURVE_TANH, 0, NULL);
     return tsri_loader_finish(&n.load, n.found >= 0 ? n.found : x, seq);

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "codecs/audio/flow.h"
-#include "codecs/audio/semanticodec.h"
+#include "codecs/audio/semanticodec_decode.h"
 #include "lib/bytes.h"
 #include "lib/weights.h"
 
@@ -95,7 +95,7 @@ static tsr_error fill_shape(tsri_semanticodec *c, const uint64_t *centroids,
         .rate = RATE, .channels = 1, .hop = (int)(c->window / positions),
         .books = BOOKS, .codewords = (int)most,
         .shorter = { shorter(most, centroids[0]), shorter(most, words[1]) },
-        .default_books = BOOKS,
+        .default_books = BOOKS, .seeded = true, .decoder_delay = c->positions,
         .column = BANDS / c->vit.side / (c->stack > 1 ? 2 : 1),
         .macs_encode = (c->vit.macs + (double)positions *
                         (c->branch.macs + (double)c->dim *
@@ -349,75 +349,6 @@ static tsr_error enc_state_load(void *enc, const uint8_t *state, size_t bytes)
     return error;
 }
 
-/* ---- codes to samples: not here, but packets can be looked at ---- */
-
-static tsr_error dec_open(void **dec, const void *self,
-                          const tsri_audio_options *options)
-{
-    const tsri_semanticodec **d = tsri_alloc(
-        ((const tsri_semanticodec *)self)->ctx, 1, sizeof *d);
-
-    (void)options;
-    *dec = d;
-    if (!d)
-        return tsri_nomem(((const tsri_semanticodec *)self)->ctx);
-    *d = self;
-    return TSR_OK;
-}
-
-static void dec_close(void **dec)
-{
-    const tsri_semanticodec **d = *dec;
-    if (d)
-        tsri_free((*d)->ctx, d);
-    *dec = NULL;
-}
-
-static tsr_error dec_push(void *dec, const uint16_t *codes, int frames,
-                          int books, const uint8_t *side, bool end)
-{
-    const tsri_semanticodec *const *d = dec;
-
-    (void)codes;
-    (void)frames;
-    (void)books;
-    (void)side;
-    (void)end;
-    return tsri_fail((*d)->ctx, TSR_E_UNSUPPORTED, "%s: SemantiCodec's decoder "
-                     "is not in this library, only its tokens are",
-                     tsr_model_path((*d)->model));
-}
-
-static tsr_error dec_take(void *dec, float *x, size_t room, size_t *n)
-{
-    (void)dec;
-    (void)x;
-    (void)room;
-    *n = 0;
-    return TSR_OK;
-}
-
-static size_t dec_state_bytes(const void *dec)
-{
-    (void)dec;
-    return 0;
-}
-
-static void dec_state_save(const void *dec, uint8_t *state)
-{
-    (void)dec;
-    (void)state;
-}
-
-static tsr_error dec_state_load(void *dec, const uint8_t *state, size_t bytes)
-{
-    const tsri_semanticodec *const *d = dec;
-
-    (void)state;
-    return bytes ? tsri_fail((*d)->ctx, TSR_E_CORRUPT, "the state is damaged")
-                 : TSR_OK;
-}
-
 const tsri_audio_codec tsri_audio_codec_semanticodec = {
     .id = "semanticodec", .number = CODEC_NUMBER, .semantic_books = 1,
     .open = codec_open, .close = codec_close, .shape = codec_shape,
@@ -425,7 +356,11 @@ const tsri_audio_codec tsri_audio_codec_semanticodec = {
     .enc_take = enc_take, .enc_latency = enc_latency,
     .enc_state_bytes = enc_state_bytes, .enc_state_save = enc_state_save,
     .enc_state_load = enc_state_load,
-    .dec_open = dec_open, .dec_close = dec_close, .dec_push = dec_push,
-    .dec_take = dec_take, .dec_state_bytes = dec_state_bytes,
-    .dec_state_save = dec_state_save, .dec_state_load = dec_state_load
+    .dec_open = tsri_semanticodec_dec_open,
+    .dec_close = tsri_semanticodec_dec_close,
+    .dec_push = tsri_semanticodec_dec_push,
+    .dec_take = tsri_semanticodec_dec_take,
+    .dec_state_bytes = tsri_semanticodec_dec_bytes,
+    .dec_state_save = tsri_semanticodec_dec_save,
+    .dec_state_load = tsri_semanticodec_dec_load
 };

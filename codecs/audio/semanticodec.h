@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The encoder of SemantiCodec (docs/codecs/semanticodec.md): sound to one
- * semantic and one acoustic token for each position.
+ * semantic and one acoustic token for each position.  The decoder is
+ * semanticodec_decode.h.
  *
  * Source: Liu et al., "SemantiCodec: an ultra low bitrate semantic audio codec for
  *         general sound", IEEE JSTSP 18(8), 2024. */

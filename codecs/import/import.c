@@ -45,8 +45,9 @@ static const char *const xcodec_signature[] = {
     "fc_post2.weight", "quantizer.vq.layers.0._codebook.embed", NULL
 };
 static const char *const semanticodec_signature[] = {
-    "audiomae.model.patch_embed.proj.weight", "encoder_output_linear.weight",
-    NULL
+    "audiomae.model.patch_embed.proj.weight|"
+    "model.diffusion_model.time_embed.0.weight",
+    "encoder_output_linear.weight|first_stage_model.post_quant_conv.weight", NULL
 };
 
 static const tsri_arch mcquic = {

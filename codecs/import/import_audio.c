@@ -299,15 +299,26 @@ void tsri_import_xcodec(tsr_import *im)
 
 static const char *const semanticodec_begin[] = {
     "audiomae.model.", "encoder.", "encoder_output_linear.",
-    "quantizer._codebook.embed", NULL
+    "quantizer._codebook.embed", "model.diffusion_model.",
+    "first_stage_model.decoder.", "first_stage_model.post_quant_conv.",
+    "first_stage_model.vocoder.", NULL
 };
 static const char *const semanticodec_training[] = {
     "._codebook.embed_avg", NULL
 };
-static const char *const semanticodec_rest[] = { "quantizer.", NULL };
-static const char *const semanticodec_dead[] = {
-    "audiomae.model.decoder_", "audiomae.model.mask_token", NULL
+/* What the decoder's sampler keeps is made anew. */
+static const char *const semanticodec_rest[] = {
+    "quantizer.", "model_ema.", "betas", "alphas_cumprod", "sqrt_", "log_one_",
+    "posterior_", "logvar", NULL
 };
+static const struct { const char *begin, *why; } semanticodec_dead[] = {
+    { "audiomae.model.decoder_", "of AudioMAE's decoder" },
+    { "audiomae.model.mask_token", "of AudioMAE's decoder" },
+    { "first_stage_model.encoder.", "of the latent's encoder" },
+    { "first_stage_model.quant_conv.", "of the latent's encoder" },
+};
+/* Steps, and guidance in 1/256, of the published program. */
+static const int32_t semanticodec_sampler[] = { 50, 512 };
 
 /* The centroids are a file of their own, whose tensor has no name; how many there
  * are is told by its header alone. */
@@ -320,18 +331,46 @@ static size_t find_centroids(const tsr_import *im)
     return SIZE_MAX;
 }
 
+/* The decoder's numbers that are no layer's. */
+static void semanticodec_numbers(tsr_import *im)
+{
+    const uint64_t one[] = { 1 }, two[] = { 2 };
+    const size_t scale = tsri_import_find(im, "scale_factor");
+
+    if (tsri_import_find(im, "model.diffusion_model.time_embed.0.weight") ==
+        SIZE_MAX)
+        return;
+    tsri_import_ints(im, "tessera.semanticodec.sampler", 1, two,
+                     semanticodec_sampler);
+    if (scale != SIZE_MAX && tsri_import_tensor(im, scale)->rank &&
+        tsri_import_tensor(im, scale)->dims[0] != 1)
+        tsri_import_fail(im, TSR_E_SHAPE, "'scale_factor' does not fit the "
+                         "network");
+    if (!tsri_import_want(im, scale, scale == SIZE_MAX ? 0 :
+                          tsri_import_tensor(im, scale)->rank > 0, "scale_factor"))
+        return;
+    const size_t out = tsri_import_new(im, TSRI_IMPORT_COPY, "scale_factor");
+    if (out == SIZE_MAX)
+        return;
+    im->output[out].from[0] = scale;
+    tsri_import_shape(im, out, TSR_F32, 1, one);
+    tsri_import_use(im, scale, out, TSR_IMPORT_KEPT, "");
+}
+
 void tsri_import_semanticodec(tsr_import *im)
 {
     const size_t centroids = find_centroids(im);
+    const size_t dead = sizeof semanticodec_dead / sizeof *semanticodec_dead;
 
     if (centroids == SIZE_MAX)
         tsri_import_fail(im, TSR_E_ARG, "the centroids are a file of their own: "
                          "give codebook_..._0.npy, too");
     for (size_t i = 0; i < im->inputs; i++)
-        for (int k = 0; semanticodec_dead[k] && tsri_import_core(im, i); k++)
+        for (size_t k = 0; k < dead && tsri_import_core(im, i); k++)
             if (tsri_import_starts(tsri_import_core(im, i),
-                                   semanticodec_dead[k]))
-                tsri_import_drop(im, i, "of AudioMAE's decoder");
+                                   semanticodec_dead[k].begin))
+                tsri_import_drop(im, i, semanticodec_dead[k].why);
+    semanticodec_numbers(im);
     take_all(im, semanticodec_begin, semanticodec_training);
     if (tsri_import_want(im, centroids, 2, "(root)"))
         tsri_import_copy(im, centroids, "semantic.centroids", "centroids");

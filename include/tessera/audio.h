@@ -113,6 +113,9 @@ typedef struct tsr_audio_settings {
                              the model has context tables, its bits; below 0
                              (default): 8 if it has and not droppable, else 0.
                              Decoders need not know */
+    uint32_t seed;      /**< of the random numbers of a decoder that draws some
+                             (SemantiCodec): decoding the stream gives the same
+                             sound each time; below 2^31, default 0 */
 } tsr_audio_settings;
 
 TSR_API void tsr_audio_settings_init(tsr_audio_settings *settings);

@@ -31,6 +31,8 @@ const opt sound_encode_options[] = {
     { "-compression_level", "N", "sound: 0: codes as published; 1..16: so many"
       " are kept in a search for better ones; default: 8 with models like sound",
       OPT_INT, offsetof(args, search), 0, 16 },
+    { "-seed", "N", "sound: of what a decoder like SemantiCodec's draws;"
+      " default 1", OPT_INT, offsetof(args, seed), 0, 2147483647.0 },
     { NULL, NULL, NULL, OPT_FLAG, 0, 0, 0 }
 };
 
@@ -103,6 +105,7 @@ int sound_settings(tsr_audio_settings *s, const args *a,
     s->droppable = a->droppable;
     s->live = a->live;
     s->search = a->search;
+    s->seed = (uint32_t)a->seed;
     if (a->books > model->books)
         return say_error(RC_USAGE, NULL, "-books %d: the model has %d",
                          a->books, model->books);
