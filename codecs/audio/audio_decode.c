@@ -294,13 +294,6 @@ tsr_error tsr_audio_decoder_lost(tsr_audio_decoder *d)
     return d->ended ? TSR_OK : conceal(d, 1);
 }
 
-static tsr_error check_codes(const tsr_audio_decoder *d, const uint16_t *codes,
-                             size_t frames, int books)
-{
-    return tsri_codes_check(d->m.ctx, codes, frames, books, d->head.codewords,
-                            d->head.shorter);
-}
-
 tsr_error tsr_audio_decoder_push_codes(tsr_audio_decoder *d,
                                        const uint16_t *codes, size_t frames)
 {
@@ -319,7 +312,9 @@ tsr_error tsr_audio_decoder_push_codes(tsr_audio_decoder *d,
     item = tsri_audio_item_new(d, frames, frames, d->head.books);
     if (!item)
         return tsri_nomem(d->m.ctx);
-    const tsr_error error = check_codes(d, codes, frames * groups, d->head.books);
+    const tsr_error error = tsri_codes_check(d->m.ctx, codes, frames * groups,
+                                             d->head.books, d->head.codewords,
+                                             d->head.shorter);
     if (error) {
         tsri_free(d->m.ctx, item);
         return error;
