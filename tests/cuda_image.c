@@ -12,6 +12,7 @@
  * With a device's name as the last argument ("cpu") it runs there. */
 #include "config.h"
 #include <math.h>
+#include <time.h>
 #include "tests/cuda_image.h"
 
 static const char *const precision_name[] = { "auto", "fp32", "fp16", "bf16" };
@@ -39,6 +40,20 @@ void verdict(bool good, const char *format, ...)
     printf("\n");
     va_end(args);
     failures += !good;
+}
+
+/* Says how long a part took since the last one: most of it is the search for
+ * kernels, for every size of picture. */
+static void took(const char *model, const char *part)
+{
+    static double last;
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    const double now = (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    if (part)
+        printf("# %s %s: %.1f s\n", model, part, now - last);
+    last = now;
 }
 
 tsr_context *cuda_image_context(const char *device, int precision, int threads)
@@ -165,7 +180,8 @@ static const struct { int width, height, channels, bits; } pictures[] = {
     { 64, 48, 3, 8 }, { 33, 1, 1, 8 }, { 130, 75, 4, 16 }, { 512, 384, 3, 8 },
     { 2100, 40, 3, 8 },
 };
-enum { PICTURES = 5, QUICK = 1 };
+/* Of them by precision: `auto` has the encoder of fp32 and the decoder of fp16. */
+static const int pictures_of[4] = { 2, 5, 5, 2 };
 
 static void check_model(const char *device, int model, int precision, int count)
 {
@@ -305,13 +321,15 @@ static void check_all(const char *device, const char *only, bool quick)
             continue;
         for (int p = 0; p < 4; p++)
             if (!(quick || only) || p == TSR_PRECISION_F32 ||
-                p == TSR_PRECISION_F16)
-                check_model(device, model, p, only ? 1 : quick ? QUICK
-                                                               : PICTURES);
+                p == TSR_PRECISION_F16) {
+                check_model(device, model, p, quick || only ? 1 : pictures_of[p]);
+                took(gpu_models[model], precision_name[p]);
+            }
         if (!only)
             check_batch(device, model);
         if (!only && !quick)
             check_tiles(device, model);
+        took(gpu_models[model], "batch and tiles");
     }
 }
 
@@ -332,6 +350,7 @@ int main(int argc, char **argv)
     printf("# %s\n", tsr_context_device(ctx));
     tsr_context_close(&ctx);
     setvbuf(stdout, NULL, _IOLBF, 0);
+    took(NULL, NULL);
     if (golden) {
         write_golden(device, argv[2]);
         return 0;
@@ -340,6 +359,7 @@ int main(int argc, char **argv)
         check_all(device, only, quick);
     if (!only)
         cuda_image_memory(device);
+    took("all models", "in device memory");
     printf("1..%d\n", number);
     return failures > 0;
 }
