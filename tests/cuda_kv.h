@@ -15,7 +15,8 @@ enum {
     PLAIN = 1, SCALES = 2, HADAMARD = 4, MATRICES = 8,
     MATCHES = 16, PREVIOUS = 32, ANCHOR = 64,   /* references */
     GAINS = 128,            /* what is taken over from them */
-    WORDS = 256             /* predictions from token ids */
+    WORDS = 256,            /* predictions from token ids */
+    TABLES = 512            /* of a published method, and nothing else */
 };
 
 /** Token ids: kept in objects, or given to who decodes them. */
@@ -37,6 +38,7 @@ typedef struct test_case {
     int span;                   /* 0: the coder's own */
     int ids;
     const char *method;         /* a published one; NULL: rows */
+    int entries, bits;          /* TABLES: of vq's codebooks, or kvquant's */
 } test_case;
 
 enum {

@@ -262,6 +262,29 @@ static void put_rest(file *f, const problem *p, float step)
     free(of);
 }
 
+/* Levels of kvquant or, with `entries`, codebooks of vq: two stages, groups of 4. */
+static void put_table(file *f, const problem *p, int plane)
+{
+    const int entries = p->t->entries, planes = p->t->shape.planes;
+    const size_t groups = (size_t)p->channels[0] / 4, n = entries
+        ? 2 * groups * (size_t)entries * 4 : (size_t)1 << p->t->bits;
+    float *x = room(n * sizeof *x);
+
+    for (size_t i = 0; i < n; i++)
+        x[i] = entries ? 2 * normal() : ((float)i + .5f) * 2 / (float)n - 1;
+    if (entries)
+        say(f, ",\"vq.%d.%d\":{\"dtype\":\"F32\",\"shape\":[2,%zu,%d,4]",
+            plane / planes, plane % planes, groups, entries);
+    else
+        say(f, ",\"kvquant.lut.%d.%d\":{\"dtype\":\"F32\",\"shape\":[%zu]",
+            plane / planes, plane % planes, n);
+    say(f, ",\"data_offsets\":[%zu,%zu]}", f->bytes, f->bytes + 4 * n);
+    if (fwrite(x, 4, n, f->data) != n)
+        die("cannot write a profile");
+    f->bytes += 4 * n;
+    free(x);
+}
+
 tsr_model *make_profile(const problem *p, float step)
 {
     char path[] = "./cuda_kv_XXXXXX.safetensors", part[4096];
@@ -275,7 +298,11 @@ tsr_model *make_profile(const problem *p, float step)
     if (!to || !f.data)
         die("no room for a profile");
     say(&f, "{\"__metadata__\":{\"tessera.codec\":\"kv-profile\"}");
-    put_rest(&f, p, step);
+    if (p->t->profile & TABLES)
+        for (int i = 0; i < p->planes; i++)
+            put_table(&f, p, i);
+    else
+        put_rest(&f, p, step);
     say(&f, "}");
     tsri_put64(length, f.head_size);
     fwrite(length, 1, 8, to);

@@ -296,11 +296,12 @@ static tsr_error decode(const tsri_kv_tile *tile, unsigned cpu,
     const size_t n = tsri_kv_values(tile);
     const parts p = take_parts(tile, &arena);
     tsri_kv_reader in = { data, data + size };
+    const size_t factors = (size_t)tile->heads * factors_of(tile);
     const uint8_t *values, *halves;
 
     TSR_TRY(tsri_kv_sparse_get(&in, p.mask, n, &values));
-    halves = tsri_kv_take(&in, 2 * (size_t)tile->heads * factors_of(tile));
-    if (!halves)
+    halves = tsri_kv_take(&in, 2 * factors);
+    if (!halves || !tsri_kv_halves_finite(halves, factors))
         return TSR_E_CORRUPT;
     TSR_TRY(tsri_kv_grid_get(&p.grid, cpu, arena, &in));
     tsri_kv_grid_restore(&p.grid, x);

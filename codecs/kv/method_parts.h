@@ -208,4 +208,7 @@ static inline bool tsri_kv_half_finite(uint16_t half)
 {
     return (half & 0x7c00) != 0x7c00;
 }
+
+/** Are n of them, as a unit has them? */
+bool tsri_kv_halves_finite(const uint8_t *halves, size_t n);
 #endif

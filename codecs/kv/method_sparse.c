@@ -91,6 +91,15 @@ size_t tsri_kv_sparse_put(const float *x, const uint8_t *mask, size_t n,
     return size;
 }
 
+bool tsri_kv_halves_finite(const uint8_t *halves, size_t n)
+{
+    bool finite = true;
+
+    for (size_t i = 0; i < n; i++)
+        finite &= tsri_kv_half_finite(tsri_get16(halves + 2 * i));
+    return finite;
+}
+
 tsr_error tsri_kv_sparse_get(tsri_kv_reader *in, uint8_t *mask, size_t n,
                              const uint8_t **values)
 {
@@ -106,7 +115,8 @@ tsr_error tsri_kv_sparse_get(tsri_kv_reader *in, uint8_t *mask, size_t n,
     for (size_t i = 0; i < n; i++)
         count += mask[i] = (uint8_t)tsri_range_get_bit(&dec, &model);
     *values = tsri_kv_take(in, 2 * count);
-    return *values && !tsri_range_dec_end(&dec) ? TSR_OK : TSR_E_CORRUPT;
+    return *values && !tsri_range_dec_end(&dec) &&
+           tsri_kv_halves_finite(*values, count) ? TSR_OK : TSR_E_CORRUPT;
 }
 
 void tsri_kv_sparse_set(const uint8_t *values, const uint8_t *mask, size_t n,

@@ -98,6 +98,22 @@ static bool is_classed(const tsri_kv_gpu_job *j)
     return j->method == 5 || j->method == 6;    /* zipcache, mikv */
 }
 
+/* What published methods need. */
+static void lay_out_units(tsri_kv_gpu_job *j, uint8_t *scratch, room *r)
+{
+    const size_t tiles = (size_t)j->objects * (size_t)j->tiles;
+    const size_t units = tiles * (size_t)j->groups;
+
+    if (is_classed(j)) {
+        j->rank = (void *)(scratch + take(r, (size_t)j->objects,
+                                          (size_t)j->tokens * sizeof *j->rank));
+        j->salient = (void *)(scratch + take(r, tiles, sizeof *j->salient));
+    }
+    j->unit_bytes = tsri_kv_gpu_unit_bytes(j);
+    j->units = scratch + take(r, units, tsri_kv_gpu_unit_size());
+    j->unit_room = scratch + take(r, units, j->unit_bytes);
+}
+
 /* Lays the call out in scratch; a NULL scratch only counts.  Returns the bytes,
  * 0 where they are too many. */
 static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
@@ -128,10 +144,8 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
         j->x = (void *)(scratch + take(&r, n * j->all_values,
                                        tokens * sizeof *j->x));
     lay_out_text(j, scratch, &r, encoding);
-    if (is_classed(j)) {
-        j->rank = (void *)(scratch + take(&r, n * tokens, sizeof *j->rank));
-        j->salient = (void *)(scratch + take(&r, n * tiles, sizeof *j->salient));
-    }
+    if (j->method)
+        lay_out_units(j, scratch, &r);
     if (encoding)
         lay_out_encoder(j, scratch, &r, segments * tiles);
     return r.fits ? r.at : 0;
@@ -419,8 +433,11 @@ static tsr_error decode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
 {
     if (!j->tokens)
         return TSR_OK;
-    if (j->method)
+    if (j->method) {
+        TSR_TRY(queue(g, j, tsri_kv_gpu_rank, stream, "classes of tokens"));
+        TSR_TRY(queue(g, j, tsri_kv_gpu_parts, stream, "parts"));
         return queue(g, j, tsri_kv_gpu_method, stream, "method");
+    }
     TSR_TRY(queue(g, j, tsri_kv_gpu_sinks, stream, "sinks"));
     if (j->strips)
         return queue(g, j, tsri_kv_gpu_decode, stream, "decode");

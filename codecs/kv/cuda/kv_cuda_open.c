@@ -189,9 +189,10 @@ static void fill_job(tsr_kv_cuda *g)
         .tile = s->tile, .sms = g->gpu->sms, .layout = kv->rope_what.layout,
         .offset = kv->rope_what.offset, .recent_boost = s->recent_boost,
         .pairs = kv->rope_what.layout ? kv->rope_what.dims / 2 : 0 };
-    if (kv->method) {       /* its values are turned as they are stored */
+    if (kv->method) {
         j->method = kv->method->number;
-        j->layout = j->pairs = 0;
+        if (!kv->method->pre_rope)      /* values are turned as they are stored */
+            j->layout = j->pairs = 0;
         for (int i = 0; i < 4; i++)
             j->param[i] = tsri_get16(kv->params + 2 * i);
     }
@@ -246,20 +247,6 @@ static tsr_error fill_device(tsr_kv_cuda *g)
     return error ? error : waited;
 }
 
-/* Has the method kernels?  What others hold, or those without plain=1, is made by
- * coders that go from symbol to symbol. */
-static bool packs(const tsr_kv *kv)
-{
-    static const struct { uint8_t number, plain; } methods[] = {
-        { 1, 2 }, { 2, 3 }, { 5, 2 }, { 6, 2 }, { 7, 3 }, { 8, 1 }
-    };
-
-    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (methods[i].number == kv->method->number)
-            return tsri_get16(kv->params + 2 * methods[i].plain);
-    return false;
-}
-
 tsr_error tsr_kv_cuda_open(tsr_kv_cuda **out, tsr_kv *kv, int device)
 {
     tsr_context *ctx = kv->ctx;
@@ -267,10 +254,6 @@ tsr_error tsr_kv_cuda_open(tsr_kv_cuda **out, tsr_kv *kv, int device)
     tsr_error error;
 
     *out = NULL;
-    if (kv->method && !packs(kv))
-        return tsri_fail(ctx, TSR_E_UNSUPPORTED, "KV on CUDA: no kernels for "
-                         "method %s, or only for its packed form (plain=1)",
-                         kv->method->name);
     g = tsri_calloc(ctx, 1, sizeof *g);
     if (!g)
         return tsri_nomem(ctx);
@@ -280,6 +263,8 @@ tsr_error tsr_kv_cuda_open(tsr_kv_cuda **out, tsr_kv *kv, int device)
         fill_job(g);
         error = fill_device(g);
     }
+    if (!error)
+        error = tsri_kv_gpu_put_method(g);
     if (!error)
         error = tsri_kv_gpu_put_groups(g);
     if (error)

@@ -25,6 +25,9 @@ tsr_error tsri_kv_gpu_room(tsr_kv_cuda *g, size_t count, size_t size,
 tsr_error tsri_kv_gpu_put(tsr_kv_cuda *g, const void *from, size_t count,
                           size_t size, void *device);
 
+/** Brings what a published method's kernels need.  Waits. */
+tsr_error tsri_kv_gpu_put_method(tsr_kv_cuda *g);
+
 /** Brings the profile and the shape of groups there: everything of both jobs that
  *  has to do with groups.  Waits. */
 tsr_error tsri_kv_gpu_put_groups(tsr_kv_cuda *g);

@@ -50,6 +50,24 @@ typedef struct tsri_kv_gpu_tables {
                                          begin, the latter << 16 */
 } tsri_kv_gpu_tables;
 
+enum { TSRI_KV_GPU_TAILS = 193 };
+
+/** What shapes of tables are made of, as in entropy/shapes_table.h. */
+typedef struct tsri_kv_gpu_shapes {
+    uint32_t gauss[TSRI_KV_GPU_TAILS], inverse[8], decay[72];
+} tsri_kv_gpu_shapes;
+
+enum { TSRI_KV_GPU_DIGITS = 8 };
+
+/** Codebooks of a plane: [stages][groups][entries][dims]; and how indices of more
+ *  than 256 entries are packed: `digits` in a number of `bits`, rest_bits[n] where
+ *  there are only n. */
+typedef struct tsri_kv_gpu_books {
+    const float *at;
+    int stages, groups, entries, dims;
+    int digits, bits, rest_bits[TSRI_KV_GPU_DIGITS];
+} tsri_kv_gpu_books;
+
 /** A group, whose coefficients are coded together: a plane, or by a profile
  *  several, perhaps transformed.  Pointers are of the device. */
 typedef struct tsri_kv_gpu_group {
@@ -108,7 +126,11 @@ typedef struct tsri_kv_gpu_job {
     /* the coder */
     int layers, planes, groups, levels;
     int profiled;
-    int method, param[4];           /* published methods, packed; 0: rows */
+    int method, param[4];           /* published methods; 0: rows */
+    const tsri_kv_gpu_shapes *shapes;
+    const tsri_kv_gpu_books *books; /* vq: of each plane */
+    const float *level;             /* kvquant: of the profile, [planes][16] */
+    const uint8_t *has_level;       /* of each plane, or NULL: no profile */
     int reference, anchor;          /* of the profile: tsri_kv_reference */
     int class_rows;                 /* of class bytes and gains: 1, or 8 */
     int predictors, vocabulary, hidden;
@@ -165,6 +187,10 @@ typedef struct tsri_kv_gpu_job {
     int32_t *rank, *salient;        /* methods of classes: of tokens among
                                        theirs, [objects][tokens]; how many,
                                        [objects][tiles] */
+    void *units;                    /* methods: where parts are, of [objects]
+                                       [planes][tiles] */
+    uint8_t *unit_room;             /* of each unit_bytes */
+    size_t unit_bytes;
     int32_t *fixed;                 /* reconstructions, like values */
     float *z;                       /* coefficients, like values: what is
                                        quantised, or decoded */
@@ -211,8 +237,14 @@ cudaError_t tsri_kv_gpu_carry_back(const tsri_kv_gpu_job *job,
 cudaError_t tsri_kv_gpu_words(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_inverse(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_store(const tsri_kv_gpu_job *job, cudaStream_t stream);
-/** Units of published methods to the cache. */
+/** Published methods: tokens of classes counted; parts of units found, and decoded
+ *  where they are entropy-coded; units to the cache. */
+cudaError_t tsri_kv_gpu_rank(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_parts(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_method(const tsri_kv_gpu_job *job, cudaStream_t stream);
+/** Bytes of job.unit_room a unit needs; of an entry of job.units. */
+size_t tsri_kv_gpu_unit_bytes(const tsri_kv_gpu_job *job);
+size_t tsri_kv_gpu_unit_size(void);
 
 /** Encoder: what objects are before it is known what is in them; centres (not
  *  with a profile); classes and segments into slots, in one go or by way of
