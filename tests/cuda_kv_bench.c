@@ -220,8 +220,71 @@ static void time_case(tsr_context *ctx, tsri_cuda *gpu, const timing *timed)
     close_problem(&p);
 }
 
+/* The same cache for all objects of a published method, made on the CPU. */
+static size_t make_objects(problem *p)
+{
+    const size_t plane = (size_t)p->t->tokens * (size_t)p->channels[0] * 2;
+    uint8_t **cache = room((size_t)p->planes * sizeof *cache);
+    void **base = room((size_t)p->planes * sizeof *base);
+    uint8_t *object = room(p->bound);
+    size_t size;
+
+    for (int i = 0; i < p->planes; i++) {
+        cache[i] = room(plane);
+        model_plane(p, i, cache[i]);
+    }
+    const tsr_kv_view view = host_view(p, cache, base, 0);
+    const tsr_kv_call call = host_call(p, 0, true);
+    must(tsr_kv_encode(p->kv, &view, &call, object, p->bound, &size), "encode");
+    for (int i = 0; i < p->t->objects; i++) {
+        must(tsri_cuda_upload(p->gpu, p->item[i].data, object, size), "upload");
+        p->item[i].size = size;
+    }
+    must(tsri_cuda_sync(p->gpu), "sync");
+    for (int i = 0; i < p->planes; i++)
+        free(cache[i]);
+    free(call.scratch);
+    free(object);
+    free(cache);
+    free(base);
+    return size;
+}
+
+static void time_method(tsr_context *ctx, tsri_cuda *gpu, const char *method)
+{
+    const test_case t = { SHAPE(32, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 8, 256,
+                          256, 0, 0, 0, 4096, 0, .levels = 1, .method = method };
+    problem p = { .t = &t, .ctx = ctx, .gpu = gpu };
+    stopwatch w = { .gpu = gpu };
+    bool good = true;
+
+    prepare(&p);
+    open_coder(&p);
+    open_device(&p);
+    const size_t size = make_objects(&p);
+    must(tsri_cuda_mark_open(gpu, &w.begin), "mark");
+    must(tsri_cuda_mark_open(gpu, &w.end), "mark");
+    const double dec = measure(&p, &w, do_decode, NULL);
+    outcome o = get_outcome(&p);
+    for (int i = 0; i < t.objects; i++)
+        good &= !o.status[i];
+    free_outcome(&o);
+    printf("%-40s %7.3f bits, decoded at %7.1f GB/s%s\n", method,
+           16 * (double)size * t.objects /
+           ((double)p.planes * (double)p.plane_bytes[0]), dec,
+           good ? "" : "  FAILED");
+    tsri_cuda_mark_close(gpu, &w.begin);
+    tsri_cuda_mark_close(gpu, &w.end);
+    close_problem(&p);
+}
+
 int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
 {
+    static const char *const methods[] = {
+        "cachegen:plain=1", "cachegen", "kivi:residual=0,plain=1",
+        "kivi:residual=0", "kvquant", "gear", "zipcache", "turboquant",
+        "fp8", "lossless"
+    };
     static const timing timings[] = {
         { "none", 8, 4, 1, 0, 0 }, { "none", 8, 2, 1, 0, 0 },
         { "none", 8, 1, 1, 0, 0 }, { "none", 8, .5, 1, 0, 0 },
@@ -250,5 +313,8 @@ int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
     for (size_t i = 0; i < sizeof timings / sizeof *timings; i++)
         if (!only || !strcmp(only, timings[i].name))
             time_case(ctx, gpu, &timings[i]);
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
+        if (!only || !strcmp(only, "methods"))
+            time_method(ctx, gpu, methods[i]);
     return 0;
 }
