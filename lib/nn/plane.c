@@ -258,25 +258,34 @@ static void pack_head(const attention *a, int head, float *key, float *value)
     }
 }
 
-/* Of m numbers; the row has room for a multiple of PANEL. */
+/* Of m numbers; the row has room for a multiple of PANEL.  Loops of a fixed number
+ * become vectors. */
 static void softmax(float *x, int m)
 {
     const int wide = (int)round_up((size_t)m, PANEL);
-    float top = x[0], part[LANES] = { 0 }, sum = 0;
+    float top[LANES], part[LANES] = { 0 }, most, sum = 0;
 
     for (int i = m; i < wide; i++)
         x[i] = -INFINITY;
-    for (int i = 1; i < m; i++)
-        top = x[i] > top ? x[i] : top;
+    memcpy(top, x, sizeof top);
+    for (int i = LANES; i < wide; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            top[l] = x[i + l] > top[l] ? x[i + l] : top[l];
+    most = top[0];
+    for (int l = 1; l < LANES; l++)
+        most = top[l] > most ? top[l] : most;
     for (int i = 0; i < wide; i += LANES)
-        for (int l = 0; l < LANES; l++) {
-            x[i + l] = tsri_exp(x[i + l] - top);
+        for (int l = 0; l < LANES; l++)
+            x[i + l] = tsri_exp(x[i + l] - most);
+    for (int i = 0; i < wide; i += LANES)
+        for (int l = 0; l < LANES; l++)
             part[l] += x[i + l];
-        }
     for (int l = 0; l < LANES; l++)
         sum += part[l];
-    for (int i = 0; i < wide; i++)
-        x[i] /= sum;
+    const float scale = 1 / sum;
+    for (int i = 0; i < wide; i += LANES)
+        for (int l = 0; l < LANES; l++)
+            x[i + l] *= scale;
 }
 
 static tsr_error attend_head(void *cookie, int head, int worker)
@@ -322,7 +331,7 @@ static inline float gelu(float x)
     const float tail = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) *
                          t - 0.284496736f) * t + 0.254829592f) * t *
                        tsri_exp(-z * z);
-    return x < 0 ? 0.5f * x * tail : x - 0.5f * x * tail;
+    return 0.5f * (x + fabsf(x)) - 0.5f * fabsf(x) * tail;
 }
 
 typedef struct gate_job {
@@ -340,8 +349,10 @@ static tsr_error gate_strip(void *cookie, int strip, int worker)
 
     (void)worker;
     for (int i = tsri_min(STRIP, j->n - first); i > 0; i--, x += 2 * c, y += c)
-        for (int k = 0; k < c; k++)
-            y[k] = x[k] * gelu(x[c + k]);
+        for (int k = 0; k < c; k += LANES)
+            _Pragma("GCC ivdep")
+            for (int l = 0; l < LANES; l++)
+                y[k + l] = x[k + l] * gelu(x[c + k + l]);
     return TSR_OK;
 }
 

@@ -76,7 +76,7 @@ tsr_error tsri_plane_attend(const tsri_plane_runner *run, const float *q, int n,
                             float *out);
 
 /** y[i][c] = x[i][c] * gelu(x[i][channels + c]), GELU with the error function,
- *  within 1e-7 of |x|; x: [n][2 channels].
+ *  within 1e-7 of |x|; x: [n][2 channels], channels a multiple of 8.
  *  Source: Shazeer, "GLU variants improve transformer", 2020. */
 tsr_error tsri_plane_geglu(const tsri_plane_runner *run, const float *x, int n,
                            int channels, float *y);

@@ -134,21 +134,28 @@ static tsr_model *make_model(void)
     return open_model(&w);
 }
 
+/* Books of one size, or book 0 of half. */
+static const int sizes[2][2] = { { 0, 0 }, { 1, 0 } };
+static bool halved;
+
 static tsri_codes_coder *coder(bool plain)
 {
-    static tsri_codes_coder *coders[2];
-    static tsri_codes *codes;
+    static tsri_codes_coder *all[2][2];
+    static tsri_codes *both[2];
+    tsri_codes_coder **coders = all[halved];
     tsr_model *model;
 
     if (coders[plain])
         return coders[plain];
-    if (!codes) {
+    if (!both[halved]) {
         model = make_model();
-        FUZZ_CHECK(!tsri_codes_open(&codes, fuzz_context(plain), model, BOOKS,
-                                    CODEWORDS));
+        FUZZ_CHECK(!tsri_codes_open(&both[halved], fuzz_context(plain), model,
+                                    BOOKS, CODEWORDS));
+        tsri_codes_shorten(both[halved], sizes[halved]);
         tsr_model_unref(&model);
     }
-    FUZZ_CHECK(!tsri_codes_coder_open(&coders[plain], codes, fuzz_context(plain)));
+    FUZZ_CHECK(!tsri_codes_coder_open(&coders[plain], both[halved],
+                                      fuzz_context(plain)));
     return coders[plain];
 }
 
@@ -205,6 +212,8 @@ static void any_bytes(const tsri_codes_form *form, fuzz_input *in)
     FUZZ_CHECK(!error[0] || error[0] == TSR_E_CORRUPT);
     if (error[0])
         return;
+    FUZZ_CHECK(tsri_codes_fit(codes[0], (size_t)form->frames, form->books,
+                              CODEWORDS, sizes[halved]));
     FUZZ_CHECK(!memcmp(codes[0], codes[1], 2 * (size_t)(form->frames *
                                                        form->books)));
     round_trip(form, codes[0]);
@@ -217,13 +226,19 @@ void fuzz_target(const uint8_t *data, size_t size)
     tsri_codes_form form = { 0 };
     const uint32_t how = fuzz_u8(&in);
 
+    halved = how & 32;
     form.entropy = (tsr_audio_entropy)(1 + how % 5);
+    if (halved) /* what has tables refuses it */
+        form.entropy = how & 1 ? TSR_AUDIO_ENTROPY_FIXED
+                               : TSR_AUDIO_ENTROPY_ADAPTIVE;
     form.layers = how & 64 && form.entropy != TSR_AUDIO_ENTROPY_LM;
     form.books = 1 + (int)fuzz_below(&in, BOOKS);
     form.frames = 1 + (int)fuzz_below(&in, FRAMES);
     form.crc = fuzz_u8(&in);
     for (int i = 0; i < form.frames * form.books; i++)
-        codes[i] = (uint16_t)(fuzz_at(&in, (size_t)i) % CODEWORDS);
+        codes[i] = (uint16_t)(fuzz_at(&in, (size_t)i) %
+                              tsri_codes_words(CODEWORDS, sizes[halved],
+                                               i % form.books));
     if (how & 128)
         round_trip(&form, codes);
     else
