@@ -8,7 +8,8 @@ import numpy as np
 
 from photos import unpack
 
-VOICES = ("kal16", "awb", "rms", "slt")
+VOICES = ("awb", "rms", "slt")
+READERS = ("rms", "slt")
 # The first of the Harvard lists (IEEE Recommended Practice for Speech Quality Measurements, 1969).
 SENTENCES = (
     "The birch canoe slid on the smooth planks.", "Glue the sheet to the dark blue background.",
