@@ -10,6 +10,7 @@ enum {
     SHARE = 3,              /* of max_memory: tracks may take twice what they
                                hold, and others want some */
     LONGEST = 1 << 21,      /* samples of a portion */
+    HOST_LEAST = 1 << 18,   /* bytes that a host buffer has */
     TOO_MANY = 1 << 30      /* numbers of a block */
 };
 
@@ -97,6 +98,19 @@ static void give_up(tsri_seq_stream *s, room *r)
     r->bytes = 0;
 }
 
+/* Of a buffer that grows.  Those of the host have few sizes, as they are kept for
+ * the next stream: to take new ones costs more than a second of sound. */
+static size_t room_for(const room *r, size_t bytes)
+{
+    size_t all = HOST_LEAST;
+
+    if (!r->host)
+        return bytes + bytes / 2 + 256;
+    while (all < bytes)
+        all *= 2;
+    return all;
+}
+
 /* Room for count * size bytes, of which the first `used` are kept. */
 static tsr_error need(tsri_seq_stream *s, room *r, size_t count, size_t size,
                       size_t used)
@@ -108,7 +122,7 @@ static tsr_error need(tsri_seq_stream *s, room *r, size_t count, size_t size,
         return tsri_nomem(s->ctx);
     if (bytes <= r->bytes)
         return TSR_OK;
-    more.bytes = bytes + bytes / 2 + 256;
+    more.bytes = room_for(r, bytes);
     TSR_TRY(r->host ? s->ops->alloc_host(s->dev, &more.data, more.bytes)
                     : s->ops->alloc(s->dev, &more.data, more.bytes));
     if (used)
