@@ -199,12 +199,12 @@ static void load_part(loading *l, tsri_unet_part *p, bool conditional,
             l->load.error = tsri_nomem(l->load.ctx);
     } else {
         p->kind = TSRI_UNET_CONV;
-        const char *tail = has(l, name, "op.") ? ".op"
-                         : has(l, name, "conv.") ? ".conv" : "";
-        snprintf(sub, sizeof sub, "%.*s%s", NAME - 8, name, tail);
+        const bool halves = has(l, name, "op."), doubles = has(l, name, "conv.");
+        snprintf(sub, sizeof sub, "%.*s%s", NAME - 8, name,
+                 halves ? ".op" : doubles ? ".conv" : "");
         resample(l, &p->conv, sub);
-        p->conv.stride = tail[1] == 'o' ? 2 : 1;
-        p->conv.twice = tail[0] && tail[1] == 'c';
+        p->conv.stride = halves ? 2 : 1;
+        p->conv.twice = !halves && doubles;
     }
     tsri_loader_drop(&l->load);
 }
