@@ -132,9 +132,11 @@ libtsrcore_la_SOURCES += codecs/kv/kv_decode.c codecs/kv/kv_decode_group.c \
 	codecs/kv/kv_units.c
 
 # The entropy model of hyper on the GPU.
-noinst_HEADERS += codecs/image/cuda/hyper_gpu.h codecs/image/cuda/hyper_kernels.h
+noinst_HEADERS += codecs/image/cuda/hyper_gpu.h codecs/image/cuda/hyper_kernels.h \
+	codecs/image/cuda/hyper_cuda.h
 if TSR_CUDA
 libtsrcuda_la_SOURCES += codecs/image/cuda/hyper_cuda.c \
+	codecs/image/cuda/hyper_units_cuda.c \
 	codecs/image/cuda/hyper_kernels.cu
 cuda_deps += codecs/image/cuda/$(DEPDIR)/hyper_kernels.cu.d
 else

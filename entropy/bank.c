@@ -272,6 +272,11 @@ void tsri_bank_close(tsri_bank **out, tsr_context *ctx)
     *out = NULL;
 }
 
+uint32_t tsri_bank_first(const tsri_bank *bank, int table)
+{
+    return bank->first[table];
+}
+
 int tsri_bank_cost(const tsri_bank *bank, int table, int symbol)
 {
     return bank->cost[bank->first[table] + (uint32_t)symbol];

@@ -44,6 +44,10 @@ tsr_error tsri_bank_open_sparse(tsri_bank **bank, tsr_context *ctx, int bits,
 
 void tsri_bank_close(tsri_bank **bank, tsr_context *ctx);
 
+/** The place of a table's symbol 0 in the bank, that of symbol s is s more; of
+ *  `tables`: how many places there are. */
+uint32_t tsri_bank_first(const tsri_bank *bank, int table);
+
 /** Cost of a symbol in 1/2048 bit (rounded up; 0 for the only symbol), for
  *  encoders that choose between codings. */
 int tsri_bank_cost(const tsri_bank *bank, int table, int symbol);

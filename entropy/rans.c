@@ -113,22 +113,48 @@ static tsr_error add_run(tsri_rans_enc *enc, run r)
     return TSR_OK;
 }
 
+/* Room for n more places. */
+static tsr_error want_places(tsri_rans_enc *enc, size_t n)
+{
+    size_t all;
+
+    if (!tsri_add(enc->nplaces, n, &all))
+        return TSR_E_NOMEM;
+    return tsri_grow(enc->ctx, &enc->place, &enc->place_room, enc->nplaces, n,
+                     sizeof *enc->place);
+}
+
 tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
                         const uint16_t *cls, int table, const uint16_t *sym,
                         size_t n)
 {
-    size_t all;
-
     if (!n)
         return TSR_OK;
-    if (!tsri_add(enc->nplaces, n, &all))
-        return TSR_E_NOMEM;
-    TSR_TRY(tsri_grow(enc->ctx, &enc->place, &enc->place_room,
-                      enc->nplaces, n, sizeof *enc->place));
+    TSR_TRY(want_places(enc, n));
     if (!find_places(enc, bank, cls, table, sym, n, enc->place + enc->nplaces))
         return TSR_E_ARG;
     TSR_TRY(add_run(enc, (run){ bank, cls ? -1 : table, NULL, n }));
-    enc->nplaces = all;
+    enc->nplaces += n;
+    return TSR_OK;
+}
+
+tsr_error tsri_rans_put_places(tsri_rans_enc *enc, const tsri_bank *bank,
+                               const uint16_t *place, size_t n)
+{
+    uint32_t *to, most = 0;
+
+    if (!n)
+        return TSR_OK;
+    TSR_TRY(want_places(enc, n));
+    to = enc->place + enc->nplaces;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = place[i];
+        most = to[i] > most ? to[i] : most;
+    }
+    if (most >= bank->first[bank->tables])
+        return TSR_E_ARG;
+    TSR_TRY(add_run(enc, (run){ bank, -1, NULL, n }));
+    enc->nplaces += n;
     return TSR_OK;
 }
 

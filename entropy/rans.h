@@ -45,6 +45,11 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
                         const uint16_t *cls, int table, const uint16_t *sym,
                         size_t n);
 
+/** The same by places, see tsri_bank_first(): copied.  Nothing of a bank of more
+ *  than 2^16 symbols can be put beyond them. */
+tsr_error tsri_rans_put_places(tsri_rans_enc *enc, const tsri_bank *bank,
+                               const uint16_t *place, size_t n);
+
 /**
  * Appends a run of symbols of one table, a byte each: the same segment as
  * tsri_rans_put() with the same symbols.

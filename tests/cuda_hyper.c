@@ -176,27 +176,80 @@ static void damage(sides *s, unit *u, uint8_t *data, size_t size, check_rng *rng
     }
 }
 
+/* A unit is queued the first time, recorded the second time, then played. */
+enum { TIMES = 3 };
+
+static void put_again(sides *s, unit *u, const uint8_t *want, size_t want_size)
+{
+    const uint8_t *got;
+    size_t got_size;
+
+    for (int i = 0; i < TIMES; i++) {
+        memset(u->fixed[1], 0x5a, u->y_count * sizeof(int16_t));
+        must(tsri_hyper_gpu_put(s->gpu, s->enc[1], u->height, u->width, u->z, u->y,
+                                u->fixed[1], CRC, &got, &got_size), "put");
+        report(!memcmp(u->fixed[0], u->fixed[1], u->y_count * sizeof(int16_t)),
+               "values of the encoder", u->height, u->width);
+        report(want_size == got_size && !memcmp(want, got, want_size), "bytes",
+               u->height, u->width);
+    }
+}
+
+static void get_again(sides *s, unit *u, const uint8_t *data, size_t size)
+{
+    for (int i = 0; i < TIMES; i++) {
+        memset(u->fixed[1], 0x5a, u->y_count * sizeof(int16_t));
+        memset(u->z_got, 0x5a, u->z_count);
+        report(!tsri_hyper_gpu_get(s->gpu, u->height, u->width, data, size, CRC,
+                                   u->z_got, u->fixed[1]), "get", u->height, u->width);
+        report(!memcmp(u->fixed[0], u->fixed[1], u->y_count * sizeof(int16_t)) &&
+               !memcmp(u->z, u->z_got, u->z_count), "values of the decoder",
+               u->height, u->width);
+    }
+}
+
+/* y and z as nets on the device leave them: floats, channel last, z not rounded. */
+static void put_maps(sides *s, const unit *u, const uint8_t *want, size_t want_size)
+{
+    const size_t area = (size_t)u->height * (size_t)u->width;
+    const size_t plane = u->z_count / (size_t)s->m.hyper_latents;
+    float *y = memory(u->y_count, sizeof *y), *z = memory(u->z_count, sizeof *z);
+    float *at_y, *at_z;
+    const uint8_t *got;
+    size_t got_size;
+
+    for (size_t i = 0; i < u->y_count; i++)
+        y[i % area * (size_t)s->m.latents + i / area] = u->y[i];
+    for (size_t i = 0; i < u->z_count; i++) {
+        const float sign = i % 2 ? 0.4f : -0.4f;
+        z[i % plane * (size_t)s->m.hyper_latents + i / plane] =
+            u->z[i] == 15 ? 15.5f + (float)(i % 3) * 1e9f :
+            u->z[i] == -15 ? -15 - (float)(i % 3) * 1e9f :
+            u->z[i] == 0 && i % 5 == 0 ? NAN : (float)u->z[i] + sign;
+    }
+    for (int i = 0; i < TIMES; i++) {
+        must(tsri_hyper_gpu_maps(s->gpu, u->height, u->width, &at_y, &at_z), "maps");
+        must(tsri_cuda_upload(s->cuda, at_y, y, u->y_count * sizeof *y), "y");
+        must(tsri_cuda_upload(s->cuda, at_z, z, u->z_count * sizeof *z), "z");
+        must(tsri_hyper_gpu_put_maps(s->gpu, s->enc[1], u->height, u->width, CRC, &got,
+                                     &got_size), "put maps");
+        report(want_size == got_size && !memcmp(want, got, want_size),
+               "bytes of maps", u->height, u->width);
+    }
+    free(y);
+    free(z);
+}
+
 static void compare(sides *s, unit *u, bool with_damage, check_rng *rng)
 {
-    const uint8_t *want, *got;
-    size_t want_size, got_size;
+    const uint8_t *want;
+    size_t want_size;
 
     must(tsri_hyper_put(s->work, &s->m, s->enc[0], u->height, u->width, u->z, u->y,
                         u->fixed[0], CRC, &want, &want_size), "put on the CPU");
-    memset(u->fixed[1], 0x5a, u->y_count * sizeof(int16_t));
-    must(tsri_hyper_gpu_put(s->gpu, s->enc[1], u->height, u->width, u->z, u->y,
-                            u->fixed[1], CRC, &got, &got_size), "put");
-    report(!memcmp(u->fixed[0], u->fixed[1], u->y_count * sizeof(int16_t)),
-           "values of the encoder", u->height, u->width);
-    report(want_size == got_size && !memcmp(want, got, want_size), "bytes",
-           u->height, u->width);
-    memset(u->fixed[1], 0x5a, u->y_count * sizeof(int16_t));
-    memset(u->z_got, 0x5a, u->z_count);
-    report(!tsri_hyper_gpu_get(s->gpu, u->height, u->width, want, want_size, CRC,
-                               u->z_got, u->fixed[1]), "get", u->height, u->width);
-    report(!memcmp(u->fixed[0], u->fixed[1], u->y_count * sizeof(int16_t)) &&
-           !memcmp(u->z, u->z_got, u->z_count), "values of the decoder", u->height,
-           u->width);
+    put_again(s, u, want, want_size);
+    put_maps(s, u, want, want_size);
+    get_again(s, u, want, want_size);
     report(tsri_hyper_gpu_get(s->gpu, u->height, u->width, want, want_size, CRC + 1,
                               u->z_got, u->fixed[1]) == TSR_E_CORRUPT,
            "another header", u->height, u->width);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "codecs/image/hyper.h"
 #include "codecs/image/image.h"
+#include "lib/cuda/device.h"
 
 enum {
     STEP = TSRI_HYPER_STEP, UNIT = TSRI_HYPER_UNIT,
@@ -26,6 +27,7 @@ typedef struct hyper {
     int quality;                /* code, 0..QUALITY_TOP */
     uint32_t crc;
     int16_t **tokens;           /* of each unit: 128 times y; NULL: missing */
+    int16_t **held;             /* or they are in the device's memory */
     int8_t *z;                  /* of the unit at hand */
 } hyper;
 
@@ -34,14 +36,25 @@ static int units_of(const hyper *h)
     return h->units_down * h->units_across;
 }
 
+static void give_held(hyper *h)
+{
+    for (int i = 0; h->held && i < units_of(h); i++)
+        if (h->held[i]) {
+            tsri_cuda_give(h->ctx->gpu, h->held[i]);
+            h->held[i] = NULL;
+        }
+}
+
 static void forget_picture(hyper *h)
 {
     for (int i = 0; h->tokens && i < units_of(h); i++)
         tsri_free(h->ctx, h->tokens[i]);
+    give_held(h);
     tsri_free(h->ctx, h->tokens);
+    tsri_free(h->ctx, h->held);
     tsri_free(h->ctx, h->z);
     tsri_hyper_work_close(&h->work);
-    h->tokens = NULL;
+    h->tokens = h->held = NULL;
     h->z = NULL;
 }
 
@@ -117,8 +130,9 @@ static tsr_error make_room(hyper *h)
                      (size_t)tsri_hyper_z_side(columns);
 
     h->tokens = tsri_calloc(h->ctx, (size_t)units_of(h), sizeof *h->tokens);
+    h->held = tsri_calloc(h->ctx, (size_t)units_of(h), sizeof *h->held);
     h->z = tsri_alloc(h->ctx, (size_t)h->nets.hyper_latents, z);
-    if (!h->tokens || !h->z)
+    if (!h->tokens || !h->held || !h->z)
         return tsri_nomem(h->ctx);
     return tsri_hyper_work_open(&h->work, h->ctx, &h->model, rows, columns);
 }
@@ -248,11 +262,36 @@ static void round_z(hyper *h, int rows, int columns, const float *z)
     }
 }
 
-/* Buffers of one unit's encoding. */
+/* Buffers of one unit's encoding on the host. */
 typedef struct unit_room {
     float *y, *z;
-    int16_t *fixed;
+    int16_t *fixed;             /* NULL where the entropy model is on a device */
 } unit_room;
+
+/* They are of the greatest unit. */
+static tsr_error take_room(const hyper *h, unit_room *room)
+{
+    const size_t area = (size_t)tsri_min(h->rows, UNIT) *
+                        (size_t)tsri_min(h->columns, UNIT);
+    const size_t latents = (size_t)h->nets.latents;
+
+    if (room->y)
+        return TSR_OK;
+    room->y = tsri_alloc(h->ctx, area, latents * sizeof *room->y);
+    room->z = tsri_alloc(h->ctx, area, (size_t)h->nets.hyper_latents *
+                                           sizeof *room->z);
+    if (!h->model.gpu)
+        room->fixed = tsri_alloc(h->ctx, area, latents * sizeof *room->fixed);
+    return room->y && room->z && (room->fixed || h->model.gpu) ? TSR_OK
+                                                               : tsri_nomem(h->ctx);
+}
+
+static void free_room(const hyper *h, unit_room *room)
+{
+    tsri_free(h->ctx, room->y);
+    tsri_free(h->ctx, room->z);
+    tsri_free(h->ctx, room->fixed);
+}
 
 static tsr_error encode_unit(hyper *h, const tsr_image *image, int unit,
                              const float *gain, unit_room *room, tsri_span *out)
@@ -261,24 +300,24 @@ static tsr_error encode_unit(hyper *h, const tsr_image *image, int unit,
     const int rows = unit_side(h->rows, down), columns = unit_side(h->columns, across);
     const tsri_rect r = { down * UNIT, across * UNIT, down * UNIT + rows,
                           across * UNIT + columns };
-    tsri_fmap y = { room->y, h->nets.latents, rows, columns,
-                    (size_t)rows * (size_t)columns, (size_t)columns };
-
+    const tsri_hyper_view view = { image, h->rows, h->columns, gain };
     bool done = false;
 
     if (h->ctx->gpu)
-        TSR_TRY(tsri_hyper_look(&h->nets, h->ctx, image, h->rows, h->columns, gain,
-                                room->y, room->z, &done));
-    if (!done) {
-        TSR_TRY(tsri_image_on_host(h->ctx));
-        TSR_TRY(encode_tiles(h, image, r, &y));
-        scale_map(&y, gain);
-        TSR_TRY(make_z(h, &y, room->z));
-    }
+        TSR_TRY(tsri_hyper_look(&h->nets, &h->model, h->ctx, &view, h->enc, h->crc,
+                                &out->data, &out->bytes, &done));
+    if (done)
+        return TSR_OK;
+    TSR_TRY(tsri_image_on_host(h->ctx));
+    TSR_TRY(take_room(h, room));
+    tsri_fmap y = { room->y, h->nets.latents, rows, columns,
+                    (size_t)rows * (size_t)columns, (size_t)columns };
+    TSR_TRY(encode_tiles(h, image, r, &y));
+    scale_map(&y, gain);
+    TSR_TRY(make_z(h, &y, room->z));
     round_z(h, rows, columns, room->z);
     return tsri_hyper_put(h->work, &h->model, h->enc, rows, columns, h->z, room->y,
-                          h->model.gpu ? NULL : room->fixed, h->crc, &out->data,
-                          &out->bytes);
+                          room->fixed, h->crc, &out->data, &out->bytes);
 }
 
 static tsr_error encode_units(hyper *h, const tsr_image *image, const float *gain,
@@ -301,47 +340,54 @@ static tsr_error hyper_encode(void *self, const tsr_image *image,
                               const tsr_progress *progress)
 {
     hyper *h = self;
-    const size_t area = (size_t)tsri_min(h->rows, UNIT) *
-                        (size_t)tsri_min(h->columns, UNIT);
-    const size_t latents = (size_t)h->nets.latents;
-    float *gain = tsri_alloc(h->ctx, latents, sizeof *gain);
-    unit_room room = {
-        tsri_alloc(h->ctx, area, latents * sizeof *room.y),
-        tsri_alloc(h->ctx, area, (size_t)h->nets.hyper_latents * sizeof *room.z),
-        tsri_alloc(h->ctx, area, latents * sizeof *room.fixed) };
-    tsr_error error;
+    float *gain = tsri_alloc(h->ctx, (size_t)h->nets.latents, sizeof *gain);
+    unit_room room = { NULL, NULL, NULL };
 
-    if (gain && room.y && room.z && room.fixed) {
-        tsri_hyper_gain(&h->nets, h->nets.gain_enc, h->quality, gain);
-        error = encode_units(h, image, gain, &room, emit, cookie, progress);
-    } else {
-        error = tsri_nomem(h->ctx);
-    }
+    if (!gain)
+        return tsri_nomem(h->ctx);
+    tsri_hyper_gain(&h->nets, h->nets.gain_enc, h->quality, gain);
+    const tsr_error error = encode_units(h, image, gain, &room, emit, cookie,
+                                         progress);
+    free_room(h, &room);
     tsri_free(h->ctx, gain);
-    tsri_free(h->ctx, room.y);
-    tsri_free(h->ctx, room.z);
-    tsri_free(h->ctx, room.fixed);
     return error;
 }
 
 /* ---- decoder ---- */
 
+static size_t count_tokens(const hyper *h, int unit)
+{
+    return (size_t)unit_side(h->rows, unit / h->units_across) *
+           (size_t)unit_side(h->columns, unit % h->units_across) *
+           (size_t)h->nets.latents;
+}
+
+static tsr_error decode_unit(hyper *h, int unit, const tsri_span *data,
+                             int16_t *tokens)
+{
+    return tsri_hyper_get(h->work, &h->model,
+                          unit_side(h->rows, unit / h->units_across),
+                          unit_side(h->columns, unit % h->units_across), data->data,
+                          data->bytes, h->crc, h->z, tokens);
+}
+
 static tsr_error hyper_decode(void *self, int unit, const tsri_span *layers, int n)
 {
     hyper *h = self;
-    const int rows = unit_side(h->rows, unit / h->units_across);
-    const int columns = unit_side(h->columns, unit % h->units_across);
     int16_t *tokens;
     tsr_error error;
 
-    if (n != 1 || h->tokens[unit])
+    if (n != 1 || h->tokens[unit] || h->held[unit])
         return TSR_E_CORRUPT;
-    tokens = tsri_alloc(h->ctx, (size_t)rows * (size_t)columns,
-                        (size_t)h->nets.latents * sizeof *tokens);
+    if (tsri_hyper_shows(&h->nets, h->ctx, h->rows, h->columns)) {
+        TSR_TRY(decode_unit(h, unit, layers, NULL));
+        return tsri_hyper_hold(&h->model, h->ctx, count_tokens(h, unit),
+                               &h->held[unit]);
+    }
+    tokens = tsri_alloc(h->ctx, count_tokens(h, unit), sizeof *tokens);
     if (!tokens)
         return tsri_nomem(h->ctx);
-    error = tsri_hyper_get(h->work, &h->model, rows, columns, layers->data,
-                           layers->bytes, h->crc, h->z, tokens);
+    error = decode_unit(h, unit, layers, tokens);
     if (!error)
         h->tokens[unit] = tokens;
     else
@@ -349,13 +395,20 @@ static tsr_error hyper_decode(void *self, int unit, const tsri_span *layers, int
     return error;
 }
 
-const int16_t *tsri_hyper_tokens(const void *self, int unit, size_t *n)
+const int16_t *tsri_hyper_tokens(void *self, int unit, size_t *n)
 {
-    const hyper *h = self;
-    *n = (size_t)unit_side(h->rows, unit / h->units_across) *
-         (size_t)unit_side(h->columns, unit % h->units_across) *
-         (size_t)h->nets.latents;
-    return h->tokens[unit];
+    hyper *h = self;
+    int16_t *tokens;
+
+    *n = count_tokens(h, unit);
+    if (h->tokens[unit] || !h->held[unit])
+        return h->tokens[unit];
+    tokens = tsri_alloc(h->ctx, *n, sizeof *tokens);
+    if (tokens && tsri_hyper_fetch(h->ctx, h->held[unit], *n, tokens)) {
+        tsri_free(h->ctx, tokens);
+        return NULL;
+    }
+    return h->tokens[unit] = tokens;
 }
 
 /* One row of one unit's part of rectangle r, all channels. */
@@ -399,11 +452,20 @@ static tsr_error hyper_pixels(void *self, tsri_image_put put, void *cookie,
                               STEP, read_tokens, h, tsri_image_tile, &out);
 }
 
+/* The tokens are given back in the order of the work that reads them, which the next
+ * picture may not wait for. */
 static tsr_error hyper_show(void *self, const tsr_image *image, bool *done)
 {
     hyper *h = self;
-    return tsri_hyper_show(&h->nets, h->ctx, image, h->rows, h->columns, h->gain,
-                           h->tokens, done);
+    const tsri_hyper_view view = { image, h->rows, h->columns, h->gain };
+
+    *done = tsri_hyper_shows(&h->nets, h->ctx, h->rows, h->columns);
+    if (!*done)
+        return TSR_OK;
+    const tsr_error error = tsri_hyper_show(&h->nets, &h->model, h->ctx, &view,
+                                            h->held);
+    give_held(h);
+    return error;
 }
 
 const tsri_image_codec tsri_image_codec_hyper = {

@@ -45,21 +45,6 @@ void tsri_hyper_nets_close(tsri_hyper_nets *nets, tsr_context *ctx);
 void tsri_hyper_gain(const tsri_hyper_nets *nets, const float *table, int q,
                      float *gain);
 
-/* On the context's device, hyper_device.c.  *done false: it does not fit, and
- * nothing was done. */
-
-/** A whole picture of rows x columns positions: its y, times gain[latents], and
- *  its z, as the encoder gives them: planar, on the host. */
-tsr_error tsri_hyper_look(const tsri_hyper_nets *nets, tsr_context *ctx,
-                          const tsr_image *image, int rows, int columns,
-                          const float *gain, float *y, float *z, bool *done);
-
-/** Pixels of the tokens of all units (see tsri_hyper_tokens(); NULL: missing),
- *  times gain / 128. */
-tsr_error tsri_hyper_show(const tsri_hyper_nets *nets, tsr_context *ctx,
-                          const tsr_image *image, int rows, int columns,
-                          const float *gain, int16_t *const *tokens, bool *done);
-
 /* ---- the entropy model: integers only ---- */
 
 typedef struct tsri_hyper_group {
@@ -121,13 +106,49 @@ tsr_error tsri_hyper_put(tsri_hyper_work *work, const tsri_hyper_model *m,
                          const int8_t *z, const float *y, int16_t *fixed,
                          uint32_t crc, const uint8_t **data, size_t *size);
 
-/** What tsri_hyper_get() gave of a unit of the picture begun, [latents][height]
- *  [width]; *n: numbers.  NULL: it is missing.  self: of the codec's table. */
-const int16_t *tsri_hyper_tokens(const void *self, int unit, size_t *n);
-
-/** Decodes one unit into z and fixed, sized as above.
+/** Decodes one unit into z and fixed, sized as above; with m->gpu fixed may be NULL.
  *  TSR_E_CORRUPT when the bytes are not exactly a unit. */
 tsr_error tsri_hyper_get(tsri_hyper_work *work, const tsri_hyper_model *m,
                          int height, int width, const uint8_t *data, size_t size,
                          uint32_t crc, int8_t *z, int16_t *fixed);
+
+/** What tsri_hyper_get() gave of a unit of the picture begun, [latents][height]
+ *  [width]; *n: numbers.  NULL: it is missing, or cannot be fetched from the device.
+ *  self: of the codec's table. */
+const int16_t *tsri_hyper_tokens(void *self, int unit, size_t *n);
+
+/* ---- on the context's device: hyper_device.c ---- */
+
+/** A picture of rows x columns positions. */
+typedef struct tsri_hyper_view {
+    const tsr_image *image;
+    int rows, columns;
+    const float *gain;          /* [latents], of the encoder or of the decoder */
+} tsri_hyper_view;
+
+/** Codes a whole picture as tsri_hyper_put() does its one unit.  *done false: it
+ *  has more, or does not fit, and nothing was done. */
+tsr_error tsri_hyper_look(const tsri_hyper_nets *nets, const tsri_hyper_model *m,
+                          tsr_context *ctx, const tsri_hyper_view *view,
+                          tsri_rans_enc *enc, uint32_t crc, const uint8_t **data,
+                          size_t *size, bool *done);
+
+/** n tokens of the unit that tsri_hyper_get() has just decoded, kept in device
+ *  memory; to be given back by tsri_cuda_give(). */
+tsr_error tsri_hyper_hold(const tsri_hyper_model *m, tsr_context *ctx, size_t n,
+                          int16_t **held);
+
+/** They, in the host's memory. */
+tsr_error tsri_hyper_fetch(tsr_context *ctx, const int16_t *held, size_t n,
+                           int16_t *tokens);
+
+/** Whether tsri_hyper_show() can be done. */
+bool tsri_hyper_shows(const tsri_hyper_nets *nets, tsr_context *ctx, int rows,
+                      int columns);
+
+/** Pixels of the tokens of all units in device memory (NULL: missing), times
+ *  gain / 128. */
+tsr_error tsri_hyper_show(const tsri_hyper_nets *nets, const tsri_hyper_model *m,
+                          tsr_context *ctx, const tsri_hyper_view *view,
+                          int16_t *const *held);
 #endif

@@ -27,8 +27,8 @@ void *tsri_cuda_stream(const tsri_cuda *gpu);
  *  waits for what is queued. */
 tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream);
 
-/** From now on queues on the handle's own stream all the same, or again on the
- *  caller's; does not wait. */
+/** From now on queues on the handle's own stream all the same, without regard to the
+ *  caller's; or again on the caller's, after what is on our own.  Does not wait. */
 void tsri_cuda_aside(tsri_cuda *gpu, bool aside);
 
 /** The device's name; the handle's until it closes. */

@@ -120,9 +120,29 @@ tsr_error tsri_cuda_use_stream(tsri_cuda *gpu, void *stream)
     return TSR_OK;
 }
 
+/* What is queued from now on comes after what is queued on `other`. */
+static void come_after(tsri_cuda *gpu, cudaStream_t other)
+{
+    cudaEvent_t event = NULL;
+    const bool good =
+        !tsri_cuda_use(gpu) &&
+        cudaEventCreateWithFlags(&event, cudaEventDisableTiming) == cudaSuccess &&
+        cudaEventRecord(event, other) == cudaSuccess &&
+        cudaStreamWaitEvent(gpu->stream, event, 0) == cudaSuccess;
+
+    if (!good)
+        tsri_cuda_check(gpu, cudaStreamSynchronize(other), "work");
+    if (event)
+        (void)cudaEventDestroy(event); /* when it is done */
+}
+
 void tsri_cuda_aside(tsri_cuda *gpu, bool aside)
 {
+    const cudaStream_t before = gpu->stream;
+
     gpu->stream = aside || !gpu->given ? gpu->own : gpu->given;
+    if (!aside && gpu->stream != before)
+        come_after(gpu, before);
 }
 
 bool tsri_cuda_has_pixels(const tsri_cuda *gpu)
@@ -264,6 +284,33 @@ tsr_error tsri_cuda_sync(tsri_cuda *gpu)
 {
     TSR_TRY(tsri_cuda_use(gpu));
     return tsri_cuda_check(gpu, cudaStreamSynchronize(gpu->stream), "work");
+}
+
+bool tsri_cuda_record(tsri_cuda *gpu)
+{
+    if (tsri_cuda_use(gpu))
+        return false;
+    if (cudaStreamBeginCapture(gpu->stream, cudaStreamCaptureModeThreadLocal) ==
+        cudaSuccess)
+        return true;
+    (void)cudaGetLastError();
+    return false;
+}
+
+cudaGraphExec_t tsri_cuda_end_record(tsri_cuda *gpu)
+{
+    cudaGraphExec_t exec = NULL;
+    cudaGraph_t graph = NULL;
+    const bool good = cudaStreamEndCapture(gpu->stream, &graph) == cudaSuccess &&
+                      graph && cudaGraphInstantiateWithFlags(&exec, graph, 0) ==
+                                   cudaSuccess;
+
+    if (graph)
+        (void)cudaGraphDestroy(graph);
+    if (good)
+        return exec;
+    (void)cudaGetLastError();
+    return NULL;
 }
 
 tsr_error tsri_cuda_mark_open(tsri_cuda *gpu, tsri_cuda_mark **out)

@@ -27,4 +27,9 @@ tsr_error tsri_cuda_use(tsri_cuda *gpu);
 /** What a CUDA call returned, as an error of ours: logs `what` and CUDA's words
  *  where it failed.  For launches: of cudaGetLastError(). */
 tsr_error tsri_cuda_check(tsri_cuda *gpu, cudaError_t status, const char *what);
+
+/** From now on what is queued is kept and not done, until it is given back to be
+ *  launched any number of times.  false, NULL: it cannot be. */
+bool tsri_cuda_record(tsri_cuda *gpu);
+cudaGraphExec_t tsri_cuda_end_record(tsri_cuda *gpu);
 #endif

@@ -54,15 +54,31 @@ __device__ int relu(int v)
 
 /* ---- features ---- */
 
-__global__ void enter(hyk_map map, const int8_t *z, int channels, int height,
-                      int width)
+/* As the encoder of hyper.c rounds z; NaN is 0. */
+__device__ int z_of(float v)
+{
+    return v >= HYK_Z    ? HYK_Z
+           : v > -HYK_Z  ? __float2int_rn(v)
+           : v <= -HYK_Z ? -HYK_Z
+                         : 0;
+}
+
+__global__ void enter(hyk_map map, uint16_t *symbol, const float *from, int channels,
+                      int height, int width)
 {
     const int plane = height * width;
     const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= channels * plane)
         return;
-    iconv::put(at(map, i % plane / width, i % plane % width), i / plane,
-               ONE * z[i]);
+    const int c = i / plane, place = i % plane;
+    int z;
+    if (from) {
+        z = z_of(from[static_cast<size_t>(place) * channels + c]);
+        symbol[i] = static_cast<uint16_t>(z + HYK_Z);
+    } else {
+        z = symbol[i] - HYK_Z;
+    }
+    iconv::put(at(map, place / width, place % width), c, ONE * z);
 }
 
 __global__ void __launch_bounds__(THREADS) features(hyk_features f, iconv::layer l,
@@ -147,9 +163,7 @@ __device__ void quantise_at(const hyk_pass &p, int c, int i, int mean, int cls)
     int s = 0;
 
     if (cls >= p.skip) {
-        float y = p.y[(p.first + c) * p.y_channel + place * p.y_place];
-        if (p.gain)
-            y = __fmul_rn(y, p.gain[p.first + c]);
+        const float y = p.y[(p.first + c) * p.y_channel + place * p.y_place];
         s = nearest(__fsub_rn(y, static_cast<float>(mean) / ONE));
     }
     const int fixed = ONE * s + mean;
@@ -192,7 +206,7 @@ __global__ void __launch_bounds__(THREADS) predict(iconv::layer l, iconv::map m,
 }
 
 __global__ void publish(hyk_pass p, const int32_t *rank, const int16_t *symbol,
-                        int anchors)
+                        const uint8_t *radius, int anchors)
 {
     const iconv::places places = { p.width, 2, p.odd, p.positions };
     const size_t plane = static_cast<size_t>(p.height) * p.width;
@@ -204,7 +218,7 @@ __global__ void publish(hyk_pass p, const int32_t *rank, const int16_t *symbol,
         return;
     const int c = e / p.positions;
     const iconv::place to = iconv::place_of(places, e % p.positions);
-    const int s = rank && rank[e] >= 0 ? symbol[rank[e]] : 0;
+    const int s = rank && rank[e] >= 0 ? symbol[rank[e]] - radius[p.class_of[e]] : 0;
     const int fixed = ONE * s + p.mean[e];
     p.fixed[(p.first + c) * plane + static_cast<size_t>(to.y) * p.width + to.x] =
         static_cast<int16_t>(fixed);
@@ -214,6 +228,7 @@ __global__ void publish(hyk_pass p, const int32_t *rank, const int16_t *symbol,
 /* ---- the list of what is coded ---- */
 
 constexpr int EACH = 16, PORTION = THREADS * EACH;
+static_assert(PORTION == HYK_PORTION, "what the host is told of");
 
 /* How many of 16 classes are coded. */
 __device__ int coded_of(uint4 v, int skip)
@@ -263,15 +278,27 @@ __device__ int coded_before(const hyk_list &l, int *warps)
     return scan(n, warps).all;
 }
 
+/* What the encoder's list says of element i, of class c. */
+__device__ int place_of_symbol(const hyk_list &l, int i, int c, int to, bool &escapes)
+{
+    const int v = l.symbol[i], r = l.radius[c];
+    const bool out = v < -r || v > r;
+    if (out) {
+        l.escape[to] = static_cast<int16_t>(v);
+        escapes = true;
+    }
+    return l.first[c] + (out ? 2 * r + 1 : v + r);
+}
+
 __global__ void __launch_bounds__(THREADS) compact(hyk_list l)
 {
-    __shared__ uint16_t cls[PORTION], sym[PORTION];
-    __shared__ int16_t esc[PORTION];
+    __shared__ uint16_t coded[PORTION];
     __shared__ int warps[THREADS / 32];
     const int before = coded_before(l, warps);
     const int first = (static_cast<int>(blockIdx.x) * THREADS +
                        static_cast<int>(threadIdx.x)) * EACH;
     int mine = 0;
+    bool escapes = false;
 
     for (int i = first; i < min(first + EACH, l.n); i++)
         mine += l.class_of[i] >= l.skip;
@@ -286,23 +313,15 @@ __global__ void __launch_bounds__(THREADS) compact(hyk_list l)
             l.rank[i] = c >= l.skip ? before + to : -1;
         if (c < l.skip)
             continue;
-        cls[to] = static_cast<uint16_t>(c);
-        if (l.symbol) {
-            const int v = l.symbol[i], r = l.radius[c];
-            const bool out = v < -r || v > r;
-            sym[to] = static_cast<uint16_t>(out ? 2 * r + 1 : v + r);
-            esc[to] = static_cast<int16_t>(out ? v : 0);
-        }
+        coded[to] = static_cast<uint16_t>(
+            l.symbol ? place_of_symbol(l, i, c, before + to, escapes) : c);
         to++;
     }
-    __syncthreads();
-    for (int i = threadIdx.x; i < s.all; i += THREADS) {
-        l.coded_class[before + i] = cls[i];
-        if (l.symbol) {
-            l.coded_symbol[before + i] = sym[i];
-            l.escape[before + i] = esc[i];
-        }
-    }
+    escapes = __syncthreads_or(escapes);
+    for (int i = threadIdx.x; i < s.all; i += THREADS)
+        l.coded[before + i] = coded[i];
+    if (threadIdx.x == 0 && l.portion)
+        l.portion[blockIdx.x] = 2 * before + escapes;
     if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0)
         l.coded_start[l.passes] = before + s.all;
 }
@@ -314,12 +333,12 @@ unsigned cover(size_t n, int each)
 
 } /* namespace */
 
-cudaError_t hyk_enter(const hyk_map *map, const int8_t *z, int channels, int height,
-                      int width, cudaStream_t stream)
+cudaError_t hyk_enter(const hyk_map *map, uint16_t *symbol, const float *from,
+                      int channels, int height, int width, cudaStream_t stream)
 {
     const size_t n = static_cast<size_t>(channels) * height * width;
-    enter<<<cover(n, THREADS), THREADS, 0, stream>>>(*map, z, channels, height,
-                                                     width);
+    enter<<<cover(n, THREADS), THREADS, 0, stream>>>(*map, symbol, from, channels,
+                                                     height, width);
     return cudaGetLastError();
 }
 
@@ -373,11 +392,12 @@ cudaError_t hyk_compact(const hyk_list *list, cudaStream_t stream)
 }
 
 cudaError_t hyk_publish(const hyk_pass *p, const int32_t *rank,
-                        const int16_t *symbol, cudaStream_t stream)
+                        const int16_t *symbol, const uint8_t *radius,
+                        cudaStream_t stream)
 {
     const int anchors = (p->height * p->width + 1) / 2;
     const size_t n = static_cast<size_t>(p->channels) * p->positions;
     publish<<<cover(n > static_cast<size_t>(anchors) ? n : anchors, THREADS),
-              THREADS, 0, stream>>>(*p, rank, symbol, anchors);
+              THREADS, 0, stream>>>(*p, rank, symbol, radius, anchors);
     return cudaGetLastError();
 }

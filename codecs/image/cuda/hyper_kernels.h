@@ -12,7 +12,7 @@
 extern "C" {
 #endif
 
-enum { HYK_PASSES_MAX = 16, HYK_CLASSES = 64 };
+enum { HYK_PASSES_MAX = 16, HYK_CLASSES = 64, HYK_PORTION = 4096 };
 
 /** tsri_iconv_bytes in device memory. */
 typedef struct hyk_layer {
@@ -47,7 +47,6 @@ typedef struct hyk_pass {
     int16_t *mean;              /* decoder */
     const float *y;             /* encoder: element (c, y, x) at */
     size_t y_channel, y_place;  /* c * y_channel + (y * width + x) * y_place */
-    const float *gain;          /* [latents], or NULL: 1 */
     int16_t *symbol;            /* encoder: what is left of y, rounded */
 } hyk_pass;
 
@@ -59,18 +58,25 @@ typedef struct hyk_list {
     const uint8_t *class_of;
     const int16_t *symbol;      /* encoder */
     const uint8_t *radius;      /* [HYK_CLASSES], encoder */
+    const uint16_t *first;      /* [HYK_CLASSES] places of their tables, encoder */
     int32_t *rank;              /* decoder: element to place in the list, or -1 */
-    uint16_t *coded_class;      /* out, host memory, as the rest */
-    uint16_t *coded_symbol;     /* encoder: with the radius added; escapes */
-    int16_t *escape;            /* encoder: the symbol where it is one, or 0 */
+    uint16_t *coded;            /* out, host memory, as the rest: classes;
+                                   encoder: places of the symbols or escapes */
+    int16_t *escape;            /* encoder: the symbol, where it is one */
+    int32_t *portion;           /* encoder: of each HYK_PORTION elements twice where
+                                   they begin in the list, and 1 more if there are
+                                   escapes */
     int32_t *coded_start;       /* [passes + 1] where they begin in the list;
                                    untouched for passes at the end without
                                    elements; then the list's length */
 } hyk_list;
 
-/** z, [channels][height][width], times 128 into the map. */
-cudaError_t hyk_enter(const hyk_map *map, const int8_t *z, int channels, int height,
-                      int width, cudaStream_t stream);
+/** z times 128 into the map.  symbol: z + HYK_Z, [channels][height][width], in host
+ *  memory; where `from` is not NULL it is made of that, [height][width][channels],
+ *  rounded and clamped. */
+enum { HYK_Z = 15 };
+cudaError_t hyk_enter(const hyk_map *map, uint16_t *symbol, const float *from,
+                      int channels, int height, int width, cudaStream_t stream);
 cudaError_t hyk_features_run(const hyk_features *f, cudaStream_t stream);
 
 /** The first hidden layer of a pass, then 1x1 layers, into [positions] dense. */
@@ -87,9 +93,11 @@ cudaError_t hyk_quantise(const hyk_layer *layer, const uint8_t *in,
                          uint32_t in_stride, const hyk_pass *p,
                          cudaStream_t stream);    /* the rest too */
 cudaError_t hyk_compact(const hyk_list *list, cudaStream_t stream);
-/** Symbols of the list (host memory) to fixed and map. */
+/** Symbols of the list, with the radius added (host memory), to fixed and map;
+ *  rank NULL: there are none. */
 cudaError_t hyk_publish(const hyk_pass *p, const int32_t *rank,
-                        const int16_t *symbol, cudaStream_t stream);
+                        const int16_t *symbol, const uint8_t *radius,
+                        cudaStream_t stream);
 #ifdef __cplusplus
 }
 #endif

@@ -35,3 +35,32 @@ tsr_error tsri_hyper_gpu_get(tsri_hyper_gpu *gpu, int height, int width,
     (void)z, (void)fixed;
     return none;
 }
+
+tsr_error tsri_hyper_gpu_maps(tsri_hyper_gpu *gpu, int height, int width, float **y,
+                              float **z)
+{
+    (void)gpu, (void)height, (void)width, (void)y, (void)z;
+    return none;
+}
+
+tsr_error tsri_hyper_gpu_put_maps(tsri_hyper_gpu *gpu, tsri_rans_enc *enc, int height,
+                                  int width, uint32_t crc, const uint8_t **data,
+                                  size_t *size)
+{
+    (void)gpu, (void)enc, (void)height, (void)width, (void)crc, (void)data;
+    (void)size;
+    return none;
+}
+
+const int16_t *tsri_hyper_gpu_fixed(const tsri_hyper_gpu *gpu)
+{
+    (void)gpu;
+    return NULL;
+}
+
+tsr_error tsri_hyper_gpu_gain(tsri_hyper_gpu *gpu, int kind, const float *gain,
+                              const float **on_device)
+{
+    (void)gpu, (void)kind, (void)gain, (void)on_device;
+    return none;
+}

@@ -393,31 +393,20 @@ static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
 
 static bool dev_record(tsri_dev *dev)
 {
-    if (tsri_cuda_use(dev->gpu))
-        return false;
-    if (cudaStreamBeginCapture(stream_of(dev), cudaStreamCaptureModeThreadLocal) ==
-        cudaSuccess)
-        return true;
-    (void)cudaGetLastError();
-    return false;
+    return tsri_cuda_record(dev->gpu);
 }
 
 static tsri_dev_record *dev_end_record(tsri_dev *dev)
 {
-    tsri_dev_record *r = tsri_calloc(dev->ctx, 1, sizeof *r);
-    cudaGraph_t graph = NULL;
-    bool good = cudaStreamEndCapture(stream_of(dev), &graph) == cudaSuccess &&
-                graph && r;
+    const cudaGraphExec_t exec = tsri_cuda_end_record(dev->gpu);
+    tsri_dev_record *r = exec ? tsri_calloc(dev->ctx, 1, sizeof *r) : NULL;
 
-    good = good && cudaGraphInstantiateWithFlags(&r->exec, graph, 0) ==
-                   cudaSuccess;
-    if (graph)
-        (void)cudaGraphDestroy(graph);
-    if (!good) {
-        (void)cudaGetLastError();
-        tsri_free(dev->ctx, r);
+    if (!r) {
+        if (exec)
+            (void)cudaGraphExecDestroy(exec);
         return NULL;
     }
+    r->exec = exec;
     r->sums = dev->sums;
     r->scores = dev->scores;
     r->workspace = tsri_dnn_workspace(dev->dnn);
