@@ -411,6 +411,11 @@ tests_test_track_LDADD = $(media_in_libs) $(CMOCKA_LIBS)
 tests_test_y4m_SOURCES = tests/test_y4m.c $(media_in_files)
 tests_test_y4m_CPPFLAGS = $(tests_test_track_CPPFLAGS)
 tests_test_y4m_LDADD = $(media_in_libs) $(CMOCKA_LIBS)
+check_PROGRAMS += tests/test_absurd
+tests_test_absurd_SOURCES = tests/test_absurd.c tools/io/array.c tools/io/array.h \
+	$(media_in_files)
+tests_test_absurd_CPPFLAGS = $(tests_test_track_CPPFLAGS)
+tests_test_absurd_LDADD = $(media_in_libs) $(CMOCKA_LIBS)
 endif
 EXTRA_PROGRAMS += tests/media_dump
 CLEANFILES += tests/media_dump$(EXEEXT)

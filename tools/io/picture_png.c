@@ -65,18 +65,31 @@ static int little_endian(void)
     return u.byte;
 }
 
-/* Palettes, few bits and colour keys become 1..4 channels of 8 or 16 bits. */
+/* Palettes, few bits and colour keys become 1..4 channels of 8 or 16 bits: says
+ * of which, before libpng takes memory for rows of any length. */
+static void describe(job *j)
+{
+    const int colour = png_get_color_type(j->png, j->info);
+    const int alpha = (colour & PNG_COLOR_MASK_ALPHA) ||
+                      png_get_valid(j->png, j->info, PNG_INFO_tRNS);
+
+    j->image->width = (int)png_get_image_width(j->png, j->info);
+    j->image->height = (int)png_get_image_height(j->png, j->info);
+    j->image->channels = (colour & PNG_COLOR_MASK_COLOR ? 3 : 1) + alpha;
+    j->image->bits = png_get_bit_depth(j->png, j->info) == 16 ? 16 : 8;
+}
+
 static void normalise(job *j)
 {
+    const tsr_image *image = j->image;
     png_set_expand(j->png);
     if (little_endian())
         png_set_swap(j->png);
     png_set_interlace_handling(j->png);
     png_read_update_info(j->png, j->info);
-    j->image->width = (int)png_get_image_width(j->png, j->info);
-    j->image->height = (int)png_get_image_height(j->png, j->info);
-    j->image->channels = png_get_channels(j->png, j->info);
-    j->image->bits = png_get_bit_depth(j->png, j->info);
+    if (png_get_rowbytes(j->png, j->info) != (size_t)image->width *
+        (size_t)(image->channels * image->bits / 8))
+        png_error(j->png, "rows of another length");
 }
 
 static void read_rows(job *j)
@@ -100,10 +113,11 @@ static tsr_error read_job(job *j, tsr_context *ctx)
     png_set_read_fn(j->png, j, read_bytes);
     png_set_user_limits(j->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX);
     png_read_info(j->png, j->info);
-    normalise(j);
+    describe(j);
     j->error = tsr_image_alloc(ctx, j->image);
     if (j->error)
         return j->error;
+    normalise(j);
     read_rows(j);
     return TSR_OK;
 }
