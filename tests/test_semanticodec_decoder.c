@@ -351,6 +351,53 @@ static void test_missing(void **state)
     bench_close(&h);
 }
 
+/* Memory that runs out while nets are opened or run: a fault, nothing leaks, and
+ * the same sound once there is enough.  Of thousands of allocations, some. */
+static void test_no_memory(void **state)
+{
+    const tsri_audio_options options = { .books = BOOKS, .seed = SEED };
+    float x[8 * HOP], y[8 * HOP];
+    tsr_context *poor = poor_context("c", 1);
+    tsr_error error = TSR_E_NOMEM;
+    int faults = 0;
+    size_t n;
+    bench h;
+
+    (void)state;
+    bench_open(&h, 0, 1);
+    tsr_model *model = audio_model(poor, &h.list, SIZE_MAX, "semanticodec", file);
+    void *self, *dec, *rich;
+    assert_int_equal(codec->dec_open(&rich, h.self, &options), TSR_OK);
+    assert_int_equal(codec->dec_push(rich, h.codes[0], 8, BOOKS, NULL, true),
+                     TSR_OK);
+    assert_int_equal(codec->dec_take(rich, x, 8 * HOP, &n), TSR_OK);
+    codec->dec_close(&rich);
+    assert_int_equal(codec->open(&self, poor, model), TSR_OK);
+    for (int left = 0; error; left += 1 + left / 6) {
+        const int held = poor_held;
+        poor_left = left;
+        error = codec->dec_open(&dec, self, &options);
+        if (!error) {
+            error = codec->dec_push(dec, h.codes[0], 8, BOOKS, NULL, true);
+            if (!error)
+                error = codec->dec_take(dec, y, 8 * HOP, &n);
+            codec->dec_close(&dec);
+        }
+        assert_true(!error || error == TSR_E_NOMEM);
+        assert_int_equal(poor_held, held);
+        faults += error != TSR_OK;
+    }
+    assert_true(faults > 20);
+    assert_int_equal(n, 8 * HOP);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabsf(x[i] - y[i]) < 1e-3f); /* other kernels */
+    poor_left = POOR_MANY;
+    codec->close(&self);
+    tsr_model_unref(&model);
+    tsr_context_close(&poor);
+    bench_close(&h);
+}
+
 /* Steps and guidance that are not possible. */
 static void test_sampler(void **state)
 {
@@ -472,7 +519,7 @@ int main(void)
         cmocka_unit_test(test_nets), cmocka_unit_test(test_sound),
         cmocka_unit_test(test_files), cmocka_unit_test(test_one_book),
         cmocka_unit_test(test_missing), cmocka_unit_test(test_sampler),
-        cmocka_unit_test(test_import),
+        cmocka_unit_test(test_import), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -141,7 +141,8 @@ tsr_error tsri_semanticodec_draw(tsri_semanticodec_nets *n,
 {
     const tsri_semanticodec *c = n->codec;
     const int rows = n->diffusion.rows;
-    const size_t floats = (size_t)(rows * n->latent.wide * n->latent.channels);
+    const size_t floats = (size_t)rows * (size_t)n->latent.wide *
+                          (size_t)n->latent.channels;
 
     put_tokens(n, tokens, count);
     TSR_TRY(tsri_diffusion_run(&n->diffusion, n->condition, seed, window, n->z));
