@@ -44,7 +44,9 @@ class Head:
             need(self.step <= self.segment * self.hop <= 2 * self.step and self.side <= 4, "segments")
             need(self.frames % self.segment == 0, "packets of segments")
         else:
-            need(not self.step and not self.side, "no segments")
+            need(self.codec == 11 or not self.step, "no segments")
+            need(not self.side, "no segments")
+            self.seed, self.step = self.step, 0
         self.groups = self.channels // self.own
         self.span = self.step or self.hop
         self.units = self.frames // (self.segment or 1)
