@@ -461,6 +461,15 @@ static const test_case cases[] = {
       .levels = 2, .ids = KEPT_IDS },
     { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 2, 40, 32, 4, 0, 0, 0, .3,
       .profile = MATRICES | WORDS | ANCHOR, .levels = 1 },
+    /* boosts by token */
+    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 45, 32, 4, 0, 0, 0, .5,
+      .levels = 1, .boosts = true },
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F32, THD, 3, 70, 32, 0, 9, 2, 5, .2,
+      .levels = 2, .boosts = true, .ids = KEPT_IDS },
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F16, THD, 2, 70, 32, 3, 0, 0, 5, .2,
+      .profile = MATRICES | ANCHOR | GAINS, .levels = 2, .boosts = true },
+    { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, HND, 2, 40, 32, 4, 0, 0, 0, .3,
+      .profile = MATRICES, .levels = 1, .boosts = true },
     /* published methods */
     { SHAPE(2, 2, 3, 40), 1, 8, 32, TSR_KV_BF16, NHD, 2, 100, 64, 0, 0, 0, 3,
       .levels = 1, .method = "kivi:bits=2,group=32,residual=64,plain=1" },
@@ -557,7 +566,7 @@ static const test_case cases[] = {
     { SHAPE(2, 2, 8, 128), 1, 0, 128, TSR_KV_F16, HND, 2, 256, 256, 4, 0, 0, 0, .2,
       .profile = PLAIN | PREVIOUS | GAINS, .levels = 1 },
 };
-enum { SMALL = 68 };    /* of them are small */
+enum { SMALL = 72 };    /* of them are small */
 
 /* Objects of methods are decoded, not made. */
 static bool refuses_to_encode(const problem *p)

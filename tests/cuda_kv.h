@@ -38,6 +38,7 @@ typedef struct test_case {
     int span;                   /* 0: the coder's own */
     int ids;
     const char *method;         /* a published one; NULL: rows */
+    bool boosts;                /* some tokens are given some */
     int entries, bits;          /* TABLES: of vq's codebooks, or kvquant's */
 } test_case;
 
@@ -61,6 +62,7 @@ typedef struct problem {
     uint8_t **cache;            /* planes: [token][channel] */
     int32_t *block;             /* of the cache */
     int32_t *ids;               /* of all tokens, or NULL */
+    uint8_t *boost;             /* alike */
     uint8_t **object;           /* made on the CPU */
     size_t *size, bound;
     /* on the device: */
@@ -68,6 +70,7 @@ typedef struct problem {
     uint8_t *pool;              /* all planes */
     void **base;
     int32_t *device_block, *device_ids;
+    uint8_t *device_boost;
     uint8_t *data;              /* bound each */
     uint64_t *bytes;
     int32_t *status;

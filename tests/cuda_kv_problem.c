@@ -188,6 +188,16 @@ void make_text(problem *p)
     }
 }
 
+/* One object in three has none; in others one token in four. */
+static void make_boosts(problem *p)
+{
+    const size_t n = (size_t)p->t->tokens;
+
+    p->boost = p->t->boosts ? room(p->all) : NULL;
+    for (size_t t = 0; p->boost && t < p->all; t++)
+        p->boost[t] = t / n % 3 == 1 || below(4) ? 0 : (uint8_t)below(8);
+}
+
 void make_cache(problem *p)
 {
     p->element = tsri_kv_dtype_bytes(p->t->dtype);
@@ -212,6 +222,7 @@ void make_cache(problem *p)
         fill_plane(p, i, p->cache[i]);
     }
     make_text(p);
+    make_boosts(p);
 }
 
 /* Runs f with the CPU's scratch for a call. */
@@ -221,6 +232,8 @@ tsr_kv_call host_call(const problem *p, int object, bool encoding)
 
     if (p->ids && (encoding || p->t->ids == GIVEN_IDS))
         call.token_ids = p->ids + object * p->t->tokens;
+    if (p->boost && encoding)
+        call.boost = p->boost + object * p->t->tokens;
     must(tsr_kv_scratch_size(p->kv, (size_t)p->t->tokens, &call.scratch_size),
          "scratch");
     call.scratch = room(call.scratch_size);
@@ -263,6 +276,10 @@ void open_device(problem *p)
         must(tsri_cuda_upload(p->gpu, p->device_ids, p->ids,
                               p->all * sizeof *p->ids), "upload");
     }
+    if (p->boost) {
+        must(tsri_cuda_alloc(p->gpu, &p->device_boost, p->all, 1), "alloc");
+        must(tsri_cuda_upload(p->gpu, p->device_boost, p->boost, p->all), "upload");
+    }
     must(tsri_cuda_alloc(p->gpu, &p->data, n, p->bound), "alloc");
     must(tsri_cuda_alloc(p->gpu, &p->bytes, n, sizeof *p->bytes), "alloc");
     must(tsri_cuda_alloc(p->gpu, &p->status, n, sizeof *p->status), "alloc");
@@ -275,7 +292,8 @@ void open_device(problem *p)
             .view = device_view(p),
             .first_token = (size_t)i * (size_t)p->t->tokens,
             .pos0 = position(p->t, i), .data = p->data + (size_t)i * p->bound,
-            .size = p->bound, .bytes = p->bytes + i, .status = p->status + i };
+            .size = p->bound, .bytes = p->bytes + i, .status = p->status + i,
+            .boost = p->boost ? p->device_boost + i * p->t->tokens : NULL };
 }
 
 void close_problem(problem *p)
@@ -290,6 +308,7 @@ void close_problem(problem *p)
         free(p->object[i]);
     tsri_cuda_free(p->gpu, p->device_block);
     tsri_cuda_free(p->gpu, p->device_ids);
+    tsri_cuda_free(p->gpu, p->device_boost);
     tsri_cuda_free(p->gpu, p->data);
     tsri_cuda_free(p->gpu, p->bytes);
     tsri_cuda_free(p->gpu, p->status);
@@ -304,6 +323,7 @@ void close_problem(problem *p)
     free(p->cache);
     free(p->block);
     free(p->ids);
+    free(p->boost);
     free(p->object);
     free(p->size);
 }

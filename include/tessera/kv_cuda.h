@@ -42,6 +42,8 @@ typedef struct tsr_kv_cuda_item {
                                      so; to predict and match with if the profile
                                      does.  Decode: where the object needs them
                                      and has none */
+    const uint8_t *boost;   /**< encode: of the object's tokens, 0..7, as in
+                                 tsr_kv_call; or NULL */
 } tsr_kv_cuda_item;
 
 /** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens

@@ -424,10 +424,17 @@ static __device__ void refuse(const job &j, int object)
     atomicCAS(j.items[object].status, TSR_OK, TSR_E_ARG);
 }
 
-/* Boost of a token, encoding. */
+/* Boost of a token, encoding, where only the last ones have any. */
 static __device__ int boost_at(const job &j, uint32_t t)
 {
     return t + j.recent >= (uint32_t)j.tokens ? j.recent_boost : 0;
+}
+
+/* The same where the caller may have given some. */
+static __device__ int boost_at(const job &j, int object, uint32_t t)
+{
+    const uint8_t *given = j.sample ? j.items[object].boost : NULL;
+    return given ? max(boost_at(j, t), (int)given[t]) : boost_at(j, t);
 }
 
 /* v is not over MOST_VALUE by half: rounded to nearest even. */

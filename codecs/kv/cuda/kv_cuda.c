@@ -56,6 +56,9 @@ static void lay_out_encoder(tsri_kv_gpu_job *j, uint8_t *scratch, room *r,
         j->centre = (void *)(scratch + take(r, channels, sizeof *j->centre));
         j->cls = scratch + take(r, channels, 1);
     }
+    if (j->boosted)
+        j->sample = (void *)(scratch + take(r, (size_t)j->objects * 32,
+                                            sizeof *j->sample));
     if (!j->profiled && (!j->strips || j->tiles > 1))
         j->sum = (void *)(scratch + take(r, channels, sizeof *j->sum));
     if (j->strips) {
@@ -164,7 +167,8 @@ static bool counts_fit(size_t tokens, size_t items)
 }
 
 /* Sets whether lanes can have whole heads of 64 or 128 dims of 2 bytes in
- * registers; and whether segments are such heads: without profile, one level. */
+ * registers; and whether segments are such heads: without profile, one level, no
+ * boosts but of recent tokens. */
 static void set_strips(const tsr_kv_cuda *g, tsri_kv_gpu_job *j, int dtype_bytes)
 {
     const tsr_kv_rope *rope = &g->kv->rope_what;
@@ -172,7 +176,7 @@ static void set_strips(const tsr_kv_cuda *g, tsri_kv_gpu_job *j, int dtype_bytes
     bool heads = !j->method && dtype_bytes == 2 && (dim == 64 || dim == 128) &&
         (!rope->layout || (rope->layout == 1 && rope->dims == dim));
     bool whole = (j->span == 128 || j->span == 256) && !j->profiled &&
-        j->levels == 1;
+        j->levels == 1 && !j->boosted;
 
     for (int p = 0; p < j->planes; p++) {
         heads = heads && j->dim[p] == dim;
@@ -188,9 +192,10 @@ tsr_error tsr_kv_cuda_scratch_size(const tsr_kv_cuda *g, size_t tokens,
     size_t most = 0;
 
     *bytes = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 6; i++) {   /* decoder, encoder; 2 and 4 bytes; boosts */
         tsri_kv_gpu_job j = i % 2 ? g->encoder : g->decoder;
         size_t size = 0;
+        j.boosted = i > 3;
         if (counts_fit(tokens, items)) {
             set_tokens(&j, tokens, items);
             set_strips(g, &j, i < 2 ? 2 : 4);
@@ -358,20 +363,23 @@ static tsr_error carry(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
             items[i].size, items[i].bytes, items[i].status,
             (uint32_t)items[i].pos0,
             sinks_of(g, items[i].pos0, (size_t)j->tokens), items[i].level,
-            items[i].token_ids };
+            items[i].token_ids, encoding ? items[i].boost : NULL };
         pack(&p, &item, sizeof item);
     }
     send(&p);
     return tsri_cuda_check(g->gpu, p.error, "arguments");
 }
 
-/* Leaves out what an encoder does with token ids where no item has them. */
-static void use_ids(tsri_kv_gpu_job *j, const tsr_kv_cuda_item *items, size_t n)
+/* Leaves out what an encoder does with token ids and boosts where no item has
+ * them. */
+static void use_text(tsri_kv_gpu_job *j, const tsr_kv_cuda_item *items, size_t n)
 {
     bool any = false;
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         any |= items[i].token_ids != NULL;
+        j->boosted |= items[i].boost != NULL;
+    }
     j->predicts = j->predicts && any;
     j->refers = j->refers && (any || j->reference != TSRI_KV_REF_MATCH);
 }
@@ -387,7 +395,7 @@ static tsr_error start(tsr_kv_cuda *g, tsri_kv_gpu_job *j,
     TSR_TRY(check(g, items, n, tokens, !encoding));
     set_tokens(j, tokens, n);
     if (encoding)
-        use_ids(j, items, n);
+        use_text(j, items, n);
     fill_call(g, j, items);
     need = lay_out(j, scratch, encoding);
     if (!need || need > scratch_size || (uintptr_t)scratch % ALIGN)

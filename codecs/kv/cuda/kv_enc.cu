@@ -40,11 +40,14 @@ static __device__ int16_t centre_at(const job &j, int plane, float v[SAMPLES])
 
 /* Token of the i-th sample: of those without boost, which come first, or where
  * all have one, of all. */
-static __device__ uint32_t sample_token(const job &j, uint32_t sinks, uint32_t i)
+static __device__ uint32_t sample_token(const job &j, int object, uint32_t i)
 {
+    const uint32_t sinks = j.object[object].sinks;
     const uint32_t plain = (uint32_t)(j.tokens - j.recent);
     const uint32_t end = plain > sinks ? plain : (uint32_t)j.tokens;
 
+    if (j.sample)
+        return j.sample[object * SAMPLES + i];
     return sinks + (uint32_t)((uint64_t)i * (end - sinks) / SAMPLES);
 }
 
@@ -75,7 +78,7 @@ static __global__ __launch_bounds__(THREADS) void centres(job j)
 #pragma unroll
     for (uint32_t i = 0; i < SAMPLES; i++)
         v[i] = load_value(j, j.items[p.object], p,
-                          sample_token(j, j.object[p.object].sinks, i), p.channel,
+                          sample_token(j, p.object, i), p.channel,
                           finite);
     j.centre[p.coefficient(j)] = centre_at(j, p.plane, v);
 }
@@ -102,9 +105,8 @@ static __global__ __launch_bounds__(THREADS) void centres_of_heads(job j)
         !has_rows(j, j.object[p.object]))
         return;
     const int head = (p.plane ? part - first : part) / PARTS, i0 = part % PARTS;
-    const uint32_t sinks = j.object[p.object].sinks;
     const unsigned long long at = (unsigned long long)(
-        find_token(j, j.items[p.object], p.group(j), sample_token(j, sinks, lane)) +
+        find_token(j, j.items[p.object], p.group(j), sample_token(j, p.object, lane)) +
         head * j.head_stride + i0 * 2 * WARP);
 #pragma unroll
     for (int i = 0; i < SAMPLES; i++) {
@@ -117,7 +119,7 @@ static __global__ __launch_bounds__(THREADS) void centres_of_heads(job j)
                            i0 * WARP + lane;
 #pragma unroll
         for (int i = 0; i < SAMPLES; i++)
-            take_off(a[i], b[i], __ldg(cs + (size_t)sample_token(j, sinks, i) *
+            take_off(a[i], b[i], __ldg(cs + (size_t)sample_token(j, p.object, i) *
                                        j.pairs));
     }
     p.channel = (head * HEAD + i0) * WARP + lane;

@@ -11,7 +11,7 @@ enum {
     AT_VERSION = 4, AT_FLAGS = 6, AT_DTYPE = 7, AT_LEVELS = 11, AT_POS0 = 24,
     AT_STEP = 32, AT_CLASS_SHIFT = 40, AT_SINKS = 41, AT_ID_BITS = 42,
     AT_LIVE_SHIFT = 43, AT_SIZE = 56, AT_SECTIONS = 152,
-    MOST_SINKS = 64
+    MOST_SINKS = 64, MOST_BOOST = 7
 };
 
 static __device__ uint32_t get32(const uint8_t *p)
@@ -91,10 +91,10 @@ static __global__ __launch_bounds__(THREADS) void clear_sums(job j)
 }
 
 /* What an object with token ids or without leans on. */
-static __device__ int flags_of(const job &j, bool ids)
+static __device__ int flags_of(const job &j, bool ids, bool boosts)
 {
     const bool matches = j.reference == REFERS_TO_MATCH;
-    int flags = j.sections ? HAS_BOOSTS : 0;
+    int flags = boosts ? HAS_BOOSTS : 0;
 
     if (ids && j.store_ids)
         flags |= HAS_IDS;
@@ -121,14 +121,60 @@ static __device__ int count_bits(const int32_t *ids, int n)
     return all >> 31 ? 0 : 32 - __clz(all);
 }
 
+/* By a thread block: all bits of the boosts given. */
+static __device__ uint32_t join_boosts(const uint8_t *boost, int n)
+{
+    __shared__ uint32_t all;
+    uint32_t own = 0;
+
+    if (!threadIdx.x)
+        all = 0;
+    __syncthreads();
+    for (int i = threadIdx.x; i < n; i += THREADS)
+        own |= boost[i];
+    atomicOr(&all, own);
+    __syncthreads();
+    return all;
+}
+
+/* Tokens for centres, by a warp: of n rows without boost those numbered
+ * i * n / 32; of all where every row has one. */
+static __device__ void choose_samples(const job &j, int object, uint32_t sinks)
+{
+    const uint32_t lane = threadIdx.x, rows = j.tokens - sinks;
+    uint32_t n = 0, seen = 0, found = 0;
+
+    for (uint32_t t = sinks; t < (uint32_t)j.tokens; t += WARP)
+        n += __popc(__ballot_sync(ALL, t + lane < (uint32_t)j.tokens &&
+                                  !boost_at(j, object, t + lane)));
+    const bool all = !n;
+    const uint32_t wanted = (uint32_t)((uint64_t)lane * (all ? rows : n) / WARP);
+    for (uint32_t t = sinks; t < (uint32_t)j.tokens; t += WARP) {
+        uint32_t mask = __ballot_sync(ALL, t + lane < (uint32_t)j.tokens &&
+                                      (all || !boost_at(j, object, t + lane)));
+        const uint32_t here = __popc(mask);
+        if (wanted >= seen && wanted < seen + here) {
+            for (uint32_t k = seen; k < wanted; k++)
+                mask &= mask - 1;
+            found = t + __ffs(mask) - 1;
+        }
+        seen += here;
+    }
+    j.sample[object * WARP + lane] = found;
+}
+
 /* A thread block has an object. */
 static __global__ __launch_bounds__(THREADS) void begin(job j)
 {
     const tsri_kv_gpu_item &item = j.items[blockIdx.x];
     const bool ids = item.ids && j.tokens;
     const int bits = ids ? count_bits(item.ids, j.tokens) : 0;
+    const uint32_t given = item.boost ? join_boosts(item.boost, j.tokens) : 0;
+    const bool boosts = j.sections || given;
     object o = {};
 
+    if (j.sample && threadIdx.x < WARP && item.sinks < (uint32_t)j.tokens)
+        choose_samples(j, blockIdx.x, item.sinks);
     if (threadIdx.x)
         return;
     o.step[0] = j.step[0];
@@ -137,15 +183,15 @@ static __global__ __launch_bounds__(THREADS) void begin(job j)
     o.sinks = item.sinks;
     o.levels = o.used = j.levels;
     o.class_shift = j.class_shift;
-    o.flags = flags_of(j, ids);
+    o.flags = flags_of(j, ids, boosts);
     o.ids = o.flags & NEEDS_IDS ? item.ids : NULL;
     o.id_bits = o.flags & HAS_IDS ? bits : 0;
     const uint32_t id_bytes = (uint32_t)(((uint64_t)j.tokens * o.id_bits + 7) / 8);
-    o.sections = id_bytes + j.sections;
-    o.boosts = j.sections ? TSRI_KV_GPU_HEADER + id_bytes : 0;
+    o.sections = id_bytes + (boosts ? (j.tokens + 1u) / 2 : 0);
+    o.boosts = boosts ? TSRI_KV_GPU_HEADER + id_bytes : 0;
     o.heads = front_bytes(j, o.sections, j.levels);
     o.units = head_at(j, o, o.heads, j.layers, 0);
-    const int32_t error = ids && !bits ? TSR_E_ARG :
+    const int32_t error = (ids && !bits) || given > MOST_BOOST ? TSR_E_ARG :
                           !has_angles(j, o.pos0) ? TSR_E_UNSUPPORTED :
                           o.units > item.size ? TSR_E_LIMIT : TSR_OK;
     o.good = !error;

@@ -104,6 +104,7 @@ typedef struct tsri_kv_gpu_item {
     uint32_t pos0, sinks;   /**< encoder */
     int32_t level;          /**< decoder: levels wanted; 0: all */
     const int32_t *ids;     /**< of its tokens, or NULL */
+    const uint8_t *boost;   /**< encoder: alike */
 } tsri_kv_gpu_item;
 
 /** What is known of an object while a call runs. */
@@ -164,7 +165,8 @@ typedef struct tsri_kv_gpu_job {
     tsri_kv_gpu_tables tables;
     /* the call */
     int objects, tokens, tiles;
-    uint32_t sections;              /* encoder: bytes of the front sections */
+    uint32_t sections;              /* encoder: bytes of recent boosts */
+    int boosted;                    /* encoder: boosts are given */
     int recent, recent_boost;       /* encoder */
     float step[2], quarter[2];      /* encoder: of level 0, 4 / that */
     float inverse[2];               /* encoder: 1 / step of the last level */
@@ -197,6 +199,8 @@ typedef struct tsri_kv_gpu_job {
     float *said;                    /* by token ids: [predictors], each like x */
     uint64_t *unit_at;              /* [objects]([groups][tiles][levels] and
                                        one) */
+    uint32_t *sample;               /* encoder where boosts are given: tokens that
+                                       centres are of, [objects][32] */
     int16_t *centre;                /* encoder without profile: [objects]
                                        [layers][layer_channels] */
     uint8_t *cls;

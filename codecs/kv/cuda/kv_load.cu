@@ -170,6 +170,7 @@ static __device__ float load_as(const job &j, const uint8_t *p)
 
 /* Where what becomes of a channel goes, token by token. */
 struct target {
+    int object;
     float *x;               /* NULL: values */
     int16_t *q;             /* NULL: coefficients that are not coded */
     size_t pitch;
@@ -178,8 +179,8 @@ struct target {
     uint32_t magnitude;     /* of level 0 */
 
     __device__ target(const job &j, const patch &p, int c, int in_group)
-        : x(NULL), q(NULL), inverse(j.inverse[p.plane]), mean(0), scale(1),
-          has_scale(false), magnitude(0)
+        : object(p.object), x(NULL), q(NULL), inverse(j.inverse[p.plane]),
+          mean(0), scale(1), has_scale(false), magnitude(0)
     {
         const tsri_kv_gpu_group &g = j.group[p.group];
 
@@ -213,7 +214,7 @@ struct target {
         }
         if (!q)
             return true;
-        const int boost = boost_at(j, t);
+        const int boost = boost_at(j, object, t);
         v = __fmul_rn(v, scaled(inverse, boost));
         const int value = is_value(v) ? round_value(v) : 0;
         if (!j.profiled)

@@ -235,9 +235,10 @@ static __device__ void multiply(const job &j, const product &p, float c[OWN][OWN
 
 /* Coefficients of a row to values; false where one is none. */
 static __device__ bool put_values(const job &j, const product &p, size_t row,
-                                  uint32_t t, int column, const float c[4])
+                                  int object, uint32_t t, int column,
+                                  const float c[4])
 {
-    const float inverse = scaled(j.inverse[0], boost_at(j, t));
+    const float inverse = scaled(j.inverse[0], boost_at(j, object, t));
     short4 q = make_short4(0, 0, 0, 0);
     bool good = true;
 
@@ -292,7 +293,7 @@ static __device__ void put_outputs(const job &j, const product &p,
             const int column = p.column + own_of(x, k);
             if (KIND != FORWARD)
                 put_factors(to, p, row, column, c[i] + k);
-            else if (!put_values(j, p, row, t, column, c[i] + k))
+            else if (!put_values(j, p, row, object, t, column, c[i] + k))
                 refuse(j, object);
         }
     }

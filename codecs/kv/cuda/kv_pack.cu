@@ -290,13 +290,11 @@ static __global__ __launch_bounds__(THREADS) void put_front(job j)
         return;
     for (int i = threadIdx.x; i < TSRI_KV_GPU_HEADER; i += THREADS)
         p[i] = j.header[i];
-    for (uint32_t i = threadIdx.x; i < j.sections; i += THREADS) {
-        const uint32_t plain = j.tokens - min(j.recent, j.tokens);
-        p[o.boosts + i] = (uint8_t)(
-            (2 * i >= plain ? j.recent_boost : 0) |
-            (2 * i + 1 >= plain && 2 * i + 1 < (uint32_t)j.tokens
-             ? j.recent_boost << 4 : 0));
-    }
+    for (uint32_t t = 2 * threadIdx.x; o.boosts && t < (uint32_t)j.tokens;
+         t += 2 * THREADS)
+        p[o.boosts + t / 2] = (uint8_t)(
+            boost_at(j, blockIdx.x, t) |
+            (t + 1 < (uint32_t)j.tokens ? boost_at(j, blockIdx.x, t + 1) << 4 : 0));
     if (o.flags & HAS_IDS)
         put_ids(j, o, item.ids, p + TSRI_KV_GPU_HEADER);
     __syncthreads();

@@ -56,7 +56,7 @@ struct source {
 
     __device__ int set_at(const job &j, uint32_t t) const
     {
-        return set_of(j, p.object, t, boost_at(j, t));
+        return set_of(j, p.object, t, boost_at(j, p.object, t));
     }
     __device__ int class_at(const job &j, int c) const
     {

@@ -187,7 +187,7 @@ static __device__ bool quantise(const chain &k)
             const uint32_t t = first + b;
             if (t >= (uint32_t)j.tokens)
                 break;
-            const int boost = boost_at(j, t);
+            const int boost = boost_at(j, k.i, t);
             const int32_t carry = k.carry(t);
             const float v = __fmul_rn(__fsub_rn(x[b],
                                                 __fmul_rn((float)carry, k.unit)),
