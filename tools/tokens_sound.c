@@ -234,9 +234,9 @@ static int open_decoder(reading *r, tokens *t)
         : TSR_E_CORRUPT;
     if (error)
         return say_failure(t->name, error);
-    /* HEAD, docs/audio-format.md: the step of segments, channels, books,
-     * channels of a group. */
-    if (memcmp(r->extra + 20, "\0\0\0", 4))
+    /* HEAD, docs/audio-format.md: frames of a segment, channels, books, channels
+     * of a group. */
+    if (r->extra[24] || r->extra[25])
         return say_error(RC_USAGE, t->name, "codes of segments mean nothing"
                          " without their packets");
     t->groups = r->extra[1] / r->extra[5];
