@@ -4,8 +4,9 @@
  * memory, threads, pixels.  Memory of the device is filled with NaN before use.
  * Skipped where there is no device.
  *
- * cuda_nn quick         few sizes, for checkers that slow a program down
- * cuda_nn bench [NET]   speeds instead */
+ * cuda_nn [TEST]        all, or those of that name (* stands for any part)
+ * cuda_nn quick [TEST]  few sizes, for checkers that slow a program down
+ * cuda_nn bench [NET [PRECISION]]   speeds instead */
 #include "tests/cuda_nn.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -576,13 +577,17 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_pixels),
+        cmocka_unit_test(cuda_nn_test_same),
     };
 
     if (!have_device())
         return 0;
     if (argc > 1 && !strcmp(argv[1], "bench"))
-        return cuda_nn_bench(argc > 2 ? argv[2] : "");
+        return cuda_nn_bench(argc > 2 ? argv[2] : "",
+                             argc > 3 ? argv[3] : "auto");
     quick = argc > 1 && !strcmp(argv[1], "quick");
+    if (argc > 1 + quick)
+        cmocka_set_test_filter(argv[1 + quick]);
     for (int form = 0; form < FORMS; form++)
         shared[form] = cuda_nn_context(forms[form]);
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

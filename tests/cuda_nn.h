@@ -8,6 +8,11 @@
 /** A context on the first device, with messages on stderr. */
 tsr_context *cuda_nn_context(tsr_precision precision);
 
-/** Milliseconds of nets shaped like the image codecs', and of their steps. */
-int cuda_nn_bench(const char *only);
+/** Contexts of several threads make the same bits, run after run. */
+void cuda_nn_test_same(void **state);
+
+/** Milliseconds of nets shaped like the image codecs', whose names have `only` in
+ *  them, and of their steps; precision as tessera's -precision.  Returns main()'s
+ *  status. */
+int cuda_nn_bench(const char *only, const char *precision);
 #endif

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* `cuda_nn bench`: device time of nets shaped like the image codecs', from a map
  * on the device to one, and of their steps, each kind by itself. */
+#include "config.h"
 #include "tests/cuda_nn.h"
+#include <pthread.h>
 #include <time.h>
 #include "lib/cuda/device.h"
 #include "lib/nn/device.h"
 #include "tests/nn_nets.h"
 
-enum { RUNS = 20, ROWS = 512 };
+enum { RUNS = 20, ROWS = 512, MOST_LANES = 16 };
 
 /* ---- times of steps: the device's operations between two marks ---- */
 
@@ -133,9 +135,17 @@ static int by_time(const void *a, const void *b)
 static void print_steps(void)
 {
     qsort(clocked.row, (size_t)clocked.rows, sizeof *clocked.row, by_time);
-    for (int i = 0; i < clocked.rows && i < 14; i++)
+    for (int i = 0; i < clocked.rows && i < 20; i++)
         printf("    %8.4f ms  %3d x  %s\n", clocked.row[i].ms,
                clocked.row[i].calls, clocked.row[i].name);
+}
+
+/* What was chosen, too. */
+static void say(void *cookie, tsr_log_level level, const char *text)
+{
+    (void)cookie;
+    (void)level;
+    printf("    %s\n", text);
 }
 
 /* ---- nets ---- */
@@ -145,20 +155,20 @@ typedef struct shape {
     int channels;
     int (*build)(tsri_net *);
     int height, width;
-    bool encoder;
+    bool encoder, small;
 } shape;
 
 static const shape shapes[] = {
-    { "hyper enc 768x512", 3, hyper_enc, 512, 768, true },
-    { "hyper dec 768x512", 192, hyper_dec, 32, 48, false },
-    { "hyper dec 4096x3072", 192, hyper_dec, 192, 256, false },
-    { "mcquic up 768x512", 128, mcquic_up, 128, 192, false },
-    { "4 RB 96, 1/4 of 2048x2048", 96, body, 512, 512, false },
-    { "vqgan dec 768x512", 8, vqgan_dec, 32, 48, false },
-    { "vqgan full 128", 128, blocks, 512, 768, false },
-    { "attend 1536 of 512", 512, attention, 32, 48, false },
-    { "attend 16384 of 512", 512, attention, 128, 128, false },
-    { "attend windowed 256x192 of 512", 512, attention, 192, 256, false },
+    { "hyper enc 768x512", 3, hyper_enc, 512, 768, true, true },
+    { "hyper dec 768x512", 192, hyper_dec, 32, 48, false, true },
+    { "hyper dec 4096x3072", 192, hyper_dec, 192, 256, false, false },
+    { "mcquic up 768x512", 128, mcquic_up, 128, 192, false, false },
+    { "4 RB 96, 1/4 of 2048x2048", 96, body, 512, 512, false, false },
+    { "vqgan dec 768x512", 8, vqgan_dec, 32, 48, false, false },
+    { "vqgan full 128", 128, blocks, 512, 768, false, false },
+    { "attend 1536 of 512", 512, attention, 32, 48, false, false },
+    { "attend 16384 of 512", 512, attention, 128, 128, false, false },
+    { "attend windowed 256x192 of 512", 512, attention, 192, 256, false, false },
 };
 
 static int compare_floats(const void *a, const void *b)
@@ -204,19 +214,109 @@ static float median_of_runs(const tsri_net *net, const shape *s,
     return ms[RUNS / 2];
 }
 
+static double now(void)
+{
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
 /* Milliseconds of the first run, in which kernels are looked for. */
 static double first_run(const tsri_net *net, const shape *s, const tsri_dmap *in,
                         const tsri_dmap *out)
 {
-    struct timespec from, to;
+    const double from = now();
 
-    timespec_get(&from, TIME_UTC);
     run(net, s, in, out);
     assert_int_equal(tsri_cuda_sync(clocked.gpu), TSR_OK);
-    timespec_get(&to, TIME_UTC);
-    return 1e3 * (double)(to.tv_sec - from.tv_sec) +
-           1e-6 * (double)(to.tv_nsec - from.tv_nsec);
+    return now() - from;
 }
+
+/* A net with input and output. */
+typedef struct ready {
+    tsr_context *ctx;
+    tsri_net *net;
+    tsri_dmap in, out;
+} ready;
+
+static ready get_ready(tsr_precision precision, const shape *s)
+{
+    ready r = { .ctx = cuda_nn_context(precision) };
+
+    assert_int_equal(tsri_net_new(&r.net, r.ctx, s->channels), TSR_OK);
+    tsri_net_precision(r.net, s->encoder ? TSRI_NET_ENCODER : TSRI_NET_DECODER);
+    assert_int_equal(tsri_net_finish(r.net, s->build(r.net)), TSR_OK);
+    open_maps(r.net, s, &r.in, &r.out);
+    return r;
+}
+
+static void put_away(ready *r)
+{
+    tsri_dmap_free(r->net, &r->in);
+    tsri_dmap_free(r->net, &r->out);
+    tsri_net_free(&r->net);
+    tsr_context_close(&r->ctx);
+}
+
+/* A context that finds its kernels chosen. */
+static void measure_again(tsr_precision precision, const shape *s)
+{
+    ready r = get_ready(precision, s);
+
+    clocked.gpu = r.ctx->gpu;
+    printf("    first run in another context: %.0f ms\n",
+           first_run(r.net, s, &r.in, &r.out));
+    put_away(&r);
+}
+
+/* ---- several at a time, as in a batch of pictures ---- */
+
+typedef struct worker {
+    pthread_t thread;
+    const shape *s;
+    tsr_precision precision;
+    pthread_barrier_t *start;
+} worker;
+
+static void *work(void *cookie)
+{
+    const worker *w = cookie;
+    ready r = get_ready(w->precision, w->s);
+
+    for (int i = 0; i < 3; i++)
+        run(r.net, w->s, &r.in, &r.out);
+    assert_int_equal(tsri_cuda_sync(r.ctx->gpu), TSR_OK);
+    pthread_barrier_wait(w->start);
+    for (int i = 0; i < RUNS; i++) {
+        run(r.net, w->s, &r.in, &r.out);
+        assert_int_equal(tsri_cuda_sync(r.ctx->gpu), TSR_OK);
+    }
+    pthread_barrier_wait(w->start);
+    put_away(&r);
+    return NULL;
+}
+
+static void measure_lanes(tsr_precision precision, const shape *s, int lanes)
+{
+    worker w[MOST_LANES];
+    pthread_barrier_t start;
+
+    pthread_barrier_init(&start, NULL, (unsigned)lanes + 1);
+    for (int i = 0; i < lanes; i++) {
+        w[i] = (worker){ .s = s, .precision = precision, .start = &start };
+        assert_int_equal(pthread_create(&w[i].thread, NULL, work, &w[i]), 0);
+    }
+    pthread_barrier_wait(&start);
+    const double from = now();
+    pthread_barrier_wait(&start);
+    printf("    %2d contexts at a time: %.3f ms a run\n", lanes,
+           (now() - from) / (lanes * RUNS));
+    for (int i = 0; i < lanes; i++)
+        assert_int_equal(pthread_join(w[i].thread, NULL), 0);
+    pthread_barrier_destroy(&start);
+}
+
+/* ---- all of it ---- */
 
 static void measure(tsr_context *ctx, const shape *s, bool steps)
 {
@@ -253,26 +353,42 @@ static void measure(tsr_context *ctx, const shape *s, bool steps)
     tsri_net_free(&net);
 }
 
-static void measure_both(const shape *s)
+static void measure_both(const shape *s, tsr_precision precision)
 {
-    tsr_context *ctx = cuda_nn_context(TSR_PRECISION_AUTO);
+    tsr_context *ctx = cuda_nn_context(precision);
 
+    ctx->logger.log = say;
     clocked.gpu = ctx->gpu;
     assert_int_equal(tsri_cuda_mark_open(ctx->gpu, &clocked.from), TSR_OK);
     assert_int_equal(tsri_cuda_mark_open(ctx->gpu, &clocked.to), TSR_OK);
     measure(ctx, s, false);
     measure(ctx, s, true);
-    fflush(stdout);
     tsri_cuda_mark_close(ctx->gpu, &clocked.from);
     tsri_cuda_mark_close(ctx->gpu, &clocked.to);
     tsr_context_close(&ctx);
+    measure_again(precision, s);
+    if (s->small)
+        for (int lanes = 1; lanes <= MOST_LANES; lanes *= 4)
+            measure_lanes(precision, s, lanes);
+    fflush(stdout);
 }
 
-int cuda_nn_bench(const char *only)
+int cuda_nn_bench(const char *only, const char *precision)
 {
+    static const char *const names[] = { "auto", "fp32", "fp16", "bf16" };
+    static const tsr_precision all[] = { TSR_PRECISION_AUTO, TSR_PRECISION_F32,
+                                         TSR_PRECISION_F16, TSR_PRECISION_BF16 };
+    int which = 0;
+
+    while (which < 4 && strcmp(names[which], precision))
+        which++;
+    if (which == 4) {
+        fprintf(stderr, "precisions are auto, fp32, fp16, bf16\n");
+        return 1;
+    }
     nets_weights();
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         if (strstr(shapes[i].name, only))
-            measure_both(&shapes[i]);
+            measure_both(&shapes[i], all[which]);
     return 0;
 }

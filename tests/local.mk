@@ -473,4 +473,5 @@ EXTRA_DIST += tests/vectors/semanticodec_k1 tests/vectors/semanticodec_k2 \
 check_PROGRAMS += tests/cuda_nn
 noinst_HEADERS += tests/cuda_nn.h tests/nn_graphs.h tests/nn_nets.h \
 	tests/nn_pairs.h
-tests_cuda_nn_SOURCES = tests/cuda_nn.c tests/cuda_nn_bench.c
+tests_cuda_nn_SOURCES = tests/cuda_nn.c tests/cuda_nn_bench.c \
+	tests/cuda_nn_same.c

@@ -8,15 +8,15 @@
 
 static float weights[512 * 512 * 9];
 
-static int conv(tsri_net *net, int x, int in, int out, int kernel, int stride,
-                tsri_pad pad)
+static inline int conv(tsri_net *net, int x, int in, int out, int kernel, int stride,
+                       tsri_pad pad)
 {
     return tsri_net_conv(net, x, &(tsri_conv){ in, out, kernel, stride, pad,
                                                weights, weights,
                                                TSRI_BOTH });
 }
 
-static int rb(tsri_net *net, int x, int c)
+static inline int rb(tsri_net *net, int x, int c)
 {
     int y = conv(net, x, c, c, 3, 1, TSRI_PAD_ZERO);
     y = conv(net, tsri_net_act(net, y, TSRI_ACT_SILU), c, c, 3, 1,
@@ -24,7 +24,7 @@ static int rb(tsri_net *net, int x, int c)
     return tsri_net_add(net, x, y);
 }
 
-static int hyper_enc(tsri_net *net)
+static inline int hyper_enc(tsri_net *net)
 {
     int x = conv(net, tsri_net_unshuffle(net, 0, 4), 48, 96, 3, 1,
                  TSRI_PAD_ZERO);
@@ -33,7 +33,7 @@ static int hyper_enc(tsri_net *net)
     return conv(net, rb(net, x, 224), 224, 192, 3, 1, TSRI_PAD_ZERO);
 }
 
-static int hyper_dec(tsri_net *net)
+static inline int hyper_dec(tsri_net *net)
 {
     int x = rb(net, conv(net, 0, 192, 224, 3, 1, TSRI_PAD_ZERO), 224);
     x = tsri_net_shuffle(net, conv(net, x, 224, 640, 1, 1, TSRI_PAD_ZERO), 2);
@@ -44,7 +44,7 @@ static int hyper_dec(tsri_net *net)
 }
 
 /* McQuic's up-sampling block, reflect padding, at half the picture's side. */
-static int mcquic_up(tsri_net *net)
+static inline int mcquic_up(tsri_net *net)
 {
     int y = conv(net, tsri_net_act(net, 0, TSRI_ACT_SILU), 128, 512, 3, 1,
                  TSRI_PAD_REFLECT);
@@ -55,27 +55,27 @@ static int mcquic_up(tsri_net *net)
     return tsri_net_add(net, tsri_net_shuffle(net, x, 2), y);
 }
 
-static int body(tsri_net *net)
+static inline int body(tsri_net *net)
 {
     return rb(net, rb(net, rb(net, rb(net, 0, 96), 96), 96), 96);
 }
 
 /* VQGAN-LC's decoder, f = 16: 512, 256, 256, 128, 128 channels. */
-static int swish_conv(tsri_net *net, int x, int in, int out)
+static inline int swish_conv(tsri_net *net, int x, int in, int out)
 {
     x = tsri_net_norm(net, x, &(tsri_norm){ 32, 1e-6f, weights, weights });
     return conv(net, tsri_net_act(net, x, TSRI_ACT_SILU), in, out, 3, 1,
                 TSRI_PAD_ZERO);
 }
 
-static int block(tsri_net *net, int x, int in, int out)
+static inline int block(tsri_net *net, int x, int in, int out)
 {
     const int y = swish_conv(net, swish_conv(net, x, in, out), out, out);
     return tsri_net_add(net, in == out ? x :
                         conv(net, x, in, out, 1, 1, TSRI_PAD_ZERO), y);
 }
 
-static int attend(tsri_net *net, int x, int c)
+static inline int attend(tsri_net *net, int x, int c)
 {
     const int n = tsri_net_norm(net, x, &(tsri_norm){ 32, 1e-6f, weights,
                                                       weights });
@@ -86,7 +86,7 @@ static int attend(tsri_net *net, int x, int c)
                                      c, 1, 1, TSRI_PAD_ZERO));
 }
 
-static int vqgan_dec(tsri_net *net)
+static inline int vqgan_dec(tsri_net *net)
 {
     static const int channels[] = { 512, 256, 256, 128, 128 };
     int x = conv(net, conv(net, 0, 8, 256, 1, 1, TSRI_PAD_ZERO), 256, 512, 3, 1,
@@ -106,17 +106,17 @@ static int vqgan_dec(tsri_net *net)
     return swish_conv(net, x, c, 3);
 }
 
-static int blocks(tsri_net *net)
+static inline int blocks(tsri_net *net)
 {
     return block(net, block(net, 0, 128, 128), 128, 128);
 }
 
-static int attention(tsri_net *net)
+static inline int attention(tsri_net *net)
 {
     return tsri_net_attention(net, 0, 0, 0);
 }
 
-static void nets_weights(void)
+static inline void nets_weights(void)
 {
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
         weights[i] = (float)((i * 2654435761u >> 16) % 2001) * 2e-5f - 0.02f;

@@ -29,6 +29,7 @@ libtsrcore_la_SOURCES += lib/nn/net_device.c
 # Nets on a GPU want cuDNN's header; its library is opened at run time.
 noinst_HEADERS += lib/nn/cuda/attend_cuda.h
 noinst_HEADERS += lib/nn/cuda/dnn.h
+noinst_HEADERS += lib/nn/cuda/dnn_inside.h
 noinst_HEADERS += lib/nn/cuda/nn_cuda.h
 noinst_HEADERS += lib/nn/cuda/steps.cuh
 noinst_HEADERS += lib/nn/cuda/steps_kernels.h
@@ -36,13 +37,16 @@ if TSR_CUDA
 if TSR_CUDNN
 libtsrcuda_la_SOURCES += lib/nn/cuda/attend_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_cuda.c
+libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_graph_cuda.c
+libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_plan_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/nn_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/steps_attend.cu
+libtsrcuda_la_SOURCES += lib/nn/cuda/steps_conv.cu
 libtsrcuda_la_SOURCES += lib/nn/cuda/steps_io.cu
 libtsrcuda_la_SOURCES += lib/nn/cuda/steps_norm.cu
 libtsrcuda_la_SOURCES += lib/nn/cuda/steps_rows.cu
 cuda_deps += lib/nn/cuda/$(DEPDIR)/steps_attend.cu.d \
-	lib/nn/cuda/$(DEPDIR)/steps_io.cu.d \
+	lib/nn/cuda/$(DEPDIR)/steps_conv.cu.d lib/nn/cuda/$(DEPDIR)/steps_io.cu.d \
 	lib/nn/cuda/$(DEPDIR)/steps_norm.cu.d lib/nn/cuda/$(DEPDIR)/steps_rows.cu.d
 endif
 endif

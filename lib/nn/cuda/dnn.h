@@ -3,8 +3,10 @@
  *
  * The library is opened when a device is first used (libcudnn.so.9), so that a
  * program needs it only then: nothing is linked.  Plans are made once for each
- * shape and kept: of the first engines that cuDNN's heuristics name the fastest
- * one, by measuring. */
+ * shape and kept: of the first engines that cuDNN's heuristics name, and of our own
+ * kernel for floats, the fastest one, by measuring.  It is chosen once for all
+ * contexts of a process on a device, so that they make the same bits; another
+ * process may choose another. */
 #ifndef TSR_LIB_NN_CUDA_DNN_H
 #define TSR_LIB_NN_CUDA_DNN_H
 #include "lib/cuda/device_cuda.h"
@@ -45,6 +47,10 @@ typedef struct tsri_dnn_operands {
  *  first call of a shape waits. */
 tsr_error tsri_dnn_conv(tsri_dnn *dnn, const tsri_dnn_shape *shape,
                         const tsri_dnn_operands *operands);
+
+/** How many shapes this one has chosen a kernel for, since no other context of the
+ *  process had. */
+int tsri_dnn_chosen(const tsri_dnn *dnn);
 
 /** Memory that what was queued works in; another one when it had to grow. */
 const void *tsri_dnn_workspace(const tsri_dnn *dnn);

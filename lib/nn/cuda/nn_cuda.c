@@ -98,6 +98,11 @@ void tsri_nn_cuda_close(tsr_context *ctx)
     tsri_cuda_close(&ctx->gpu);
 }
 
+int tsri_nn_cuda_chosen(const tsr_context *ctx)
+{
+    return tsri_dnn_chosen(ctx->dnn);
+}
+
 /* ---- memory ---- */
 
 static tsr_error dev_alloc(tsri_dev *dev, void **mem, size_t bytes)

@@ -13,6 +13,10 @@ void tsri_nn_cuda_close(tsr_context *ctx);
 /** Queues the context's work on a caller's cudaStream_t; NULL: its own. */
 tsr_error tsri_nn_cuda_stream(tsr_context *ctx, void *stream);
 
+/** How many shapes of convolutions the context has chosen a kernel for, since no
+ *  other context of the process had. */
+int tsri_nn_cuda_chosen(const tsr_context *ctx);
+
 /** The backend that computes in these numbers (not AUTO); NULL: not in this
  *  build. */
 const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision);

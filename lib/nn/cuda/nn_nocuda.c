@@ -19,6 +19,12 @@ tsr_error tsri_nn_cuda_stream(tsr_context *ctx, void *stream)
     return TSR_E_UNSUPPORTED;
 }
 
+int tsri_nn_cuda_chosen(const tsr_context *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
 const tsri_nn_backend *tsri_nn_cuda(tsr_precision precision)
 {
     (void)precision;

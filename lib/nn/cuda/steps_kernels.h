@@ -5,6 +5,7 @@
 #define TSR_LIB_NN_CUDA_STEPS_KERNELS_H
 #include <cuda_runtime_api.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -62,6 +63,22 @@ typedef struct nnk_attention {
     int channels, windowed;
 } nnk_attention;
 
+/** A convolution of floats, NHWC; pointers of 16 bytes. */
+typedef struct nnk_conv {
+    const void *x, *weight;     /* weight [out][kernel][kernel][in] */
+    const float *bias;
+    const void *add;            /* like y; NULL: none */
+    void *y;                    /* rows x cols x out, dense */
+    int64_t row;                /* floats from one row of x to the next */
+    int height, width;          /* of x */
+    int in, out;                /* in, out, row: multiples of 4 */
+    int kernel, stride;
+    int top, left;              /* zeros before x; those behind it are as many as
+                                   rows and cols want */
+    int rows, cols;             /* rows * cols + 128 is an int */
+    int act;                    /* 0 none, 1 silu, 2 relu; before adding */
+} nnk_conv;
+
 cudaError_t nnk_enter(nnk_type type, const nnk_map *map, const float *planes,
                       int channels, cudaStream_t stream);
 cudaError_t nnk_leave(nnk_type type, const nnk_map *map, float *planes,
@@ -99,6 +116,7 @@ cudaError_t nnk_attention_run(nnk_type type, const nnk_attention *a,
 cudaError_t nnk_bias_run(nnk_type type, void *y, const float *bias,
                          const void *add, size_t samples, int lanes, int act,
                          cudaStream_t stream);
+cudaError_t nnk_conv_run(const nnk_conv *c, cudaStream_t stream);
 /** to[i] = from[i] in the type's numbers. */
 cudaError_t nnk_convert_run(nnk_type type, void *to, const float *from,
                             size_t n, cudaStream_t stream);
