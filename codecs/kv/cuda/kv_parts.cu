@@ -248,6 +248,7 @@ static __device__ codes get_coded(const job &j, workplace &w, reader &in,
     __syncthreads();
     in.at += w.used;
     in.refuse(w.error);
+    __syncthreads();        /* from here on blocks may set it */
     const uint8_t *sizes = in.take(4 * (size_t)blocks), *at = in.at;
     const matrix m = { &w, order, offset, out, rows, alphabet };
     for (uint32_t b = 0; b < blocks && !in.error; b++) {
