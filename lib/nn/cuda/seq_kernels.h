@@ -16,9 +16,7 @@ enum {
     SQK_CONV_K = 32,        /* taps * in of weights are filled up to so many */
     SQK_CONV_OUT = 64,      /* and the outputs */
     SQK_LSTM_LANES = 16,    /* threads of a unit */
-    SQK_LSTM_GROUPS = 32,   /* units that a block has threads for */
-    SQK_LSTM_KEPT = 4       /* quarters of 64 hidden values that registers
-                               hold */
+    SQK_LSTM_GROUPS = 32    /* units that a block has threads for */
 };
 
 typedef struct sqk_curve {

@@ -4,10 +4,12 @@
  * A cluster of up to 16 blocks shares out the hidden units; their weights stay
  * in registers and shared memory from step to step.  Sixteen threads have a
  * unit: each sums its part of the four gates over the hidden values, all sixteen
- * get the totals and make the unit's new value, and each writes it to the shared
- * memory of one block, twice buffered, so that a step costs one barrier of the
- * cluster.  Where registers and shared memory do not suffice, or there are no
- * clusters, weights are read from the cache.
+ * get the totals and make the unit's new value, and each sends it, with that of
+ * the unit beside it, to one block.  A block goes on when the values of all
+ * units have come.  There are two places for them in turns: who sends to one has
+ * all values of the other, so every unit has been through with what was in it.
+ * Where registers and shared memory do not suffice, or there are no clusters,
+ * weights are read from the cache.
  *
  * A sum's order depends on the layer alone. */
 #include "lib/nn/cuda/seq_numbers.cuh"
@@ -15,7 +17,10 @@
 
 namespace {
 
-constexpr int LANES = SQK_LSTM_LANES, KEPT = SQK_LSTM_KEPT, GATES = 4;
+constexpr int LANES = SQK_LSTM_LANES, GATES = 4;
+/* Parts of 64 hidden values that registers hold: of full blocks, and of those
+ * with fewer units. */
+constexpr int KEPT = 4, KEPT_FEW = 6, FEW = 24;
 constexpr size_t SHARED = 200 << 10;    /* of weights, at most */
 
 typedef pack<float, 4> quad;
@@ -56,58 +61,63 @@ __device__ inline float step_of(const float in[GATES], const float sum[GATES],
     return o * tangent(*c);
 }
 
-/* Blocks of one pass: every thread has one unit.  KEEP: the first KEPT parts of
- * its weights are in registers. */
-template <typename T, bool KEEP>
-__global__ void __launch_bounds__(LANES * SQK_LSTM_GROUPS)
+/* Blocks of one pass: every thread has one unit, of at most MOST.  The first
+ * KEEP parts of its weights are in registers. */
+template <typename T, int KEEP, int MOST>
+__global__ void __launch_bounds__(LANES * MOST)
 lstm_fast(sqk_lstm l, int shared_parts)
 {
     extern __shared__ __align__(16) float memory[];
+    __shared__ box boxes[2];
     const int lane = threadIdx.x % LANES, unit = threadIdx.x / LANES;
     const int width = l.parts * LANES * 4;      /* of h, filled up */
     const unsigned rank = cluster_rank();
+    const unsigned sent = l.blocks * l.units * sizeof(float);
     const int own = rank * l.units + unit;
-    const bool real = own < l.hidden && unit < l.units;
+    const bool real = own < l.hidden;
     const size_t part = (size_t)GATES * l.units * LANES;  /* quads of a part */
-    const int kept = KEEP ? KEPT : 0;
     const quad *weight = reinterpret_cast<const quad *>(l.weight) +
                          rank * l.parts * part;
     float *h = memory;                          /* [2][width] */
     quad *shared = reinterpret_cast<quad *>(memory + 2 * width);
-    const quad *rest = shared_parts ? shared : weight + kept * part;
-    quad mine[KEEP ? KEPT : 1][GATES];
+    const quad *rest = shared_parts ? shared : weight + KEEP * part;
+    quad mine[KEEP ? KEEP : 1][GATES];
     float c = real ? l.state[l.hidden + own] : 0, last = 0;
 
+    if (!threadIdx.x)
+        for (int i = 0; i < 2; i++) {
+            box_open(&boxes[i]);
+            box_expect(&boxes[i], sent);
+        }
     for (int i = threadIdx.x; i < 2 * width; i += blockDim.x)
         h[i] = i < l.hidden ? l.state[i] : 0;
     for (size_t i = threadIdx.x; i < shared_parts * part; i += blockDim.x)
-        shared[i] = weight[kept * part + i];
-    for (int p = 0; p < kept; p++)
+        shared[i] = weight[KEEP * part + i];
+#pragma unroll
+    for (int p = 0; p < KEEP; p++)
 #pragma unroll
         for (int g = 0; g < GATES; g++)
-            if (KEEP)
-                mine[p][g] = weight[((size_t)(p * GATES + g) * l.units + unit) *
-                                    LANES + lane];
-    float in[GATES], next[GATES];
+            mine[p][g] = weight[((size_t)(p * GATES + g) * l.units + unit) *
+                                LANES + lane];
+    float in[GATES];
     for (int g = 0; g < GATES; g++)
-        next[g] = real ? l.gates[g * l.hidden + own] : 0;
+        in[g] = real ? l.gates[g * l.hidden + own] : 0;
     cluster_sync();
     for (int t = 0; t < l.rows; t++) {
         const float *now = h + t % 2 * width;
+        const int next = (t + 1) % 2;
         float sum[GATES] = {};
-        for (int g = 0; g < GATES; g++)
-            in[g] = next[g];
-        if (KEEP)
 #pragma unroll
-            for (int p = 0; p < KEPT; p++) {
-                const quad x = *reinterpret_cast<const quad *>(
-                    now + (p * LANES + lane) * 4);
+        for (int p = 0; p < KEEP; p++) {
+            const quad x = *reinterpret_cast<const quad *>(
+                now + (p * LANES + lane) * 4);
 #pragma unroll
-                for (int g = 0; g < GATES; g++)
-                    add(sum, g, mine[p][g], x);
-            }
+            for (int g = 0; g < GATES; g++)
+                add(sum, g, mine[p][g], x);
+        }
         const quad *w = rest + (size_t)unit * LANES + lane;
-        for (int p = kept; p < l.parts; p++, w += part) {
+#pragma unroll 2
+        for (int p = KEEP; p < l.parts; p++, w += part) {
             const quad x = *reinterpret_cast<const quad *>(
                 now + (p * LANES + lane) * 4);
 #pragma unroll
@@ -117,19 +127,22 @@ lstm_fast(sqk_lstm l, int shared_parts)
         for (int g = 0; g < GATES; g++)
             sum[g] = total(sum[g]);
         last = step_of(in, sum, &c);
-        if (real && lane < l.blocks)
-            cluster_store(h + (t + 1) % 2 * width + own, lane, last);
-        /* Who arrives waits for its own writes: those to memory, which take
-         * long, are made between. */
-        cluster_arrive();
+        /* Units that only fill a block up stay 0. */
+        const float beside = __shfl_xor_sync(~0u, last, LANES);
+        if (t + 1 < l.rows && unit % 2 == 0 && lane < l.blocks)
+            box_send(h + next * width + own, &boxes[next], lane, last, beside);
         if (real && lane == 0)
             from_float(static_cast<T *>(l.y) + (size_t)t * l.hidden + own,
                        curve_of(l.curve, last, own));
-        if (t + 1 < l.rows)
-            for (int g = 0; g < GATES; g++)
-                next[g] = real ? l.gates[((size_t)(t + 1) * GATES + g) *
-                                         l.hidden + own] : 0;
-        cluster_wait();
+        if (t + 1 == l.rows)
+            break;
+        for (int g = 0; g < GATES; g++)
+            in[g] = real ? l.gates[((size_t)(t + 1) * GATES + g) * l.hidden + own]
+                         : 0;
+        /* Filled for the steps t + 1 = 1, 3, ... and 2, 4, ... */
+        box_wait(&boxes[next], t / 2);
+        if (!threadIdx.x)
+            box_expect(&boxes[next], sent);
     }
     if (real && lane == 0) {
         l.state[own] = last;
@@ -225,19 +238,19 @@ cudaLaunchConfig_t config_of(const sqk_lstm &l, int threads, size_t shared,
     return config;
 }
 
-template <typename T, bool KEEP>
-cudaError_t run_fast(const sqk_lstm &l, int shared_parts, cudaStream_t stream)
+template <typename T, int KEEP, int MOST>
+cudaError_t run_fast(const sqk_lstm &l, cudaStream_t stream)
 {
     const size_t part = (size_t)GATES * l.units * LANES * sizeof(quad);
-    const size_t shared = 2 * l.parts * LANES * sizeof(quad) +
-                          shared_parts * part;
+    const int rest = (l.parts - KEEP) * part <= SHARED ? l.parts - KEEP : 0;
+    const size_t shared = 2 * l.parts * LANES * sizeof(quad) + rest * part;
     cudaLaunchAttribute cluster;
     const cudaLaunchConfig_t config = config_of(l, l.units * LANES, shared,
                                                 stream, &cluster);
-    const cudaError_t status = prepare(lstm_fast<T, KEEP>, l, shared);
+    const cudaError_t status = prepare(lstm_fast<T, KEEP, MOST>, l, shared);
 
-    return status ? status : cudaLaunchKernelEx(&config, lstm_fast<T, KEEP>, l,
-                                                shared_parts);
+    return status ? status : cudaLaunchKernelEx(
+        &config, lstm_fast<T, KEEP, MOST>, l, rest);
 }
 
 template <typename T> cudaError_t run_large(const sqk_lstm &l, cudaStream_t stream)
@@ -254,15 +267,13 @@ template <typename T> cudaError_t run_large(const sqk_lstm &l, cudaStream_t stre
 
 template <typename T> cudaError_t run(const sqk_lstm &l, cudaStream_t stream)
 {
-    const size_t part = (size_t)GATES * l.units * LANES * sizeof(quad);
-
     if (l.units > SQK_LSTM_GROUPS)
         return run_large<T>(l, stream);
     if (l.parts < KEPT)
-        return run_fast<T, false>(l, l.parts * part <= SHARED ? l.parts : 0,
-                                  stream);
-    const int rest = l.parts - KEPT;
-    return run_fast<T, true>(l, rest * part <= SHARED ? rest : 0, stream);
+        return run_fast<T, 0, SQK_LSTM_GROUPS>(l, stream);
+    if (l.parts < KEPT_FEW || l.units > FEW)
+        return run_fast<T, KEPT, SQK_LSTM_GROUPS>(l, stream);
+    return run_fast<T, KEPT_FEW, FEW>(l, stream);
 }
 
 }

@@ -89,5 +89,75 @@ __device__ inline void cluster_store(float *p, unsigned rank, float v)
 #endif
 }
 
+/* ---- boxes: shared memory that other blocks fill, and that counts the bytes.
+ * Unlike the barrier of a cluster they do not wait for writes to memory.
+ * Without clusters a block is alone, and its threads wait for each other. ---- */
+
+typedef unsigned long long box;
+
+/* By one thread; a cluster_sync() of all before anybody sends. */
+__device__ inline void box_open(box *b)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;"
+                 :: "r"((uint32_t)__cvta_generic_to_shared(b)) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#else
+    (void)b;
+#endif
+}
+
+/* By one thread, once for each filling, after the one before was waited for. */
+__device__ inline void box_expect(box *b, unsigned bytes)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;"
+                 :: "r"((uint32_t)__cvta_generic_to_shared(b)), "r"(bytes)
+                 : "memory");
+#else
+    (void)b, (void)bytes;
+#endif
+}
+
+/* p[0..1] = v, w in the shared memory of block `rank`; counts 8 bytes in its
+ * box.  p: at a multiple of 8 bytes. */
+__device__ inline void box_send(float *p, box *b, unsigned rank, float v, float w)
+{
+#if __CUDA_ARCH__ >= 900
+    const uint32_t at = (uint32_t)__cvta_generic_to_shared(p);
+    const uint32_t counter = (uint32_t)__cvta_generic_to_shared(b);
+    uint32_t there, their_counter;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(there) : "r"(at), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(their_counter) : "r"(counter), "r"(rank));
+    asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.f32 "
+                 "[%0], {%1, %2}, [%3];"
+                 :: "r"(there), "f"(v), "f"(w), "r"(their_counter) : "memory");
+#else
+    p[0] = v;
+    p[1] = w;
+    (void)b, (void)rank;
+#endif
+}
+
+/* Until filling number `count`, from 0, is complete. */
+__device__ inline void box_wait(box *b, unsigned count)
+{
+#if __CUDA_ARCH__ >= 900
+    const uint32_t at = (uint32_t)__cvta_generic_to_shared(b);
+    uint32_t done = 0;
+    while (!done)
+        asm volatile("{\n\t.reg .pred p;\n\t"
+                     "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 "
+                     "p, [%1], %2;\n\t"
+                     "selp.u32 %0, 1, 0, p;\n\t}"
+                     : "=r"(done) : "r"(at), "r"(count & 1) : "memory");
+#else
+    __syncthreads();
+    (void)b, (void)count;
+#endif
+}
+
 }
 #endif
