@@ -18,6 +18,9 @@ static inline void mcquic_tensor(check_tensors *list, check_rng *rng,
         to[i] = check_float(rng) * scale + add;
 }
 
+/* Decoders' maps lie near 1, as those of a trained model do: a greater scale grows
+ * by the squares of the inverse GDN to samples thousands of times out of range,
+ * where the rounding of a map decides between black and white. */
 static inline void mcquic_conv(check_tensors *list, check_rng *rng, int in,
                                int out, int kernel, const char *format, ...)
 {
@@ -28,8 +31,9 @@ static inline void mcquic_conv(check_tensors *list, check_rng *rng, int in,
     va_start(args, format);
     vsnprintf(name, sizeof name, format, args);
     va_end(args);
+    const float gain = strstr(name, "_decoder") ? 1.1f : 1.5f;
     mcquic_tensor(list, rng, name, ".weight", 4, dims,
-                  1.5f / sqrtf((float)(in * kernel * kernel)), 0);
+                  gain / sqrtf((float)(in * kernel * kernel)), 0);
     mcquic_tensor(list, rng, name, ".bias", 1, dims, 0.1f, 0);
 }
 
