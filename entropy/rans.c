@@ -6,7 +6,9 @@
 enum {
     LOW = 1 << 16,       /* states are in [2^16, 2^32) */
     HAS_RAW = 1 << 2,    /* first byte: lane code, this, zeros */
-    HEAD_MAX = 1 + TSRI_VARINT_MAX + 4 * TSRI_RANS_MAX_LANES
+    HEAD_MAX = 1 + TSRI_VARINT_MAX + 4 * TSRI_RANS_MAX_LANES,
+    MADE = 1024,         /* places made at a time; a multiple of all lanes */
+    COST_PART = 256      /* symbols whose costs are added without a look */
 };
 
 static const int lane_counts[4] = { 1, 4, 8, 32 };
@@ -28,13 +30,19 @@ static void skip_symbol(uint16_t *sum, int lanes, size_t n)
 
 /* ---- encoder ---- */
 
-/* Symbols are the caller's bytes or places that were made of them. */
+/* Symbols are the caller's bytes or places, or places that were made of them. */
 typedef struct run {
     const tsri_bank *bank;
     int table;              /* -1: several */
-    const uint8_t *bytes;   /* NULL: n places */
+    const uint8_t *bytes;
+    const uint16_t *halves; /* places; both NULL: n of the encoder's places */
     size_t n;
 } run;
+
+static bool has_own(const run *r)
+{
+    return !r->bytes && !r->halves;
+}
 
 struct tsri_rans_enc {
     tsr_context *ctx;
@@ -133,29 +141,30 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
     TSR_TRY(want_places(enc, n));
     if (!find_places(enc, bank, cls, table, sym, n, enc->place + enc->nplaces))
         return TSR_E_ARG;
-    TSR_TRY(add_run(enc, (run){ bank, cls ? -1 : table, NULL, n }));
+    TSR_TRY(add_run(enc, (run){ bank, cls ? -1 : table, NULL, NULL, n }));
     enc->nplaces += n;
     return TSR_OK;
+}
+
+static int largest16(bool avx2, const uint16_t *v, size_t n)
+{
+    int most = 0;
+
+    if (avx2)
+        return tsri_rans_most_avx2(v, n);
+    for (size_t i = 0; i < n; i++)
+        most = tsri_max(most, v[i]);
+    return most;
 }
 
 tsr_error tsri_rans_put_places(tsri_rans_enc *enc, const tsri_bank *bank,
                                const uint16_t *place, size_t n)
 {
-    uint32_t *to, most = 0;
-
     if (!n)
         return TSR_OK;
-    TSR_TRY(want_places(enc, n));
-    to = enc->place + enc->nplaces;
-    for (size_t i = 0; i < n; i++) {
-        to[i] = place[i];
-        most = to[i] > most ? to[i] : most;
-    }
-    if (most >= bank->first[bank->tables])
+    if (largest16(enc->avx2, place, n) >= (int)bank->first[bank->tables])
         return TSR_E_ARG;
-    TSR_TRY(add_run(enc, (run){ bank, -1, NULL, n }));
-    enc->nplaces += n;
-    return TSR_OK;
+    return add_run(enc, (run){ bank, -1, NULL, place, n });
 }
 
 static int largest(const tsri_rans_enc *enc, const uint8_t *sym, size_t n)
@@ -176,7 +185,7 @@ tsr_error tsri_rans_put8(tsri_rans_enc *enc, const tsri_bank *bank, int table,
 
     if (size > 256 || largest(enc, sym, n) >= size)
         return TSR_E_ARG;
-    return n ? add_run(enc, (run){ bank, table, sym, n }) : TSR_OK;
+    return n ? add_run(enc, (run){ bank, table, sym, NULL, n }) : TSR_OK;
 }
 
 tsr_error tsri_rans_put_bits(tsri_rans_enc *enc, uint32_t value, int nbits)
@@ -236,13 +245,21 @@ static uint64_t add_costs(const run *r, const uint32_t *place, uint64_t enough)
 
     if (r->table >= 0 && r->n * (uint64_t)r->bank->least[r->table] >= enough)
         return enough;
-    if (r->bytes) {
+    if (r->bytes)
         cost += r->bank->first[r->table];
-        for (size_t i = 0; i < r->n && sum < enough; i++)
-            sum += cost[r->bytes[i]];
-    } else {
-        for (size_t i = 0; i < r->n && sum < enough; i++)
-            sum += cost[place[i]];
+    for (size_t i = 0; i < r->n && sum < enough; i += COST_PART) {
+        const size_t end = r->n - i < COST_PART ? r->n : i + COST_PART;
+        uint32_t part = 0;
+        if (r->bytes)
+            for (size_t k = i; k < end; k++)
+                part += cost[r->bytes[k]];
+        else if (r->halves)
+            for (size_t k = i; k < end; k++)
+                part += cost[r->halves[k]];
+        else
+            for (size_t k = i; k < end; k++)
+                part += cost[place[k]];
+        sum += part;
     }
     return sum;
 }
@@ -256,7 +273,7 @@ static uint64_t total_cost(const tsri_rans_enc *enc, uint64_t enough)
     for (size_t i = 0; i < enc->nruns && cost < enough; i++) {
         const run *r = &enc->runs[i];
         cost += add_costs(r, place, enough - cost);
-        if (!r->bytes)
+        if (has_own(r))
             place += r->n;
     }
     return cost;
@@ -277,21 +294,30 @@ static size_t whole_rows(const tsri_rans_enc *enc, size_t n, int lanes)
     return enc->avx2 && lanes >= 8 ? n & ~((size_t)lanes - 1) : 0;
 }
 
-/* Rows of bytes, by way of places where their bank is not for bytes. */
-static uint8_t *encode_bytes(const run *r, size_t n, int lanes, uint32_t *state,
+/* Places of a run that has none of its own. */
+static void make_places(const run *r, size_t begin, size_t n, uint32_t *place)
+{
+    if (r->halves)
+        tsri_rans_places_avx2(r->halves + begin, n, 0, 0, place);
+    else
+        for (size_t i = 0; i < n; i++)
+            place[i] = r->bank->first[r->table] + r->bytes[begin + i];
+}
+
+/* Rows of the caller's bytes or places, by way of the encoder's places where their
+ * bank is not for bytes. */
+static uint8_t *encode_given(const run *r, size_t n, int lanes, uint32_t *state,
                              uint8_t *end)
 {
-    const uint32_t first = r->bank->first[r->table];
-    uint32_t place[1024]; /* a multiple of every number of lanes */
+    uint32_t place[MADE];
 
-    if (r->bank->brief)
+    if (r->bytes && r->bank->brief)
         return tsri_rans_encode8_avx2(r->bank, r->table, r->bytes, n, lanes,
                                       state, end);
     while (n) {
-        const size_t part = (n - 1) % 1024 + 1;
+        const size_t part = (n - 1) % MADE + 1;
         n -= part;
-        for (size_t i = 0; i < part; i++)
-            place[i] = first + r->bytes[n + i];
+        make_places(r, n, part, place);
         end = tsri_rans_encode_avx2(r->bank->sym, place, part, lanes, state, end);
     }
     return end;
@@ -312,12 +338,13 @@ static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
                                             : NULL;
         const size_t rows = whole_rows(enc, r->n, lanes);
         if (r->table >= 0 && tsri_bank_size(r->bank, r->table) == 1) {
-            if (!r->bytes) /* costs nothing */
+            if (has_own(r)) /* costs nothing */
                 place -= r->n;
             continue;
         }
         for (size_t i = r->n; i-- > rows;) {
-            const tsri_rans_sym *s = own ? &own[r->bytes[i]] : &records[*--place];
+            const tsri_rans_sym *s = own ? &own[r->bytes[i]] :
+                                     &records[r->halves ? r->halves[i] : *--place];
             uint32_t x = state[i & mask];
             const int gives = x > s->last; /* no branch: it is a coin toss */
             tsri_put16(end - 2, (uint16_t)x);
@@ -326,14 +353,25 @@ static uint8_t *encode(const tsri_rans_enc *enc, uint32_t *state, int lanes,
             const uint64_t q = (uint64_t)(x + s->inc) * s->mul >> 32 >> s->shift;
             state[i & mask] = x + s->bias + (uint32_t)q * s->cmpl;
         }
-        if (rows && own) {
-            end = encode_bytes(r, rows, lanes, state, end);
+        if (rows && !has_own(r)) {
+            end = encode_given(r, rows, lanes, state, end);
         } else if (rows) {
             place -= rows;
             end = tsri_rans_encode_avx2(records, place, rows, lanes, state, end);
         }
     }
     return end;
+}
+
+static void sum_halves(const run *r, size_t n, int lanes, uint16_t *sum)
+{
+    uint32_t place[MADE];
+
+    for (size_t i = 0; i < n; i += MADE) {
+        const size_t part = n - i < MADE ? n - i : MADE;
+        make_places(r, i, part, place);
+        tsri_rans_sums_avx2(r->bank->sym, -1, place, part, lanes, sum);
+    }
 }
 
 /* Adds a run to the sums of its lanes. */
@@ -350,13 +388,16 @@ static void add_sums(const tsri_rans_enc *enc, const run *r,
     }
     if (rows && r->bytes)
         tsri_rans_sums8_avx2(r->bytes, rows, lanes, sum);
+    else if (rows && r->halves)
+        sum_halves(r, rows, lanes, sum);
     else if (rows)
         tsri_rans_sums_avx2(records, r->table < 0 ? -1 :
                             (int64_t)r->bank->first[r->table], place, rows,
                             lanes, sum);
     for (size_t i = rows; i < r->n; i++)
         sum[i & mask] = tsri_rans_sum(sum[i & mask],
-            r->bytes ? r->bytes[i] : records[place[i]].sym);
+            r->bytes ? r->bytes[i] :
+            records[r->halves ? r->halves[i] : place[i]].sym);
 }
 
 /* What the lanes start from: the seed and the sums of their symbols. */
@@ -370,7 +411,7 @@ static void start_states(const tsri_rans_enc *enc, uint32_t crc, int lanes,
     for (size_t k = 0; k < enc->nruns; k++) {
         const run *r = &enc->runs[k];
         add_sums(enc, r, place, lanes, sum);
-        if (!r->bytes)
+        if (has_own(r))
             place += r->n;
     }
     for (int i = 0; i < lanes; i++)
@@ -487,12 +528,7 @@ tsr_error tsri_rans_dec_open(tsri_rans_dec *dec, const tsr_context *ctx,
 static bool tables_in_range(const tsri_rans_dec *dec, const tsri_bank *bank,
                             const uint16_t *cls, int table, size_t n)
 {
-    int most = cls ? 0 : table;
-    if (cls && dec->avx2)
-        most = tsri_rans_most_avx2(cls, n);
-    else if (cls)
-        for (size_t i = 0; i < n; i++)
-            most = tsri_max(most, cls[i]);
+    const int most = cls ? largest16(dec->avx2, cls, n) : table;
     return most >= 0 && most < bank->tables;
 }
 

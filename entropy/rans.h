@@ -45,8 +45,8 @@ tsr_error tsri_rans_put(tsri_rans_enc *enc, const tsri_bank *bank,
                         const uint16_t *cls, int table, const uint16_t *sym,
                         size_t n);
 
-/** The same by places, see tsri_bank_first(): copied.  Nothing of a bank of more
- *  than 2^16 symbols can be put beyond them. */
+/** The same by places, see tsri_bank_first(): borrowed until finish or reset.
+ *  Nothing of a bank of more than 2^16 symbols can be put beyond them. */
 tsr_error tsri_rans_put_places(tsri_rans_enc *enc, const tsri_bank *bank,
                                const uint16_t *place, size_t n);
 

@@ -77,8 +77,9 @@ static void put(tsri_rans_enc *enc, const tables *t, const content *c)
 /* The same by places, where these are of 16 bits. */
 static void put_places(tsri_rans_enc *enc, const tables *t, const content *c)
 {
-    static uint16_t place[RUN_MAX];
+    static uint16_t places[RUNS][RUN_MAX];
     for (int k = 0; k < RUNS; k++) {
+        uint16_t *place = places[k]; /* the encoder's until it has finished */
         for (size_t i = 0; i < c->n[k]; i++)
             place[i] = (uint16_t)(tsri_bank_first(t->bank, c->cls[k][i]) +
                                   c->sym[k][i]);
