@@ -196,7 +196,7 @@ static int zero_run(model *m, const uint16_t *freq, int i)
 static void write_head(writer *w, int n, enum mode mode, const likeness *like,
                        int floor)
 {
-    put(w, (uint32_t)(mode + 4 * floor), 3);
+    put(w, (uint32_t)mode + 4u * (uint32_t)floor, 3);
     put_golomb(w, (uint32_t)n - 1, SIZE_ORDER);
     if (mode == SHAPE) {
         put(w, (uint32_t)like->shape, SHAPE_BITS);

@@ -68,7 +68,7 @@ static int read_text(const char **at, tsri_xml *tag)
     tag->cut = 0;
     while (*c && *c != '<') {
         char piece[4] = { *c };
-        const size_t n = *c == '&' ? entity(c + 1, piece, &c) : (c++, 1);
+        const size_t n = *c == '&' ? entity(c + 1, piece, &c) : (c++, (size_t)1);
         if (!n)
             return -1;
         if (size + n < sizeof tag->text && !tag->cut) {

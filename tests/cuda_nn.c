@@ -30,7 +30,7 @@ tsr_context *cuda_nn_context(tsr_precision precision)
 
     tsr_context_settings_init(&s);
     s.device = "cuda";
-    s.precision = precision;
+    s.precision = (int)precision;
     s.max_memory = UINT64_MAX;
     s.logger.log = check_log;
     assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);

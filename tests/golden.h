@@ -241,8 +241,8 @@ static inline void golden_close(golden *g)
 static inline void golden_encode(golden *g)
 {
     tsri_rans_enc *enc;
-    const uint8_t *data;
-    size_t size;
+    const uint8_t *data = NULL;
+    size_t size = 0;
     tsr_error e = tsri_rans_enc_open(&enc, g->ctx);
 
     for (int k = 0; k < g->steps && !e; k++) {

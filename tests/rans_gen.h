@@ -24,8 +24,8 @@ static inline uint16_t draw_symbol(check_rng *r, const tsri_bank *b, int table)
 {
     const uint32_t slot = check_below(r, 1u << b->bits);
     int s = 0;
-    while ((b->range[b->first[table] + s] & 0xffff) +
-           (b->range[b->first[table] + s] >> 16 & 0xffff) <= slot)
+    while ((b->range[b->first[table] + (uint32_t)s] & 0xffff) +
+           (b->range[b->first[table] + (uint32_t)s] >> 16 & 0xffff) <= slot)
         s++;
     return (uint16_t)s;
 }

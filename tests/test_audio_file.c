@@ -524,8 +524,9 @@ static void *count_alloc(void *cookie, size_t size, size_t align)
     if (!made)
         return NULL;
     *made = size;
-    if ((bytes_held += size) > bytes_most)
-        bytes_most = bytes_held;
+    const size_t held = atomic_fetch_add(&bytes_held, size) + size;
+    if (held > atomic_load(&bytes_most))
+        atomic_store(&bytes_most, held);
     return made + 64 / sizeof *made;
 }
 

@@ -182,7 +182,7 @@ static void check_latent(bench *b, const float *x, size_t n, const char *name)
 static void check_plain(bench *b, int length, const float *x)
 {
     const tsri_audio_options all = { .books = b->shape->books };
-    audio_codes stored = { NULL };
+    audio_codes stored = { 0 };
     char name[CHECK_NAME];
 
     check_latent(b, x, (size_t)length, check_name(name, "L%d_latent", length));
@@ -232,7 +232,7 @@ static void check_encoded(bench *b, int length, const audio_codes *codes,
 static void check_segmented(bench *b, int length, const float *x)
 {
     const tsri_audio_options all = { .books = b->shape->books };
-    audio_codes stored = { NULL };
+    audio_codes stored = { 0 };
     char name[CHECK_NAME];
 
     audio_codes codes = audio_encode(codec, b->self, &all, x, (size_t)length,

@@ -13,7 +13,7 @@ static void test_vector(void **state)
     tsr_context *ctx = audio_context(message, 0, 1);
     check_npy x = vector_array("fbank", "input");
     check_npy want = vector_array("fbank", "features");
-    const int n = want.shape[0], bands = want.shape[1];
+    const int n = (int)want.shape[0], bands = (int)want.shape[1];
     tsri_fbank *fbank;
     double worst = 0;
 

@@ -242,7 +242,7 @@ static void test_kept(void **state)
 
     (void)state;
     for (int i = 0; i < 6; i++) {
-        check_tensors list = token_model(&sizes, 0, 20 + i);
+        check_tensors list = token_model(&sizes, 0, (uint64_t)(20 + i));
         model[i] = token_open_list(ctx, &list, SIZE_MAX, TOKEN_META);
         check_tensors_free(&list);
     }

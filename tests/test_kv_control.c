@@ -369,7 +369,7 @@ static void transfer(world *w, fluid *f, int connections)
     for (int events = 0;; events++) {
         assert_true(events < 5000);
         int chunks[MAX_BUSY];
-        const int before = w->busy_count, making = w->making.action;
+        const int before = w->busy_count, making = (int)w->making.action;
         for (int i = 0; i < before; i++)
             chunks[i] = w->busy[i].chunk;
         const double until = ask(w, connections);

@@ -341,7 +341,7 @@ static void recomputes(void **state)
         r = stream_push(&c, &s);
         check_there(&r, &c);
         /* Two are not there, or are damaged. */
-        mem[0].object[2 + k].data[200] ^= k % 2;
+        mem[0].object[2 + k].data[200] ^= (uint8_t)(k % 2);
         if (k % 2 == 0)
             mem[0].object[2 + k].key[0] = 'x';
         mem[0].object[0].size = 0;

@@ -162,7 +162,7 @@ static void test_sound_file(void **state)
     assert_int_equal(tsr_media_reader_kind(r), TSR_KIND_AUDIO);
     assert_int_equal(tsr_media_reader_streams(r), 1);
     assert_int_equal(s->time_num, 1);
-    assert_float_equal(tsr_media_reader_duration(r), (double)N / s->time_den, 1e-9);
+    assert_float_equal(tsr_media_reader_duration(r), (float)N / (float)s->time_den, 1e-9);
     add(w, s, 0);
     for (; !tsr_media_reader_next(r, &p); n++) {
         assert_int_equal(p.pts, n * SPAN);

@@ -106,7 +106,7 @@ static void test_sound_writer(void **state)
 
     /* Kind 5 takes any time of a packet: it says where a cut sound belongs. */
     tsr_media_reader *r = reader_for(&m, true);
-    assert_float_equal(tsr_media_reader_duration(r), (4 * SOUND_SPAN + 100) / 16000.0,
+    assert_float_equal(tsr_media_reader_duration(r), (4 * SOUND_SPAN + 100) / 16000.0f,
                        1e-12);
     assert_int_equal(tsr_media_reader_seek(r, 0.79), TSR_OK);
     assert_int_equal(tsr_media_reader_next(r, &p), TSR_OK);

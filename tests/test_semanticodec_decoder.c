@@ -39,7 +39,7 @@ static void bench_open(bench *h, unsigned cpu, int threads)
     qsort(h->list.tensor, h->list.count, sizeof *h->list.tensor, check_by_name);
     h->b.model = audio_model(h->b.ctx, &h->list, SIZE_MAX, "semanticodec", file);
     h->tokens = vector_array(vector, "tokens");
-    h->frames = h->tokens.shape[0];
+    h->frames = (int)h->tokens.shape[0];
     assert_in_range(h->frames, POSITIONS + 1, 256);
     for (int i = 0; i < h->frames * BOOKS; i++)
         h->codes[i / BOOKS][i % BOOKS] =

@@ -449,7 +449,7 @@ static void curve_sweep(tsr_context *ctx, set *k)
     (void)ctx;
     for (int c = 0; c < C; c++)
         alpha[c] = (float)pow(10, c / 3. - 2) * (c % 5 == 4 ? -1 : 1);
-    for (int curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
+    for (tsri_curve curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
         for (int part = 0; part < 4; part++) {
             const double width[] = { 120, 12, 1, 1e-3 };
             for (int i = 0; i < C * N; i++)
@@ -460,7 +460,7 @@ static void curve_sweep(tsr_context *ctx, set *k)
         const uint32_t bits = check_u32(&rng);
         memcpy(x + i, &bits, sizeof bits);
     }
-    for (int curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
+    for (tsri_curve curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
         curve_check(k, curve, x, alpha, N, C);
     for (int i = 0; i < C * N; i++)
         x[i] = (float)ldexp(check_float(&rng), (int)check_below(&rng, 60) - 30);
@@ -477,7 +477,7 @@ static void curve_special(tsr_context *ctx, set *k)
     float y[N];
 
     (void)ctx;
-    for (int curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++) {
+    for (tsri_curve curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++) {
         curve_check(k, curve, x, alpha, N, 1);
         k->curve(curve, 0.1f, alpha, x, N, 1, y);
         assert_true(y[0] == 0 && y[1] == 0);
@@ -492,7 +492,7 @@ static void curve_pieces(tsr_context *ctx, set *k)
     check_rng rng = { 12 };
 
     (void)ctx;
-    for (int curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
+    for (tsri_curve curve = TSRI_CURVE_NONE; curve <= TSRI_CURVE_TANH; curve++)
         for (int c = 1; c < 40; c += 3) {
             const size_t size = (size_t)(N * c);
             float *x = floats(&rng, size, 5), *y = floats(&rng, size, 1);

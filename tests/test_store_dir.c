@@ -15,7 +15,7 @@ enum { SKIP = 77 };
 /* Runs f in a process of its own; returns what f did, or 128 + signal. */
 static int in_child(int (*f)(const char *path), const char *path)
 {
-    int status;
+    int status = 0;
     const pid_t child = fork();
     if (!child)
         _exit(f(path));

@@ -276,7 +276,7 @@ static void too_long(void **state)
         tsr_store *s = open_case(names[i], 10, 3, NULL);
         store_bytes b = { 0 };
         const tsr_sink sink = { &b, store_take };
-        assert_int_equal(tsr_store_get(s, "k", 0, 5 * i, &sink, NULL),
+        assert_int_equal(tsr_store_get(s, "k", 0, 5 * (uint64_t)i, &sink, NULL),
                          TSR_E_LIMIT);
         assert_int_equal(b.calls, 0);
         tsr_store_close(&s);

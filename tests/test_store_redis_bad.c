@@ -157,8 +157,7 @@ static void hears_password(void *cookie, tsr_log_level level, const char *text)
 static void echo(void **state)
 {
     static const char *const say[] = {
-        "-ERR unknown command 'AUTH', with args beginning with: 'correct horse"
-        " battery' \r\n",
+        "-ERR unknown command 'AUTH', with args: 'correct horse battery' \r\n",
         "-ERR unknown command `AUTH`, with args beginning with: `correct horse\r\n",
         "+OK\r\n-MOVED 1 correct horse battery\r\n-x\r\n-x\r\n"
     };

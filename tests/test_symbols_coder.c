@@ -38,7 +38,7 @@ static uint32_t draw(check_rng *r, int kind, size_t i)
     case 2: return bell(r, 255);
     case 3: return check_below(r, 13);              /* nothing to gain */
     case 4: return check_below(r, 50) ? 0 : 200;    /* sparse, skew */
-    case 5: return bell(r, 40) + 60 * (i >> 17 & 1);    /* drifts */
+    case 5: return bell(r, 40) + 60 * (uint32_t)(i >> 17 & 1);    /* drifts */
     case 6: return check_below(r, 256);
     case 7: return 70000 + bell(r, 15);             /* a base */
     case 8: return 1000 + bell(r, 200);
@@ -49,7 +49,7 @@ static uint32_t draw(check_rng *r, int kind, size_t i)
     case 13: return falling(r) * 2731 % 4096;       /* in no order */
     case 14: return 3000000000u + falling(r);
     case 15: return falling(r) * 50;                /* sparse */
-    default: return bell(r, 20) + i / 3000 * 37 % 200;  /* drifts fast */
+    default: return bell(r, 20) + (uint32_t)(i / 3000 * 37 % 200);  /* drifts fast */
     }
 }
 

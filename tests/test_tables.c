@@ -200,9 +200,9 @@ static void test_shapes(void **state)
                 variance += pow(k - centre - mean, 2) * freq[k] / (1 << bits);
             if (bits >= 12 && !reach && scale > 27 && scale < 56) {
                 assert_float_equal(mean, (shape / TSRI_SHAPE_SCALES % 4 / 4.0),
-                                   0.02 * sigma);
+                                   (float)(0.02 * sigma));
                 assert_float_equal(sqrt(variance), sqrt(sigma * sigma + 1 / 12.0),
-                                   (shape < TSRI_SHAPES / 2 ? 0.02 : 0.12) * sigma);
+                                   (float)((shape < TSRI_SHAPES / 2 ? 0.02 : 0.12) * sigma));
             }
             assert_int_equal(tsri_table_write_small(freq, n, bits, out, &size),
                              TSR_OK);

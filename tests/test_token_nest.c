@@ -165,7 +165,7 @@ static void check_centres(const tsri_nest *n, const tsri_token_book *book, int j
         }
         assert_true(all > 0);
         for (int d = 0; d < DIM; d++)
-            assert_float_equal(n->centre[j][c * DIM + d], sum[d] / all, 1e-4);
+            assert_float_equal(n->centre[j][c * DIM + d], (float)(sum[d] / all), 1e-4);
     }
 }
 

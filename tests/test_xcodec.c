@@ -17,7 +17,7 @@ static float *decode(const void *self, const check_npy *all, int books,
                      int step, size_t *n)
 {
     const tsri_audio_options options = { .books = books };
-    const int frames = all->shape[0];
+    const int frames = (int)all->shape[0];
     uint16_t codes[64 * BOOKS];
     void *dec;
     size_t got = 0;

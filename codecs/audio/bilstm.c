@@ -85,7 +85,7 @@ void tsri_bilstm_close(tsri_bilstm *b)
         for (int way = 0; way < 2; way++)
             tsri_lstm_close(&b->lstm[l][way], b->ctx);
     tsri_conv1d_close(&b->last, b->ctx);
-    *b = (tsri_bilstm){ NULL };
+    *b = (tsri_bilstm){ 0 };
 }
 
 /* ---- running ---- */

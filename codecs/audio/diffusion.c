@@ -51,7 +51,7 @@ void tsri_diffusion_close(tsri_diffusion *d)
     tsri_free(d->ctx, d->noise);
     tsri_free(d->ctx, d->v[0]);
     tsri_free(d->ctx, d->v[1]);
-    *d = (tsri_diffusion){ NULL };
+    *d = (tsri_diffusion){ 0 };
 }
 
 /* What a step makes of x, v and noise: a sum of the three. */

@@ -187,7 +187,7 @@ void tsri_latent_close(tsri_latent *l)
         return;
     tsri_net_free(&l->bands);
     tsri_seq_free(&l->vocoder);
-    *l = (tsri_latent){ NULL };
+    *l = (tsri_latent){ 0 };
 }
 
 /* ---- running ---- */

@@ -37,7 +37,7 @@ void tsri_quantiser_close(tsri_quantiser *q)
     tsr_rvq_close(&q->rvq);
     if (q->ctx)
         tsri_free(q->ctx, q->words);
-    *q = (tsri_quantiser){ NULL };
+    *q = (tsri_quantiser){ 0 };
 }
 
 /* found: [n][groups][levels] */

@@ -25,7 +25,7 @@ static tsr_error read_sizes(tsri_semanticodec *c, const uint64_t **centroids,
                       "quantizer._codebook.embed"));
     *centroids = semantic->dims;
     *words = acoustic->dims;
-    const uint64_t dim = semantic->dims[1], tall = BANDS / c->vit.side;
+    const uint64_t dim = semantic->dims[1], tall = (uint64_t)(BANDS / c->vit.side);
     if (dim % width || (dim / width != 1 && dim / width != 2 &&
         dim / width != 4) || dim > TSR_VQ_MAX_DIM ||
         acoustic->dims[2] != dim || semantic->dims[0] < 2 ||

@@ -114,7 +114,7 @@ void tsri_semanticodec_nets_close(tsri_semanticodec_nets *n)
     tsri_free(ctx, n->condition);
     tsri_free(ctx, n->z);
     tsri_free(ctx, n->bands);
-    *n = (tsri_semanticodec_nets){ NULL };
+    *n = (tsri_semanticodec_nets){ 0 };
 }
 
 /* Acoustic and semantic words beside each other; -1 where there are no tokens. */

@@ -11,7 +11,7 @@ tsr_error tsri_semanticodec_work_open(tsri_semanticodec_work *w,
 {
     const size_t positions = (size_t)c->positions, dim = (size_t)c->dim;
 
-    *w = (tsri_semanticodec_work){ NULL };
+    *w = (tsri_semanticodec_work){ 0 };
     w->mel = tsri_alloc(c->ctx, (size_t)c->vit.frames * (size_t)c->vit.bands,
                         sizeof *w->mel);
     w->patch = tsri_alloc(c->ctx, positions * dim, sizeof *w->patch);
@@ -40,7 +40,7 @@ void tsri_semanticodec_work_close(tsri_semanticodec_work *w,
     tsri_free(c->ctx, w->scratch);
     tsri_free(c->ctx, w->semantic);
     tsri_free(c->ctx, w->acoustic);
-    *w = (tsri_semanticodec_work){ NULL };
+    *w = (tsri_semanticodec_work){ 0 };
 }
 
 /* Mel bands; missing frames are 0 before they are normalised. */

@@ -151,7 +151,7 @@ void tsri_vit_close(tsri_vit *v)
     tsri_conv1d_close(&v->patch, v->ctx);
     tsri_free(v->ctx, v->place);
     tsri_free(v->ctx, v->norm);
-    *v = (tsri_vit){ NULL };
+    *v = (tsri_vit){ 0 };
 }
 
 /* ---- running ---- */

@@ -65,7 +65,7 @@ static tsr_error open_level(tsri_mcquic *self, int level)
 static tsr_error open_all(tsri_mcquic *self)
 {
     TSR_TRY(tsri_mcquic_shape_read(self->ctx, self->model, &self->shape));
-    for (int part = 0; part < TSRI_MCQUIC_PARTS; part++)
+    for (tsri_mcquic_part part = 0; part < TSRI_MCQUIC_PARTS; part++)
         for (int level = 0; level < self->shape.levels; level++)
             if (tsri_mcquic_has(&self->shape, part, level))
                 TSR_TRY(tsri_mcquic_net_check(self->ctx, self->model,

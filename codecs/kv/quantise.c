@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The uniform quantiser of rows and what is made of its numbers. */
 #include <math.h>
+#include <stdlib.h>
 #include "codecs/kv/move_impl.h"
 
 enum { SAMPLES = 32, MOST = 32767 };
@@ -17,7 +18,7 @@ bool tsri_kv_quantise_plain(const float *x, const float *m, float inverse,
         v = v < MOST ? v : MOST;
         q[i] = (int16_t)lrintf(v);
         if (sum)
-            sum[i] += (uint32_t)(q[i] < 0 ? -q[i] : q[i]);
+            sum[i] += (uint32_t)abs(q[i]);
     }
     return good;
 }

@@ -88,7 +88,7 @@ search(const uint16_t (*bound)[LANES], __m256i slot, __m256i *low,
         *high = either(b[k], c, *high);
         level = _mm256_add_epi16(_mm256_add_epi16(level, level), b[k]);
     }
-    return _mm256_add_epi16(level, _mm256_set1_epi16((1 << depth) - 1));
+    return _mm256_add_epi16(level, _mm256_set1_epi16((short)((1 << depth) - 1)));
 }
 
 static inline __m256i slots_of(__m256i x, __m256i y)

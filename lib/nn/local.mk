@@ -7,6 +7,7 @@ libtsrcore_la_SOURCES += lib/nn/former.c lib/nn/net_build.c lib/nn/net_plan.c \
 	lib/nn/net_run.c lib/nn/net_tile.c lib/nn/plain.c lib/nn/seq_conv.c \
 	lib/nn/seq_curve.c lib/nn/seq_kernels.c lib/nn/seq_lstm.c
 # Planes computed whole, for UNets.
+noinst_HEADERS += lib/nn/ivdep.h
 noinst_HEADERS += lib/nn/plane.h
 libtsrcore_la_SOURCES += lib/nn/plane.c
 libtsrcore_la_SOURCES += lib/nn/seq_build.c lib/nn/seq_length.c \

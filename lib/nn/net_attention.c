@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 #include "lib/nn/exp.h"
+#include "lib/nn/ivdep.h"
 #include "lib/nn/net_internal.h"
 #include "lib/pool.h"
 
@@ -326,7 +327,7 @@ static void weigh(const tsri_look *t, const tsri_queries *k)
     for (int b = 0; b < t->score.out / LANE; b++) {
         float *s = k->scores + (size_t)b * (size_t)(t->cut.n * LANE);
         for (int j = 0; j < n; j += LANE)
-            _Pragma("GCC ivdep")
+            TSRI_IVDEP
             for (int i = j; i < j + LANE; i++) {
                 s[i] = tsri_exp((s[i] - k->most[i]) * t->scale);
                 k->sum[i] += s[i];

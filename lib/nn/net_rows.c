@@ -3,6 +3,7 @@
  * so that every compiler vectorises them at -O2. */
 #include <math.h>
 #include <string.h>
+#include "lib/nn/ivdep.h"
 #include "lib/nn/norm_row.h"
 
 enum { LANE = TSRI_NN_LANE };
@@ -88,7 +89,7 @@ void tsri_row_put(const tsri_view *v, int b, int y, int x, int n,
  * on each other: that much holds. */
 #define EACH_LANE(n, expression)                        \
     for (int i = 0; i < (n); i++)                       \
-        _Pragma("GCC ivdep")                            \
+        TSRI_IVDEP                                      \
         for (int k = i * LANE; k < i * LANE + LANE; k++) \
             expression
 

@@ -5,6 +5,7 @@
 #define TSR_LIB_NN_NORM_ROW_H
 #include <string.h>
 #include "lib/nn/exp.h"
+#include "lib/nn/ivdep.h"
 #include "lib/nn/net_internal.h"
 
 static inline float tsri_sigmoid(float x)
@@ -14,7 +15,7 @@ static inline float tsri_sigmoid(float x)
 
 #define EACH_NORMED(n, expression)                                       \
     for (int i = 0; i < (n); i++, src += TSRI_NN_LANE, dst += TSRI_NN_LANE) \
-        _Pragma("GCC ivdep")                                             \
+        TSRI_IVDEP                                                       \
         for (int l = 0; l < TSRI_NN_LANE; l++) {                         \
             const float v = (src[l] - mean[l]) * scale[l] + shift[l];    \
             dst[l] = (expression);                                       \

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 #include "lib/nn/exp.h"
+#include "lib/nn/ivdep.h"
 #include "lib/nn/plane.h"
 #include "lib/pool.h"
 
@@ -38,7 +39,7 @@ void tsri_plane_close(tsri_plane_runner *run)
         return;
     tsri_free(run->ctx, run->scratch);
     tsri_free(run->ctx, run->zero);
-    *run = (tsri_plane_runner){ NULL };
+    *run = (tsri_plane_runner){ 0 };
 }
 
 /* ---- convolutions ---- */
@@ -350,7 +351,7 @@ static tsr_error gate_strip(void *cookie, int strip, int worker)
     (void)worker;
     for (int i = tsri_min(STRIP, j->n - first); i > 0; i--, x += 2 * c, y += c)
         for (int k = 0; k < c; k += LANES)
-            _Pragma("GCC ivdep")
+            TSRI_IVDEP
             for (int l = 0; l < LANES; l++)
                 y[k + l] = x[k + l] * gelu(x[c + k + l]);
     return TSR_OK;

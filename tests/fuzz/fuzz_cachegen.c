@@ -82,7 +82,7 @@ static void round_trip(fuzz_input *in, uint8_t *x, uint8_t *y)
 
     FUZZ_CHECK(b.data);
     for (size_t i = 0; i < n; i++) { /* none is infinite */
-        x[2 * i] = fuzz_at(in, 2 * i);
+        x[2 * i] = (uint8_t)fuzz_at(in, 2 * i);
         x[2 * i + 1] = fuzz_at(in, 2 * i + 1) & 0xbf;
     }
     const tsr_kv_view view = view_of(&info, x, base);

@@ -237,8 +237,8 @@ void fuzz_target(const uint8_t *data, size_t size)
     form.crc = fuzz_u8(&in);
     for (int i = 0; i < form.frames * form.books; i++)
         codes[i] = (uint16_t)(fuzz_at(&in, (size_t)i) %
-                              tsri_codes_words(CODEWORDS, sizes[halved],
-                                               i % form.books));
+                              (uint32_t)tsri_codes_words(CODEWORDS, sizes[halved],
+                                                         i % form.books));
     if (how & 128)
         round_trip(&form, codes);
     else

@@ -34,8 +34,8 @@ static void seal(uint8_t *p, size_t size)
     if (size < 8 || memcmp(p, "\x89PNG\r\n\x1a\n", 8))
         return;
     for (size_t at = 8; size - at >= 12;) {
-        const size_t n = (size_t)p[at] << 24 | p[at + 1] << 16 | p[at + 2] << 8 |
-            p[at + 3];
+        const size_t n = (size_t)p[at] << 24 | (size_t)p[at + 1] << 16 |
+            (size_t)p[at + 2] << 8 | p[at + 3];
         if (n > size - at - 12)
             return;
         const uint32_t crc = (uint32_t)crc32(0, p + at + 4, (unsigned)n + 4);

@@ -58,7 +58,7 @@ static int is_y4m(const input *in)
 static int is_wav(const input *in)
 {
     const uint8_t *p = in->head;
-    const unsigned tag = p[20] | p[21] << 8;
+    const int tag = p[20] | p[21] << 8;
     if (!wav_is(in) || !media_has_av())
         return wav_is(in);
     return in->head_size < 22 || memcmp(p + 12, "fmt ", 4) || tag == 1 ||

@@ -140,7 +140,7 @@ static int set_scaler(av_encoder *e, const tsr_video_info *v)
         return say_error(RC_USAGE, NULL, "libav makes no %s of these pictures",
                          av_get_pix_fmt_name(c->pix_fmt));
     sws_setColorspaceDetails(e->sws, sws_getCoefficients(SWS_CS_DEFAULT), 1,
-                             sws_getCoefficients(c->colorspace),
+                             sws_getCoefficients((int)c->colorspace),
                              c->color_range == AVCOL_RANGE_JPEG, 0, 1 << 16,
                              1 << 16);
     return RC_OK;

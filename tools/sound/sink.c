@@ -11,7 +11,7 @@ int sound_sample_type(const args *a)
     if (!type)
         say_error(RC_USAGE, NULL, "unknown sample format '%s' (s16, s24, s32,"
                   " flt)", name);
-    return type;
+    return (int)type;
 }
 
 int sound_sink_open(sound_sink *s, const args *a, output *out,

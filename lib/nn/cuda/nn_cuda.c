@@ -301,7 +301,7 @@ static tsr_error dev_conv(tsri_dev *dev, const tsri_dev_conv *c)
 {
     const tsri_dev_weights *w = c->conv->packed;
     const tsri_dnn_shape s = {
-        .row = (int64_t)c->row, .type = w->wide ? NNK_F32 : dev->type,
+        .row = (int64_t)c->row, .type = (int)(w->wide ? NNK_F32 : dev->type),
         .height = c->height, .width = c->width, .in = c->conv->in,
         .out = c->conv->out, .kernel = c->conv->kernel,
         .stride = c->conv->stride, .top = c->top, .left = c->left,
