@@ -461,12 +461,13 @@ static const test_case cases[] = {
       .levels = 2, .ids = KEPT_IDS },
     { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, NHD, 2, 40, 32, 4, 0, 0, 0, .3,
       .profile = MATRICES | WORDS | ANCHOR, .levels = 1 },
-    /* boosts by token */
-    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 45, 32, 4, 0, 0, 0, .5,
+    /* boosts by token: steps become 128 times as fine, and the widest channels
+       must fit 16 bits nevertheless */
+    { SHAPE(1, 2, 2, 128), 1, 0, 128, TSR_KV_BF16, NHD, 3, 45, 32, 4, 0, 0, 0, 2,
       .levels = 1, .boosts = true },
-    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F32, THD, 3, 70, 32, 0, 9, 2, 5, .2,
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F32, THD, 3, 70, 32, 0, 9, 2, 5, 6,
       .levels = 2, .boosts = true, .ids = KEPT_IDS },
-    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F16, THD, 2, 70, 32, 3, 0, 0, 5, .2,
+    { SHAPE(1, 2, 3, 40), 1, 8, 32, TSR_KV_F16, THD, 2, 70, 32, 3, 0, 0, 5, 2,
       .profile = MATRICES | ANCHOR | GAINS, .levels = 2, .boosts = true },
     { SHAPE(1, 2, 2, 64), 1, 0, 64, TSR_KV_BF16, HND, 2, 40, 32, 4, 0, 0, 0, .3,
       .profile = MATRICES, .levels = 1, .boosts = true },
