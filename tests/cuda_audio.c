@@ -2,112 +2,14 @@
 /* Sound on a GPU: what it encodes the processor decodes, and the other way
  * round; skipped where there is none.
  *   cuda_audio              all checks
- *   cuda_audio few          of short sounds: for tools that slow them down
+ *   cuda_audio few [NAME]   of short sounds, for tools that slow them down; one
+ *                           test
  *   cuda_audio golden DIR   writes streams made on the GPU, for test_audio_gpu
- *   cuda_audio bench        seconds of sound a second, shipped model */
-#include <threads.h>
-#include <time.h>
+ *   cuda_audio bench        how long nets take, and each of their steps */
 #include "codecs/audio/audio.h"
 #include "codecs/audio/flow.h"
-#include "tests/audio_case.h"
-#include "tests/audio_model.h"
-#include "tests/memory.h"
-#include "tests/vector.h"
-
-typedef struct net {
-    const char *name, *codec;   /* codec NULL: models/NAME.safetensors */
-    int form[8], rates[4];
-    size_t n;                   /* samples to code */
-    int frames;                 /* of packets */
-} net;
-
-static const net nets[] = {
-    { "sound", NULL, { 24000, 1, 320, 1, 0, 0, 0, 0 }, { 0 }, 72001, 0 },
-    { "encodec_24k_f4_d32", "encodec", { 24000, 1, 320, 1, 0, 0, 0, 0 }, { 0 },
-      48123, 4 },
-    { "encodec_48k_f4_d16", "encodec", { 48000, 2, 320, 0, 1, 0, 4800, 4752 },
-      { 0 }, 20000, 15 },
-    { "hificodec_b8_r1_16k320", "hificodec", { 16000, 1, 320, 0, 0, 1, 0, 0 },
-      { 8, 5, 4, 2 }, 16000, 4 },
-};
-enum { NETS = sizeof nets / sizeof *nets };
-
-static bool few;
-static tsr_context *host;
-static tsr_model *model[NETS];
-static int books[NETS];
-
-static size_t length_of(int i)
-{
-    return few ? nets[i].n / 12 : nets[i].n;
-}
-
-/* NULL: there is no such device. */
-static tsr_context *on_device(int precision, int threads)
-{
-    tsr_context_settings s;
-    tsr_context *ctx;
-
-    tsr_context_settings_init(&s);
-    s.device = "cuda";
-    s.precision = precision;
-    s.threads = threads;
-    s.logger.log = check_log;
-    return tsr_context_open(&ctx, &s) ? NULL : ctx;
-}
-
-static tsr_model *open_net(const net *k)
-{
-    static const uint64_t stages[] = { 4 };
-    tsr_model *made;
-    char path[64];
-
-    if (!k->codec) {
-        snprintf(path, sizeof path, "models/%s.safetensors", k->name);
-        assert_int_equal(tsr_model_open(&made, host, check_path(path)), TSR_OK);
-        return made;
-    }
-    check_tensors list = vector_weights(host, k->name, NULL);
-    audio_form(&list, k->form);
-    if (k->rates[0])
-        audio_ints(&list, "tessera.hificodec.rates", 1, stages, k->rates);
-    qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
-    made = audio_model(host, &list, SIZE_MAX, k->codec,
-                       "./cuda_audio.safetensors");
-    check_tensors_free(&list);
-    return made;
-}
-
-static void open_all(void)
-{
-    host = check_context("c", 1);
-    for (int i = 0; i < NETS; i++) {
-        tsr_audio_model_info info;
-        model[i] = open_net(&nets[i]);
-        assert_int_equal(tsr_audio_model_describe(host, model[i], &info),
-                         TSR_OK);
-        books[i] = info.books;
-    }
-}
-
-static void close_all(void)
-{
-    for (int i = 0; i < NETS; i++)
-        tsr_model_unref(&model[i]);
-    tsr_context_close(&host);
-}
-
-static tsr_audio_settings settings_of(int i)
-{
-    tsr_audio_settings s;
-
-    tsr_audio_settings_init(&s);
-    s.books = books[i];
-    s.packet_frames = nets[i].frames;
-    s.search = 0;
-    s.window = 0;
-    return s;
-}
+#include "tests/cuda_audio_bench.h"
+#include "tests/cuda_audio_case.h"
 
 /* ---- tokens ---- */
 
@@ -322,68 +224,6 @@ static void test_live(void **state)
 
 /* ---- streams for machines without ---- */
 
-typedef struct given {
-    const float *x;
-    size_t n, at;
-    int channels;
-} given;
-
-static tsr_error give(void *cookie, float *samples, size_t n, size_t *got)
-{
-    given *g = cookie;
-    *got = n < g->n - g->at ? n : g->n - g->at;
-    memcpy(samples, g->x + g->at * (size_t)g->channels,
-           *got * (size_t)g->channels * sizeof *samples);
-    g->at += *got;
-    return TSR_OK;
-}
-
-static void encode_file(tsr_context *ctx, int i, const float *x, size_t n,
-                        mem_file *out)
-{
-    const tsr_audio_settings s = settings_of(i);
-    given g = { x, n, 0, nets[i].form[1] };
-    const tsr_audio_source source = { &g, give, n };
-    const tsr_sink sink = { out, mem_write };
-
-    assert_int_equal(tsr_audio_encode(ctx, model[i], &s, &source, &sink), TSR_OK);
-}
-
-typedef struct taken {
-    float *x;
-    size_t n, room;
-    int channels;
-} taken;
-
-static tsr_error take_begin(void *cookie, int rate, int channels)
-{
-    (void)rate;
-    ((taken *)cookie)->channels = channels;
-    return TSR_OK;
-}
-
-static tsr_error take_write(void *cookie, const float *samples, size_t n)
-{
-    taken *t = cookie;
-    const size_t floats = n * (size_t)t->channels;
-    if (t->n + floats > t->room)
-        t->x = realloc(t->x, (t->room = 2 * (t->n + floats)) * sizeof *t->x);
-    memcpy(t->x + t->n, samples, floats * sizeof *samples);
-    t->n += floats;
-    return TSR_OK;
-}
-
-static void decode_file(tsr_context *ctx, int i, mem_file *in, taken *out)
-{
-    const tsr_source source = { in, mem_read };
-    const tsr_audio_sink sink = { out, take_begin, take_write };
-
-    in->at = 0;
-    out->n = 0;
-    assert_int_equal(tsr_audio_decode(ctx, model[i], NULL, &source, 0, UINT64_MAX,
-                                      &sink), TSR_OK);
-}
-
 static void put_file(const char *folder, const char *name, const char *end,
                      const void *data, size_t bytes)
 {
@@ -477,126 +317,6 @@ static void test_batch(void **state)
     }
 }
 
-/* ---- how fast ---- */
-
-enum { LANES = 16, ROUNDS = 5, SECONDS = 10 };
-
-typedef struct lane {
-    tsr_context *ctx;
-    const float *x;
-    size_t n;
-    mem_file file;
-    taken sound;
-    bool decode;
-} lane;
-
-static int run_lane(void *cookie)
-{
-    lane *l = cookie;
-    if (l->decode)
-        decode_file(l->ctx, 0, &l->file, &l->sound);
-    else {
-        l->file.size = 0;
-        encode_file(l->ctx, 0, l->x, l->n, &l->file);
-    }
-    return 0;
-}
-
-static double seconds(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* `lanes` sounds at once; the best of some rounds, in seconds. */
-static double time_lanes(lane *all, int lanes, bool decode)
-{
-    double best = 1e30;
-
-    for (int r = 0; r < ROUNDS; r++) {
-        thrd_t thread[LANES];
-        const double start = seconds();
-        for (int i = 0; i < lanes; i++) {
-            all[i].decode = decode;
-            if (lanes > 1)
-                thrd_create(&thread[i], run_lane, &all[i]);
-            else
-                run_lane(&all[i]);
-        }
-        for (int i = 0; i < lanes && lanes > 1; i++)
-            thrd_join(thread[i], NULL);
-        best = fmin(best, seconds() - start);
-    }
-    return best;
-}
-
-/* Only the nets: codes to latents and entropy coding left out. */
-static void bench_nets(tsr_context *ctx)
-{
-    const tsri_audio_codec *codec = tsri_audio_codec_by_id("encodec");
-    const size_t n = (size_t)SECONDS * 24000;
-    float *x = sound_tones(n, 1, 3);
-    void *self;
-
-    assert_int_equal(codec->open(&self, ctx, model[0]), TSR_OK);
-    const tsri_flow *flow = self;
-    for (int dec = 0; dec < 2; dec++) {
-        const tsri_seq *seq = dec ? flow->dec : flow->enc;
-        const size_t in = dec ? n / 320 : n;
-        float *y = calloc(n, 128 * sizeof *y);
-        tsri_seq_stream *s;
-        double best = 1e30;
-        assert_int_equal(tsri_seq_open(&s, seq, ctx, false), TSR_OK);
-        for (int r = 0; r < 10; r++) {
-            const double start = seconds();
-            tsri_seq_reset(s);
-            assert_int_equal(tsri_seq_push(s, dec ? y : x, in, true, true), TSR_OK);
-            best = fmin(best, seconds() - start);
-            tsri_seq_take(s, y, n);
-            memset(y, 0, n * 128 * sizeof *y);
-        }
-        printf("%s net, %d s: %.3f ms\n", dec ? "decoder" : "encoder", SECONDS,
-               1e3 * best);
-        tsri_seq_close(&s);
-        free(y);
-    }
-    codec->close(&self);
-    free(x);
-}
-
-static void bench(void)
-{
-    static const int precisions[] = { TSR_PRECISION_AUTO, TSR_PRECISION_F16,
-                                      TSR_PRECISION_F32 };
-    const size_t n = (size_t)SECONDS * 24000;
-    float *x = sound_tones(n, 1, 3);
-
-    for (int p = 0; p < 3; p++) {
-        lane all[LANES] = { 0 };
-        for (int i = 0; i < LANES; i++)
-            all[i] = (lane){ .ctx = on_device(precisions[p], 1), .x = x, .n = n };
-        printf("precision %d, sound of %d s, shipped model, files in memory\n",
-               precisions[p], SECONDS);
-        bench_nets(all[0].ctx);
-        for (int lanes = 1; lanes <= LANES; lanes *= 4)
-            for (int decode = 0; decode < 2; decode++) {
-                if (decode && lanes == 1)
-                    time_lanes(all, LANES, false);
-                const double t = time_lanes(all, lanes, decode);
-                printf("%s, %2d at once: %8.3f ms, %9.0f times real time\n",
-                       decode ? "decode" : "encode", lanes, 1e3 * t,
-                       SECONDS * lanes / t);
-            }
-        for (int i = 0; i < LANES; i++) {
-            free(all[i].file.data);
-            free(all[i].sound.x);
-            tsr_context_close(&all[i].ctx);
-        }
-    }
-    free(x);
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -614,10 +334,12 @@ int main(int argc, char **argv)
     tsr_context_close(&gpu);
     open_all();
     few = argc > 1 && !strcmp(argv[1], "few");
+    if (few && argc > 2)
+        cmocka_set_test_filter(argv[2]);
     if (argc > 2 && !strcmp(argv[1], "golden"))
         golden(argv[2]);
     else if (argc > 1 && !strcmp(argv[1], "bench"))
-        bench();
+        bench_nets();
     else
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     close_all();

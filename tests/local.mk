@@ -454,7 +454,8 @@ EXTRA_DIST += tests/golden/gpu/sound.tess tests/golden/gpu/sound.s16 \
 	tests/golden/gpu/encodec_48k_f4_d16.s16 \
 	tests/golden/gpu/hificodec_b8_r1_16k320.tess \
 	tests/golden/gpu/hificodec_b8_r1_16k320.s16
-noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h
+noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h \
+	tests/cuda_audio_bench.h tests/cuda_audio_case.h
 # Features of recognisers, against torchaudio 2.11: features.npy is
 # torchaudio.compliance.kaldi.fbank() of input.npy (htk_compat, no dither, no
 # energy, hanning, 128 bands, 10 ms).

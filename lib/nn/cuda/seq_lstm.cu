@@ -8,6 +8,8 @@
  * the unit beside it, to one block.  A block goes on when the values of all
  * units have come.  There are two places for them in turns: who sends to one has
  * all values of the other, so every unit has been through with what was in it.
+ * A block alone waits for its threads: compute-sanitizer takes what is sent
+ * within a cluster of one for an error.
  * Where registers and shared memory do not suffice, or there are no clusters,
  * weights are read from the cache.
  *
@@ -74,7 +76,7 @@ lstm_fast(sqk_lstm l, int shared_parts)
     const unsigned rank = cluster_rank();
     const unsigned sent = l.blocks * l.units * sizeof(float);
     const int own = rank * l.units + unit;
-    const bool real = own < l.hidden;
+    const bool real = own < l.hidden, alone = l.blocks == 1;
     const size_t part = (size_t)GATES * l.units * LANES;  /* quads of a part */
     const quad *weight = reinterpret_cast<const quad *>(l.weight) +
                          rank * l.parts * part;
@@ -129,7 +131,9 @@ lstm_fast(sqk_lstm l, int shared_parts)
         last = step_of(in, sum, &c);
         /* Units that only fill a block up stay 0. */
         const float beside = __shfl_xor_sync(~0u, last, LANES);
-        if (t + 1 < l.rows && unit % 2 == 0 && lane < l.blocks)
+        if (alone && lane == 0)
+            h[next * width + own] = last;
+        if (!alone && t + 1 < l.rows && unit % 2 == 0 && lane < l.blocks)
             box_send(h + next * width + own, &boxes[next], lane, last, beside);
         if (real && lane == 0)
             from_float(static_cast<T *>(l.y) + (size_t)t * l.hidden + own,
@@ -139,6 +143,10 @@ lstm_fast(sqk_lstm l, int shared_parts)
         for (int g = 0; g < GATES; g++)
             in[g] = real ? l.gates[((size_t)(t + 1) * GATES + g) * l.hidden + own]
                          : 0;
+        if (alone) {
+            __syncthreads();
+            continue;
+        }
         /* Filled for the steps t + 1 = 1, 3, ... and 2, 4, ... */
         box_wait(&boxes[next], t / 2);
         if (!threadIdx.x)
@@ -189,7 +197,9 @@ lstm_large(sqk_lstm l)
                     in[g] = l.gates[((size_t)t * GATES + g) * l.hidden + own];
             }
             const float v = step_of(in, sum, &c);
-            if (real && lane < l.blocks)
+            if (real && lane == 0 && l.blocks == 1)
+                h[(t + 1) % 2 * width + own] = v;
+            else if (real && lane < l.blocks)
                 cluster_store(h + (t + 1) % 2 * width + own, lane, v);
             if (real && lane == 0) {
                 cell[unit] = c;
