@@ -10,6 +10,7 @@ EXTRA_DIST += bench/speed-image bench/speed_image_torch.py bench/random_mcquic.p
 EXTRA_DIST += bench/media
 EXTRA_DIST += bench/loss
 EXTRA_DIST += bench/results
+EXTRA_DIST += bench/quick
 EXTRA_DIST += bench/kv-serve
 EXTRA_DIST += bench/entropy bench/entropy_peers.c
 EXTRA_DIST += bench/kv-quality bench/kv-requirements.txt bench/kv_lm.py bench/kv_measure.py

@@ -237,10 +237,19 @@ EXTRA_DIST += tests/test_cli.sh tests/test_cli_media.sh tests/cli.sh \
 
 # The tree: who includes whom, headers that stand alone, exported names, style.
 tests/test_symbols.log: libtessera.la
+EXTRA_DIST += lib/libtessera.list net/libtessera-net.list
 check_SCRIPTS += tests/test_includes.sh tests/test_headers.sh \
 	tests/test_symbols.sh tests/test_style.sh
 EXTRA_DIST += tests/test_includes.sh tests/test_headers.sh \
 	tests/test_symbols.sh tests/test_style.sh
+
+# What is installed, used by somebody else.
+tests/test_install.log: all-am
+check_SCRIPTS += tests/test_install.sh
+EXTRA_DIST += tests/test_install.sh
+
+# Other compilers, instruction sets and options; by hand, or in CI.
+EXTRA_DIST += tests/variant.sh tests/cppcheck.list .clang-tidy
 
 # On a CUDA device; skipped where there is none.
 check_PROGRAMS += tests/cuda_entropy

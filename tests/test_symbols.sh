@@ -1,6 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
-# Each shared library exports tsr_* only, and all that its headers declare.
+# Each shared library exports tsr_* only, all that its headers declare, and just
+# what its list says.  Who adds a name adds it to the list (sorted bytewise) and
+# raises CURRENT and AGE of TSR_LT_VERSION in configure.ac once a release; who takes
+# one away or changes what it means raises CURRENT and sets AGE to 0.
 : "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}" "${NM:=nm}"
 if test ! -e "$TSR_BUILDDIR/.libs/libtessera.so"; then
     echo "1..0 # SKIP no shared library"
@@ -14,7 +17,7 @@ verdict() { # NAME FAULTS
     test -z "$2" || echo "$2" | sed 's/^/# /'
 }
 
-check() { # LIBRARY, its headers on stdin
+check() { # LIBRARY, its LIST; its headers on stdin
     exported=$($NM -D --defined-only "$TSR_BUILDDIR/.libs/$1.so" |
         awk '{ print $NF }') || exit 99
     declared=$(xargs cat | tr '\n' ' ' | grep -o 'TSR_API[^;]*;' |
@@ -25,12 +28,14 @@ check() { # LIBRARY, its headers on stdin
         "$(echo "$declared" | grep -vxF "$exported")"
     verdict "$1: its headers declare what is exported" \
         "$(echo "$exported" | grep -vxF "$declared")"
+    verdict "$1: $2 is the list of them" \
+        "$(echo "$exported" | LC_ALL=C sort | diff "$TSR_SRCDIR/$2" -)"
 }
 
-echo "1..8"
-check libtessera << LIST
+echo "1..10"
+check libtessera lib/libtessera.list << LIST
 $(ls "$TSR_SRCDIR"/include/tessera/*.h | grep -Ev "/($net)\.h$")
 LIST
-check libtessera-net << LIST
+check libtessera-net net/libtessera-net.list << LIST
 $(ls "$TSR_SRCDIR"/include/tessera/*.h | grep -E "/($net)\.h$")
 LIST
