@@ -280,6 +280,19 @@ tsr_error tsr_rvq_encode(const tsr_rvq *q, const float *x, size_t n, int stages,
                      : run_beam(&b, ctx);
 }
 
+/* A fixed number at a time, which compilers turn into vectors. */
+static void add_word(float *restrict x, const float *restrict word, int dim)
+{
+    enum { WIDE = 8 };
+    int j = 0;
+
+    for (; j + WIDE <= dim; j += WIDE)
+        for (int k = j; k < j + WIDE; k++)
+            x[k] += word[k];
+    for (; j < dim; j++)
+        x[j] += word[j];
+}
+
 bool tsri_rvq_decode_group(const tsr_rvq *q, const int32_t *codes, int group,
                            int use, float *x)
 {
@@ -288,8 +301,10 @@ bool tsri_rvq_decode_group(const tsr_rvq *q, const int32_t *codes, int group,
         if (codes[s] < 0 || codes[s] >= q->s.k)
             return false;
         from = tsri_rvq_word(q, s, group, codes[s]);
-        for (int j = 0; j < q->s.dim; j++)
-            x[j] = s ? x[j] + from[j] : from[j];
+        if (s)
+            add_word(x, from, q->s.dim);
+        else
+            memcpy(x, from, (size_t)q->s.dim * sizeof *x);
     }
     return true;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -261,20 +262,49 @@ static tsr_error drain(tsr_audio_encoder *e, tsri_audio_pending *p)
     }
 }
 
+static float finite(float v)
+{
+    return fabsf(v) <= FLT_MAX ? v : 0;
+}
+
+/* A fixed number at a time, which compilers turn into vectors. */
+static void copy_finite(float *restrict to, const float *restrict x, size_t n)
+{
+    enum { BLOCK = 16 };
+    size_t i = 0;
+
+    for (; i + BLOCK <= n; i += BLOCK)
+        for (size_t k = i; k < i + BLOCK; k++)
+            to[k] = finite(x[k]);
+    for (; i < n; i++)
+        to[i] = finite(x[i]);
+}
+
+/* n samples of group g of x, NULL: zeros, to the piece. */
+static void fill_piece(tsr_audio_encoder *e, const float *x, size_t n, size_t g)
+{
+    const size_t channels = (size_t)e->head.channels;
+    const size_t own = (size_t)e->head.group_channels;
+    float *to = e->piece;
+
+    if (!x)
+        memset(to, 0, n * own * sizeof *to);
+    else if (own == channels)
+        copy_finite(to, x, n * own);
+    else
+        for (size_t t = 0; t < n; t++)
+            for (size_t c = 0; c < own; c++)
+                *to++ = finite(x[t * channels + g * own + c]);
+}
+
 /* n samples to all groups; x NULL: zeros. */
 static tsr_error push_piece(tsr_audio_encoder *e, const float *x, size_t n,
                             bool end)
 {
-    const size_t channels = (size_t)e->head.channels;
-    const size_t own = (size_t)e->head.group_channels;
+    const size_t groups = (size_t)tsri_audio_groups(&e->head);
 
-    for (size_t g = 0; g < channels / own; g++) {
-        float *to = e->piece;
-        for (size_t t = 0; t < n; t++)
-            for (size_t c = 0; c < own; c++) {
-                const float v = x ? x[t * channels + g * own + c] : 0;
-                *to++ = isfinite(v) ? v : 0;
-            }
+    for (size_t g = 0; g < groups; g++) {
+        fill_piece(e, x, n, g);
         TSR_TRY(e->m.codec->enc_push(e->group[g].enc, e->piece, n, end));
         TSR_TRY(drain(e, &e->group[g]));
     }

@@ -233,6 +233,8 @@ static tsr_error take(tsr_audio_decoder *d, float *x, size_t n, size_t *got)
     size_t m;
 
     *got = 0;
+    if (own == channels)
+        return d->m.codec->dec_take(d->dec[0], x, n, got);
     for (size_t g = 0; g < channels / own; g++) {
         TSR_TRY(d->m.codec->dec_take(d->dec[g], d->piece, g ? *got : n, &m));
         if (!g)
