@@ -37,7 +37,7 @@ typedef struct toy_stream {
 static inline uint16_t toy_code(float v)
 {
     const float q = (v + 1) * 127.5f + 0.5f;
-    return q < 0 ? 0 : q > 255 ? 255 : (uint16_t)q;
+    return !(q > 0) ? 0 : q > 255 ? 255 : (uint16_t)q;    /* NaN: 0 */
 }
 static inline float toy_value(uint16_t code)
 {

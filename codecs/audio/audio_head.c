@@ -168,10 +168,12 @@ static void take_segments(cursor *c, const tsri_audio_head *head,
     uint64_t most = full;
 
     p->frames = 0;
-    for (int i = 0; c->ok && i < p->units; i++) {
+    for (int i = 0; i < p->units; i++) {
         const int after = p->units - 1 - i;
         most = take_number(c, after > 1 ? full
                               : after ? tsri_audio_step_frames(head) : 1, most);
+        if (!c->ok)
+            return;
         p->last_frames = (int)most;
         p->frames += p->last_frames;
     }
