@@ -34,6 +34,8 @@ EXTRA_DIST += bench/kv-stream bench/kv-stream.md bench/kv-stream-requirements.tx
 EXTRA_DIST += bench/gpu bench/gpu_torch.py bench/gpu_page.py
 EXTRA_PROGRAMS += bench/gpu_speed
 CLEANFILES += bench/gpu_speed$(EXEEXT)
+bench_gpu_speed_SOURCES = bench/gpu_speed.c bench/gpu_speed_code.c \
+	bench/gpu_speed_save.c bench/gpu_speed.h
 bench_gpu_speed_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700
 bench_gpu_speed_LDADD = libtessera.la -lm
 bench_gpu_speed_LDFLAGS = -pthread
