@@ -49,9 +49,10 @@ libtsrcore_la_SOURCES += codecs/image/simvq_net.c codecs/image/token.c \
 noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 
 # The coding of the codes of sound.
-noinst_HEADERS += codecs/audio/codes_impl.h
+noinst_HEADERS += codecs/audio/codes_impl.h codecs/audio/codes_inside.h
 libtsrcore_la_SOURCES += codecs/audio/codes.c codecs/audio/codes_adapt.c \
-	codecs/audio/codes_logs.c codecs/audio/codes_tables.c
+	codecs/audio/codes_logs.c codecs/audio/codes_model.c \
+	codecs/audio/codes_symbol.c codecs/audio/codes_tables.c
 noinst_HEADERS += codecs/audio/codes_lm.h
 libtsrcore_la_SOURCES += codecs/audio/codes_lm.c codecs/audio/codes_lm_model.c
 if TSR_X86

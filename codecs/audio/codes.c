@@ -1,23 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "codecs/audio/codes_lm.h"
-#include "entropy/packing.h"
+#include "codecs/audio/codes_inside.h"
 #include "lib/bytes.h"
 #include "lib/crc32c.h"
 
 enum {
     CODED = 1,              /* first byte of a segment: this, 7 bits of check */
     SHORT = 64,             /* longer segments have 16 bits of check more */
-    ADAPTIVE_FRAMES = 64,   /* it has learnt something by then */
     LM_FRAMES = 64          /* a byte may cost a decoder no more of them */
-};
-
-struct tsri_codes {
-    tsr_context *ctx;
-    int books, codewords, shorter[2];
-    tsri_packing packing;   /* of books of one size */
-    int bits[2];            /* of a code of book 0, of another one */
-    tsri_codes_tables tables;
-    tsri_codes_lm *lm;
 };
 
 struct tsri_codes_coder {
@@ -31,133 +20,6 @@ struct tsri_codes_coder {
     uint8_t *out;
     size_t column_room, out_room;
 };
-
-/* ---- what a model has ---- */
-
-tsr_error tsri_codes_open(tsri_codes **out, tsr_context *ctx,
-                          const tsr_model *model, int books, int codewords)
-{
-    tsri_codes *c = tsri_calloc(ctx, 1, sizeof *c);
-    tsr_error error;
-
-    *out = c;
-    if (!c)
-        return tsri_nomem(ctx);
-    *c = (tsri_codes){ .ctx = ctx, .books = books, .codewords = codewords };
-    error = tsri_packing_fixed(&c->packing, (size_t)codewords);
-    tsri_codes_shorten(c, c->shorter);
-    if (!error)
-        error = tsri_codes_tables_open(&c->tables, ctx, model, books, codewords);
-    if (!error)
-        error = tsri_codes_lm_open(&c->lm, ctx, model, books, codewords);
-    if (error)
-        tsri_codes_close(out);
-    return error;
-}
-
-/* Bits that tell n codewords apart. */
-static int width_of(int n)
-{
-    return n > 1 ? 32 - __builtin_clz((unsigned)n - 1) : 0;
-}
-
-void tsri_codes_shorten(tsri_codes *c, const int shorter[2])
-{
-    for (int i = 0; i < 2; i++) {
-        c->shorter[i] = shorter[i];
-        c->bits[i] = width_of(c->codewords >> shorter[i]);
-    }
-}
-
-bool tsri_codes_shorter_fit(int codewords, const int shorter[2])
-{
-    for (int i = 0; i < 2; i++)
-        if (shorter[i] < 0 || shorter[i] > TSRI_CODES_SHORTER ||
-            codewords >> shorter[i] < 2)
-            return false;
-    return !shorter[0] || !shorter[1];
-}
-
-/* The first code that is none of its book's; all of them: there is none. */
-static size_t first_alien(const uint16_t *codes, size_t n, int books,
-                          int codewords, const int shorter[2])
-{
-    const int most[] = { tsri_codes_words(codewords, shorter, 0),
-                         tsri_codes_words(codewords, shorter, 1) };
-    size_t at = 0;
-
-    for (size_t i = 0; i < n; i++)
-        for (int k = 0; k < books; k++, at++)
-            if (codes[at] >= most[k > 0])
-                return at;
-    return at;
-}
-
-bool tsri_codes_fit(const uint16_t *codes, size_t n, int books, int codewords,
-                    const int shorter[2])
-{
-    return first_alien(codes, n, books, codewords, shorter) == n * (size_t)books;
-}
-
-tsr_error tsri_codes_check(tsr_context *ctx, const uint16_t *codes, size_t n,
-                           int books, int codewords, const int shorter[2])
-{
-    const size_t at = first_alien(codes, n, books, codewords, shorter);
-    const int book = (int)(at % (size_t)books);
-
-    return at == n * (size_t)books
-               ? TSR_OK
-               : tsri_fail(ctx, TSR_E_ARG, "code %d: book %d has %d codewords",
-                           codes[at], book + 1,
-                           tsri_codes_words(codewords, shorter, book));
-}
-
-void tsri_codes_close(tsri_codes **out)
-{
-    tsri_codes *c = *out;
-
-    if (!c)
-        return;
-    tsri_codes_tables_close(&c->tables, c->ctx);
-    tsri_codes_lm_close(&c->lm, c->ctx);
-    tsri_free(c->ctx, c);
-    *out = NULL;
-}
-
-const tsri_codes_tables *tsri_codes_contexts(const tsri_codes *c)
-{
-    return c->tables.rows ? &c->tables : NULL;
-}
-
-/* Books of two sizes: tables have one row length for all. */
-static bool mixed(const tsri_codes *c)
-{
-    return c->shorter[0] || c->shorter[1];
-}
-
-bool tsri_codes_has(const tsri_codes *c, tsr_audio_entropy entropy)
-{
-    switch (entropy) {
-    case TSR_AUDIO_ENTROPY_FIXED:
-    case TSR_AUDIO_ENTROPY_ADAPTIVE: return true;
-    case TSR_AUDIO_ENTROPY_STATIC: return c->tables.statics && !mixed(c);
-    case TSR_AUDIO_ENTROPY_CONTEXT: return c->tables.rows && !mixed(c);
-    case TSR_AUDIO_ENTROPY_LM: return c->lm && !mixed(c);
-    default: return false;
-    }
-}
-
-tsr_audio_entropy tsri_codes_auto(const tsri_codes *c, int packet_frames)
-{
-    if (tsri_codes_has(c, TSR_AUDIO_ENTROPY_CONTEXT))
-        return TSR_AUDIO_ENTROPY_CONTEXT;
-    if (tsri_codes_has(c, TSR_AUDIO_ENTROPY_STATIC))
-        return TSR_AUDIO_ENTROPY_STATIC;
-    return packet_frames >= ADAPTIVE_FRAMES ? TSR_AUDIO_ENTROPY_ADAPTIVE
-                                            : TSR_AUDIO_ENTROPY_FIXED;
-}
-
-/* ---- coders ---- */
 
 tsr_error tsri_codes_coder_open(tsri_codes_coder **out, const tsri_codes *codes,
                                 tsr_context *ctx)
@@ -286,55 +148,6 @@ static uint32_t check_of(const uint16_t *codes, size_t n, uint32_t crc)
     return crc;
 }
 
-/* The last symbol that begins at or before a slot. */
-static int search(const tsri_codes_table *t, uint32_t slot)
-{
-    int low = 0;
-
-    for (int size = t->n; size > 1;) {
-        const int half = size / 2;
-        low += t->start[low + half] <= slot ? half : 0;
-        size -= half;
-    }
-    return low;
-}
-
-/* The same by the sums of blocks, then through the symbols of one. */
-static int search_sums(const tsri_codes_table *t, uint32_t slot)
-{
-    int low = 0;
-
-    for (int size = (int)tsri_codes_blocks(t->n); size > 1;) {
-        const int half = size / 2, s = (low + half) * TSRI_CODES_BLOCK;
-        low += tsri_codes_begin(t, s) <= slot ? half : 0;
-        size -= half;
-    }
-    uint64_t sum = t->before[low];
-    int s = low * TSRI_CODES_BLOCK;
-    const int end = tsri_min(s + TSRI_CODES_BLOCK, t->n);
-    for (; s + 1 < end; s++) {
-        sum += t->weight[t->logs[s]];
-        if (tsri_codes_start((uint32_t)s + 1, sum, t->scale) > slot)
-            break;
-    }
-    return s;
-}
-
-void tsri_codes_symbol(tsri_codes_pen *pen, const tsri_codes_table *t,
-                       uint16_t *symbol)
-{
-    if (pen->reads) {
-        const uint32_t slot = tsri_range_slot(&pen->dec, TSRI_CODES_BITS);
-        *symbol = (uint16_t)(t->start ? search : search_sums)(t, slot);
-    }
-    const uint32_t start = tsri_codes_begin(t, *symbol);
-    const uint32_t end = tsri_codes_begin(t, *symbol + 1);
-    if (pen->reads)
-        tsri_range_take(&pen->dec, start, end, TSRI_CODES_BITS);
-    else
-        tsri_range_put_slots(&pen->enc, start, end, TSRI_CODES_BITS);
-}
-
 /* The slots of code (f, k), in order of frames and books; false: equal ones. */
 static bool table_of(tsri_codes_coder *c, const part *p, int f, int k,
                      tsri_codes_table *table)
@@ -406,7 +219,7 @@ static void put_head(uint8_t *out, size_t head, bool coded, uint32_t check)
 static bool uniform(const tsri_codes_coder *c, const part *p)
 {
     return p->first + p->books == 1 ? !c->codes->shorter[0]
-         : p->first ? !c->codes->shorter[1] : !mixed(c->codes);
+         : p->first ? !c->codes->shorter[1] : !tsri_codes_mixed(c->codes);
 }
 
 static int width_at(const tsri_codes_coder *c, const part *p, size_t i)
