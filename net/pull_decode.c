@@ -35,6 +35,16 @@ typedef struct run {
 
 /* ---- the decoder ---- */
 
+/* Field by field, for bytes between them may hold anything. */
+static int same_rope(const tsr_kv_rope *a, const tsr_kv_rope *b)
+{
+    return a->layout == b->layout && a->offset == b->offset &&
+        a->dims == b->dims && a->theta == b->theta &&
+        a->scaling == b->scaling && a->factor == b->factor &&
+        a->low_factor == b->low_factor && a->high_factor == b->high_factor &&
+        a->original == b->original;
+}
+
 static int same_kind(const tsr_kv_info *a, const tsr_kv_info *b)
 {
     return !strcmp(a->method, b->method) && a->levels == b->levels &&
@@ -43,7 +53,7 @@ static int same_kind(const tsr_kv_info *a, const tsr_kv_info *b)
         a->dtype == b->dtype && a->step[0] == b->step[0] &&
         a->step[1] == b->step[1] &&
         !memcmp(a->params, b->params, sizeof a->params) &&
-        !memcmp(&a->rope, &b->rope, sizeof a->rope);
+        same_rope(&a->rope, &b->rope);
 }
 
 static tsr_error open_decoder(coder *c, const tsr_kv_info *info)

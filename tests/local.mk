@@ -71,6 +71,7 @@ check_PROGRAMS += tests/test_kv tests/test_kv_bad tests/test_kv_profiled
 noinst_HEADERS += tests/kv_attack.h tests/kv_case.h tests/kv_profile_gen.h
 check_PROGRAMS += tests/test_nn tests/test_nn_norm
 noinst_HEADERS += tests/nn_pair.h
+noinst_HEADERS += tests/nn_device_plain.h
 check_PROGRAMS += tests/test_vqgan tests/test_mosaic tests/test_simvq tests/test_tokens \
 	tests/test_token_bad tests/test_token_broken
 noinst_HEADERS += tests/token_case.h
