@@ -5,7 +5,7 @@
 #include "lib/cuda/device.h"
 #include "tests/cuda_image.h"
 
-enum { WIDTH = 62, HEIGHT = 45, BUSY_BYTES = 1 << 30, BUSY_TIMES = 300 };
+enum { WIDTH = 62, HEIGHT = 45, BUSY_BYTES = 1 << 28, BUSY_TIMES = 1000 };
 
 /* The caller: memory and streams of its own. */
 typedef struct caller {
@@ -32,7 +32,9 @@ static void close_caller(caller *c)
     tsr_context_close(&c->ctx);
 }
 
-/* Tenths of a second of work. */
+/* Nearly a tenth of a second of work, in more pieces than a codec has kernels: each
+ * of these may have to wait for a piece, which fills the device.  A stream takes
+ * some more than a thousand before it makes the caller wait. */
 static void keep_busy(caller *c, tsri_cuda *gpu)
 {
     for (int i = 0; i < BUSY_TIMES; i++)
