@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Convolutions of floats, for those that cuDNN only does well with tensor cores.
+/* Convolutions of floats by tensor cores, without what rounding to TF32 loses: a
+ * float is the sum of two numbers of TF32 but for its last bits, and of the four
+ * products of two such sums the three that matter are made.
  *
  * A convolution is a product of matrices whose left one is never made: a row is the
  * place of an output, a column an output channel, and k runs over the taps and their
  * channels, as they lie in the weights.  A block makes BM x BN outputs from BK of k
- * at a time; the next ones are read while these are multiplied.  A sum's order
- * depends on the layer alone. */
+ * at a time; the next ones are read while these are multiplied.  A warp makes 32 rows
+ * of all or half the columns.  Tensor cores cut off what does not fit a sum, so theirs
+ * end with BK, and the sums of those are rounded.  A sum's order depends on the layer
+ * alone. */
 #include <limits.h>
 #include "lib/nn/cuda/steps.cuh"
 
 namespace {
 
-constexpr int BN = 32, BK = 16, TN = 4, TEAM = 128;     /* TEAM: threads */
-constexpr int QUADS = BK / 4, ACROSS = BN / TN;
+constexpr int BN = 32, BK = 16, TEAM = 128, WARPS = TEAM / 32;  /* TEAM: threads */
+constexpr int QUADS = BK / 4;
+constexpr int PITCH = BK + 4;   /* a warp's eight rows of four lie in all banks */
 
 /* A thread reads four neighbouring channels of COUNT places. */
 template <int BM> struct reader {
@@ -60,49 +65,101 @@ template <int BM> struct reader {
     }
 };
 
-/* Column `at` of four rows. */
-template <int PITCH>
-__device__ void scatter(float (*to)[PITCH], int at, const float4 &v)
+/* ---- products ---- */
+
+/* What a thread has of a product's 16 x 8, 8 x 8 and 16 x 8 numbers. */
+struct split_a { uint32_t high[4], low[4]; };
+struct split_b { uint32_t high[2], low[2]; };
+
+__device__ uint32_t tf32(float v)
 {
-    to[0][at] = v.x;
-    to[1][at] = v.y;
-    to[2][at] = v.z;
-    to[3][at] = v.w;
+    uint32_t bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
+    return bits;
 }
 
-/* Sums of neighbouring outputs o.. of place m. */
-__device__ void put(const nnk_conv &c, int m, int o, const float *sum)
+__device__ void split(float v, uint32_t &high, uint32_t &low)
 {
+    high = tf32(v);
+    low = tf32(v - __uint_as_float(high));
+}
+
+__device__ void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Rows from `a` and columns from `b` on, k of them from there, to d. */
+template <int ROWS, int COLUMNS>
+__device__ void multiply_all(float (&d)[ROWS][COLUMNS][4], const float (*a)[PITCH],
+                             const float (*b)[PITCH])
+{
+    const int place = threadIdx.x % 32 / 4, at = threadIdx.x % 4;
+
+#pragma unroll
+    for (int k = at; k < at + BK; k += 8) {
+        split_a left[ROWS];
+        split_b right[COLUMNS];
+#pragma unroll
+        for (int i = 0; i < ROWS; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                split(a[16 * i + e % 2 * 8 + place][k + e / 2 * 4], left[i].high[e],
+                      left[i].low[e]);
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+                split(b[8 * j + place][k + 4 * e], right[j].high[e], right[j].low[e]);
+#pragma unroll
+        for (int i = 0; i < ROWS; i++)
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) {
+                multiply(d[i][j], left[i].low, right[j].high);
+                multiply(d[i][j], left[i].high, right[j].low);
+                multiply(d[i][j], left[i].high, right[j].high);
+            }
+    }
+}
+
+/* ---- convolution ---- */
+
+/* Sums of outputs o and o + 1 of place m. */
+__device__ void put(const nnk_conv &c, int m, int o, float first, float second)
+{
+    if (m >= c.rows * c.cols || o >= c.out)
+        return;
     const size_t place = static_cast<size_t>(m) * c.out + o;
-    const float4 b = *reinterpret_cast<const float4 *>(c.bias + o);
-    float4 a = make_float4(0, 0, 0, 0);
+    const float2 b = *reinterpret_cast<const float2 *>(c.bias + o);
+    float2 a = make_float2(0, 0);
 
     if (c.add)
-        a = *reinterpret_cast<const float4 *>(
+        a = *reinterpret_cast<const float2 *>(
             static_cast<const float *>(c.add) + place);
-    *reinterpret_cast<float4 *>(static_cast<float *>(c.y) + place) = make_float4(
-        pre_of<float>(c.act, sum[0] + b.x) + a.x,
-        pre_of<float>(c.act, sum[1] + b.y) + a.y,
-        pre_of<float>(c.act, sum[2] + b.z) + a.z,
-        pre_of<float>(c.act, sum[3] + b.w) + a.w);
+    *reinterpret_cast<float2 *>(static_cast<float *>(c.y) + place) = make_float2(
+        pre_of<float>(c.act, first + b.x) + a.x,
+        pre_of<float>(c.act, second + b.y) + a.y);
 }
 
-/* A thread makes TM x TN. */
 template <int BM>
 __global__ void __launch_bounds__(TEAM) convolve(nnk_conv c)
 {
-    constexpr int TM = BM * BN / TEAM / TN;
-    __shared__ alignas(16) float a[2][BK][BM + 4], b[2][BK][BN + 4];
+    constexpr int DOWN = BM / 32, ROWS = 2, COLUMNS = BN / 8 * DOWN / WARPS;
+    __shared__ alignas(16) float a[2][BM][PITCH], b[2][BN][PITCH];
     const int depth = c.kernel * c.kernel * c.in, steps = (depth + BK - 1) / BK;
     const int first = blockIdx.x * BM, column = blockIdx.y * BN;
     const int quad = threadIdx.x % QUADS * 4, own = threadIdx.x / QUADS;
-    const int down = threadIdx.x / ACROSS * TM, across = threadIdx.x % ACROSS * TN;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const int down = warp % DOWN * 32, across = warp / DOWN * COLUMNS * 8;
     const bool weighs = column + own < c.out;
     const float *weight = static_cast<const float *>(c.weight) +
                           static_cast<size_t>(column + own) * depth + quad;
     reader<BM> r(c, first);
     float4 next;
-    float sum[TM][TN] = {};
+    float sum[ROWS][COLUMNS][4] = {};
 
     auto read = [&](int step) {
         r.read(c);
@@ -113,8 +170,8 @@ __global__ void __launch_bounds__(TEAM) convolve(nnk_conv c)
     auto keep = [&](int half) {
 #pragma unroll
         for (int i = 0; i < r.COUNT; i++)
-            scatter(&a[half][quad], own + i * r.STEP, r.piece[i]);
-        scatter(&b[half][quad], own, next);
+            *reinterpret_cast<float4 *>(&a[half][own + i * r.STEP][quad]) = r.piece[i];
+        *reinterpret_cast<float4 *>(&b[half][own][quad]) = next;
     };
 
     read(0);
@@ -122,33 +179,30 @@ __global__ void __launch_bounds__(TEAM) convolve(nnk_conv c)
     __syncthreads();
     for (int step = 0; step < steps; step++) {
         const int half = step % 2;
+        float part[ROWS][COLUMNS][4] = {};
         if (step + 1 < steps)
             read(step + 1);
+        multiply_all(part, &a[half][down], &b[half][across]);
 #pragma unroll
-        for (int k = 0; k < BK; k++) {
-            alignas(16) float left[TM], right[TN];
+        for (int i = 0; i < ROWS; i++)
 #pragma unroll
-            for (int i = 0; i < TM; i += 4)
-                *reinterpret_cast<float4 *>(&left[i]) =
-                    *reinterpret_cast<const float4 *>(&a[half][k][down + i]);
-            *reinterpret_cast<float4 *>(right) =
-                *reinterpret_cast<const float4 *>(&b[half][k][across]);
+            for (int j = 0; j < COLUMNS; j++)
 #pragma unroll
-            for (int i = 0; i < TM; i++)
-#pragma unroll
-                for (int j = 0; j < TN; j++)
-                    sum[i][j] += left[i] * right[j];
-        }
+                for (int e = 0; e < 4; e++)
+                    sum[i][j][e] += part[i][j][e];
         if (step + 1 < steps)
             keep(1 - half);
         __syncthreads();
     }
-    if (column + across >= c.out)
-        return;
 #pragma unroll
-    for (int i = 0; i < TM; i++)
-        if (first + down + i < c.rows * c.cols)
-            put(c, first + down + i, column + across, sum[i]);
+    for (int i = 0; i < ROWS; i++)
+#pragma unroll
+        for (int j = 0; j < COLUMNS; j++)
+#pragma unroll
+            for (int e = 0; e < 4; e += 2)
+                put(c, first + down + 16 * i + 4 * e + lane / 4,
+                    column + across + 8 * j + lane % 4 * 2, sum[i][j][e],
+                    sum[i][j][e + 1]);
 }
 
 /* Blocks of larger tiles that leave no processor of a large device idle. */
