@@ -3,8 +3,9 @@
  * inputs overlap in memory; k runs over taps, inside over channels; columns are
  * output channels.  A block of threads makes a tile of BM x BN.  It reads the
  * signal where it lies, pieces of V neighbouring channels at a time, and finds
- * padding by the number of a sample; the next piece of k is read while the
- * present one is multiplied.  A sum's order depends on the layer alone. */
+ * padding by the number of a sample.  It reads AHEAD steps of k before it needs
+ * them: a layer of many taps and few outputs in time has few blocks, which would
+ * only wait for memory.  A sum's order depends on the layer alone. */
 #include "lib/nn/cuda/seq_numbers.cuh"
 #include "lib/nn/cuda/seq_ptx.cuh"
 
@@ -26,7 +27,6 @@ __device__ inline int source(const sqk_conv &c, int i)
 template <typename T, int BM, int BK, int V> struct reader {
     static constexpr int COLUMNS = BK / V, STEP = THREADS / COLUMNS;
     static constexpr int COUNT = BM / STEP;
-    pack<T, V> piece[COUNT];
     int channel, tap, row, first;
 
     __device__ reader(const sqk_conv &c, int first_row)
@@ -38,7 +38,8 @@ template <typename T, int BM, int BK, int V> struct reader {
         tap = k / c.in;
     }
 
-    __device__ void read(const sqk_conv &c)
+    /* The next step of k. */
+    __device__ void read(const sqk_conv &c, pack<T, V> piece[COUNT])
     {
         const T *x = static_cast<const T *>(c.x);
 #pragma unroll
@@ -61,6 +62,33 @@ template <typename T, int BM, int BK, int V> struct reader {
         }
     }
 };
+
+/* All steps of k: read(slot, step) into registers, in order; keep(half, slot) in
+ * a half of shared memory; use(half).  A slot is filled again as soon as it was
+ * kept, AHEAD steps before it is used. */
+template <int AHEAD, typename R, typename K, typename U>
+__device__ inline void pipeline(int steps, R read, K keep, U use)
+{
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++)
+        if (i < steps)
+            read(i, i);
+    keep(0, 0);
+    __syncthreads();
+    for (int first = 0; first < steps; first += AHEAD)
+#pragma unroll
+        for (int i = 0; i < AHEAD; i++) {
+            const int step = first + i;
+            if (step == steps)
+                return;
+            if (step + AHEAD < steps)
+                read(i, step + AHEAD);
+            use(step % 2);
+            if (step + 1 < steps)
+                keep(1 - step % 2, (i + 1) % AHEAD);
+            __syncthreads();
+        }
+}
 
 /* What becomes of sums of neighbouring outputs o.. of row m. */
 template <typename T, int N>
@@ -107,7 +135,7 @@ __device__ inline void put(const sqk_conv &c, int m, int o, const float *sum)
 /* ---- floats ---- */
 
 /* A thread has TM x TN sums. */
-template <int BM, int BN, int TM, int TN, int V>
+template <int BM, int BN, int TM, int TN, int V, int AHEAD>
 __global__ void __launch_bounds__(THREADS) conv_float(sqk_conv c)
 {
     constexpr int BK = 16, PITCH = BM + 4;
@@ -122,38 +150,32 @@ __global__ void __launch_bounds__(THREADS) conv_float(sqk_conv c)
     const int down = threadIdx.x / ACROSS * TM, across = threadIdx.x % ACROSS * TN;
     const float *w = static_cast<const float *>(c.weight) + column + b_at;
     reader<float, BM, BK, V> r(c, first);
-    pack<float, 4> next[B_COUNT];
+    pack<float, V> rows[AHEAD][r.COUNT];
+    pack<float, 4> next[AHEAD][B_COUNT];
     float sum[TM][TN] = {};
 
-    auto read = [&](int step) {
-        r.read(c);
+    auto read = [&](int slot, int step) {
+        r.read(c, rows[slot]);
 #pragma unroll
         for (int i = 0; i < B_COUNT; i++)
             if (b_row + i * B_STEP < BK)
-                next[i] = *reinterpret_cast<const pack<float, 4> *>(
+                next[slot][i] = *reinterpret_cast<const pack<float, 4> *>(
                     w + (size_t)(step * BK + b_row + i * B_STEP) * wide);
     };
-    auto keep = [&](int half) {
+    auto keep = [&](int half, int slot) {
         const int k = threadIdx.x % (BK / V) * V;
 #pragma unroll
         for (int i = 0; i < r.COUNT; i++)
 #pragma unroll
             for (int v = 0; v < V; v++)
-                a[half][k + v][r.row + i * r.STEP] = r.piece[i].v[v];
+                a[half][k + v][r.row + i * r.STEP] = rows[slot][i].v[v];
 #pragma unroll
         for (int i = 0; i < B_COUNT; i++)
             if (b_row + i * B_STEP < BK)
                 *reinterpret_cast<pack<float, 4> *>(
-                    &b[half][b_row + i * B_STEP][b_at]) = next[i];
+                    &b[half][b_row + i * B_STEP][b_at]) = next[slot][i];
     };
-
-    read(0);
-    keep(0);
-    __syncthreads();
-    for (int step = 0; step < steps; step++) {
-        const int half = step % 2;
-        if (step + 1 < steps)
-            read(step + 1);
+    auto multiply_half = [&](int half) {
 #pragma unroll
         for (int k = 0; k < BK; k++) {
             float x[TM], y[TN];
@@ -169,10 +191,9 @@ __global__ void __launch_bounds__(THREADS) conv_float(sqk_conv c)
                 for (int j = 0; j < TN; j++)
                     sum[i][j] += x[i] * y[j];
         }
-        if (step + 1 < steps)
-            keep(1 - half);
-        __syncthreads();
-    }
+    };
+
+    pipeline<AHEAD>(steps, read, keep, multiply_half);
 #pragma unroll
     for (int i = 0; i < TM; i++)
         put<float, TN>(c, first + down + i, column + across, sum[i]);
@@ -181,7 +202,7 @@ __global__ void __launch_bounds__(THREADS) conv_float(sqk_conv c)
 /* ---- 16 bits, tensor cores ---- */
 
 /* Eight warps, DOWN of them one below the other; a warp has WM x WN. */
-template <typename T, int BM, int BN, int DOWN, int V>
+template <typename T, int BM, int BN, int DOWN, int V, int AHEAD>
 __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
 {
     constexpr int BK = 32, PITCH = BK + 8;  /* no two rows of 8 share banks */
@@ -198,37 +219,31 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
     const int down = warp % DOWN * WM, across = warp / DOWN * WN;
     const T *w = static_cast<const T *>(c.weight) + (size_t)column * depth + b_at;
     reader<T, BM, BK, V> r(c, first);
-    pack<T, 8> next[B_COUNT];
+    pack<T, V> rows[AHEAD][r.COUNT];
+    pack<T, 8> next[AHEAD][B_COUNT];
     float sum[MS][NS][4] = {};
 
-    auto read = [&](int step) {
-        r.read(c);
+    auto read = [&](int slot, int step) {
+        r.read(c, rows[slot]);
 #pragma unroll
         for (int i = 0; i < B_COUNT; i++)
             if (b_row + i * B_STEP < BN)
-                next[i] = *reinterpret_cast<const pack<T, 8> *>(
+                next[slot][i] = *reinterpret_cast<const pack<T, 8> *>(
                     w + (size_t)(b_row + i * B_STEP) * depth + step * BK);
     };
-    auto keep = [&](int half) {
+    auto keep = [&](int half, int slot) {
         const int k = threadIdx.x % (BK / V) * V;
 #pragma unroll
         for (int i = 0; i < r.COUNT; i++)
             *reinterpret_cast<pack<T, V> *>(&a[half][r.row + i * r.STEP][k]) =
-                r.piece[i];
+                rows[slot][i];
 #pragma unroll
         for (int i = 0; i < B_COUNT; i++)
             if (b_row + i * B_STEP < BN)
                 *reinterpret_cast<pack<T, 8> *>(&b[half][b_row + i * B_STEP][b_at]) =
-                    next[i];
+                    next[slot][i];
     };
-
-    read(0);
-    keep(0);
-    __syncthreads();
-    for (int step = 0; step < steps; step++) {
-        const int half = step % 2;
-        if (step + 1 < steps)
-            read(step + 1);
+    auto multiply_half = [&](int half) {
 #pragma unroll
         for (int k = 0; k < BK; k += 16) {
             uint32_t x[MS][4], y[NS][2];
@@ -252,10 +267,9 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
                 for (int j = 0; j < NS; j++)
                     multiply(sum[i][j], x[i], y[j], T());
         }
-        if (step + 1 < steps)
-            keep(1 - half);
-        __syncthreads();
-    }
+    };
+
+    pipeline<AHEAD>(steps, read, keep, multiply_half);
 #pragma unroll
     for (int i = 0; i < MS; i++)
 #pragma unroll
@@ -270,6 +284,7 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
 /* ---- which ---- */
 
 constexpr int FEW = 100;    /* tiles that leave a device's processors idle */
+constexpr int MANY = 800;   /* small ones that hide each other's waiting */
 
 int tiles(const sqk_conv &c, int bm, int bn)
 {
@@ -284,25 +299,29 @@ dim3 grid_of(const sqk_conv &c, int bm, int bn)
 template <int V> void run_float(const sqk_conv &c, cudaStream_t stream)
 {
     if (c.out <= 16)
-        conv_float<256, 16, 8, 2, V><<<grid_of(c, 256, 16), THREADS, 0, stream>>>(c);
+        conv_float<256, 16, 8, 2, V, 1><<<grid_of(c, 256, 16), THREADS, 0, stream>>>(c);
     else if (V == 4 && tiles(c, 128, 64) >= FEW)
-        conv_float<128, 64, 8, 4, 4><<<grid_of(c, 128, 64), THREADS, 0, stream>>>(c);
+        conv_float<128, 64, 8, 4, 4, 1><<<grid_of(c, 128, 64), THREADS, 0, stream>>>(c);
+    else if (tiles(c, 64, 32) >= MANY)
+        conv_float<64, 32, 4, 2, V, 1><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);
     else
-        conv_float<64, 32, 4, 2, V><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);
+        conv_float<64, 32, 4, 2, V, 4><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);
 }
 
 template <typename T> void run_half(const sqk_conv &c, cudaStream_t stream)
 {
     if (c.in % 4)
-        conv_half<T, 128, 32, 8, 1><<<grid_of(c, 128, 32), THREADS, 0, stream>>>(c);
+        conv_half<T, 128, 32, 8, 1, 1><<<grid_of(c, 128, 32), THREADS, 0, stream>>>(c);
     else if (c.in % 8)
-        conv_half<T, 128, 32, 8, 4><<<grid_of(c, 128, 32), THREADS, 0, stream>>>(c);
+        conv_half<T, 128, 32, 8, 4, 1><<<grid_of(c, 128, 32), THREADS, 0, stream>>>(c);
     else if (c.out <= 16)
-        conv_half<T, 128, 16, 8, 8><<<grid_of(c, 128, 16), THREADS, 0, stream>>>(c);
+        conv_half<T, 128, 16, 8, 8, 1><<<grid_of(c, 128, 16), THREADS, 0, stream>>>(c);
     else if (c.out > 32 && tiles(c, 128, 64) >= FEW)
-        conv_half<T, 128, 64, 4, 8><<<grid_of(c, 128, 64), THREADS, 0, stream>>>(c);
+        conv_half<T, 128, 64, 4, 8, 1><<<grid_of(c, 128, 64), THREADS, 0, stream>>>(c);
+    else if (tiles(c, 64, 32) >= MANY)
+        conv_half<T, 64, 32, 4, 8, 1><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);
     else
-        conv_half<T, 64, 32, 4, 8><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);
+        conv_half<T, 64, 32, 4, 8, 4><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);
 }
 
 /* Whether outputs cannot be written four (floats) or two at a time. */
