@@ -75,6 +75,18 @@ static inline tsr_error bench_rows(tsri_seq_dev *d, const tsri_seq_dev_rows *r)
     return TSR_OK;
 }
 
+/* Steps that are timed wait for each other. */
+static inline tsr_error bench_aside(tsri_seq_dev *d)
+{
+    return bench_steps ? TSR_OK : bench_real->aside(d);
+}
+
+static inline void bench_back(tsri_seq_dev *d)
+{
+    if (!bench_steps)
+        bench_real->back(d);
+}
+
 /* n samples or frames of x, to y, which has room. */
 static inline void bench_net(tsr_context *ctx, const tsri_seq *seq, const float *x,
                              size_t n, float *y, const char *name)
@@ -115,6 +127,8 @@ static inline void bench_nets(void)
         bench_ops.conv = bench_conv;
         bench_ops.lstm = bench_lstm;
         bench_ops.rows = bench_rows;
+        bench_ops.aside = bench_aside;
+        bench_ops.back = bench_back;
         ctx->seq = &bench_ops;
         printf("# %s\n", p == TSR_PRECISION_F32 ? "f32" : "f16");
         assert_int_equal(codec->open(&self, ctx, model[0]), TSR_OK);

@@ -7,9 +7,18 @@
 #include "lib/nn/seq_device.h"
 #include "tests/check.h"
 
+enum { PLAIN_SEQ_LATER = 256 };
+
 struct tsri_seq_dev {
     tsr_context *ctx;
     int steps;              /* that still succeed */
+    /* What is done aside is done as late as can be. */
+    int aside, waiting;
+    struct plain_seq_later {
+        bool recurrent;
+        tsri_seq_dev_conv conv;
+        tsri_seq_dev_lstm lstm;
+    } later[PLAIN_SEQ_LATER];
 };
 
 /* Of devices that are opened: how many steps succeed. */
@@ -67,7 +76,7 @@ static tsr_error plain_seq_clear(tsri_seq_dev *dev, void *to, size_t bytes)
 
 static tsr_error plain_seq_wait(tsri_seq_dev *dev)
 {
-    (void)dev;
+    assert_int_equal(dev->waiting, 0);
     return TSR_OK;
 }
 
@@ -158,12 +167,22 @@ static float plain_seq_sum(const tsri_seq_dev_conv *c, int t, int o)
     return sum;
 }
 
+static struct plain_seq_later *plain_seq_next(tsri_seq_dev *dev)
+{
+    assert_true(dev->waiting < PLAIN_SEQ_LATER);
+    return &dev->later[dev->waiting++];
+}
+
 static tsr_error plain_seq_conv(tsri_seq_dev *dev, const tsri_seq_dev_conv *c)
 {
     const size_t out = (size_t)c->conv->out;
     const float *add = c->add;
     float *y = c->y;
 
+    if (dev->aside) {
+        *plain_seq_next(dev) = (struct plain_seq_later){ .conv = *c };
+        return TSR_OK;
+    }
     TSR_TRY(plain_seq_begin(dev));
     for (int t = 0; t < c->rows; t++)
         for (size_t o = 0; o < out; o++) {
@@ -182,10 +201,15 @@ static float plain_seq_sigmoid(float x)
 static tsr_error plain_seq_lstm(tsri_seq_dev *dev, const tsri_seq_dev_lstm *l)
 {
     const size_t h = (size_t)l->lstm->hidden;
-    float *next = malloc(h * sizeof *next), *y = l->y, g[4];
     const float *w = l->weights;
+    float *y = l->y, g[4];
 
+    if (dev->aside) {
+        *plain_seq_next(dev) = (struct plain_seq_later){ true, .lstm = *l };
+        return TSR_OK;
+    }
     TSR_TRY(plain_seq_begin(dev));
+    float *next = malloc(h * sizeof *next);
     for (int t = 0; t < l->rows; t++, y += h) {
         for (size_t u = 0; u < h; u++) {
             for (size_t k = 0; k < 4; k++) {
@@ -203,6 +227,32 @@ static tsr_error plain_seq_lstm(tsri_seq_dev *dev, const tsri_seq_dev_lstm *l)
     }
     free(next);
     return TSR_OK;
+}
+
+static tsr_error plain_seq_aside(tsri_seq_dev *dev)
+{
+    TSR_TRY(plain_seq_begin(dev));
+    assert_true(dev->aside < 2);
+    dev->aside++;
+    return TSR_OK;
+}
+
+static void plain_seq_back(tsri_seq_dev *dev)
+{
+    dev->aside--;
+}
+
+static tsr_error plain_seq_join(tsri_seq_dev *dev)
+{
+    tsr_error error = TSR_OK;
+
+    assert_int_equal(dev->aside, 0);
+    for (int i = 0; i < dev->waiting && !error; i++)
+        error = dev->later[i].recurrent ?
+                plain_seq_lstm(dev, &dev->later[i].lstm) :
+                plain_seq_conv(dev, &dev->later[i].conv);
+    dev->waiting = 0;
+    return error;
 }
 
 static tsr_error plain_seq_rows(tsri_seq_dev *dev, const tsri_seq_dev_rows *r)
@@ -251,8 +301,9 @@ static const tsri_seq_ops plain_seq_ops = {
     .free = plain_seq_free, .alloc_host = plain_seq_alloc,
     .free_host = plain_seq_free, .upload = plain_seq_copy,
     .download = plain_seq_copy, .copy = plain_seq_copy,
-    .clear = plain_seq_clear, .wait = plain_seq_wait, .enter = plain_seq_enter,
-    .leave = plain_seq_leave, .pack = plain_seq_pack,
+    .clear = plain_seq_clear, .wait = plain_seq_wait,
+    .aside = plain_seq_aside, .back = plain_seq_back, .join = plain_seq_join,
+    .enter = plain_seq_enter, .leave = plain_seq_leave, .pack = plain_seq_pack,
     .pack_lstm = plain_seq_pack_lstm, .unpack = plain_seq_free,
     .conv = plain_seq_conv, .lstm = plain_seq_lstm, .rows = plain_seq_rows,
     .measure = plain_seq_measure

@@ -81,6 +81,27 @@ static void test_seanet(void **state)
     }
 }
 
+/* Layers that read one another, longer than what the second waits for. */
+static void test_lstms(void **state)
+{
+    check_rng r = { 28 };
+
+    (void)state;
+    for (int layers = 2; layers <= 4; layers++) {
+        gen_net g;
+        float *x = gen_floats(&r, 500 * 3, 1);
+        gen_start(&g, 3);
+        int y = 0;
+        for (int i = 0; i < layers; i++)
+            y = gen_lstm(&g, &r, y, 3 + 2 * i);
+        y = gen_act(&g, &r, y, TSRI_CURVE_ELU);
+        for (int i = 0; i < 4; i++)
+            check(&g, y, x, i ? check_below(&r, 500) : 500, &r);
+        gen_free(&g);
+        free(x);
+    }
+}
+
 /* Little memory: signals are cut into portions. */
 static void test_portions(void **state)
 {
@@ -105,12 +126,14 @@ static void test_failing(void **state)
     check_rng r = { 25 };
     gen_net g;
     float *x = gen_floats(&r, 500, 1);
-    const int out = gen_seanet(&g, &r, 2, true);
+    int out = gen_seanet(&g, &r, 2, true);
     tsr_context_settings settings;
     tsr_context *quiet;
     tsr_error error = TSR_E_BACKEND;
 
     (void)state;
+    for (int i = 0; i < 2; i++)
+        out = gen_lstm(&g, &r, out, 2);
     tsr_context_settings_init(&settings);
     assert_int_equal(tsr_context_open(&quiet, &settings), TSR_OK);
     quiet->seq = &plain_seq_ops;
@@ -206,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_single_layers),
         cmocka_unit_test(test_random_nets),
         cmocka_unit_test(test_seanet),
+        cmocka_unit_test(test_lstms),
         cmocka_unit_test(test_portions),
         cmocka_unit_test(test_failing),
         cmocka_unit_test(test_no_memory),

@@ -54,7 +54,7 @@ endif
 if !TSR_CUDNN
 libtsrcore_la_SOURCES += lib/nn/cuda/nn_nocuda.c
 endif
-libtsrcore_la_SOURCES += lib/nn/seq_device.c
+libtsrcore_la_SOURCES += lib/nn/seq_device.c lib/nn/seq_device_steps.c
 noinst_HEADERS += lib/nn/seq_device.h
 # Integer convolutions on the GPU.
 noinst_HEADERS += lib/nn/cuda/iconv.cuh lib/nn/cuda/iconv.h
@@ -63,10 +63,12 @@ libtsrcuda_la_SOURCES += lib/nn/cuda/iconv_cuda.c
 endif
 
 # On a GPU by kernels of our own.
-noinst_HEADERS += lib/nn/cuda/seq_cuda.h lib/nn/cuda/seq_kernels.h \
-	lib/nn/cuda/seq_numbers.cuh lib/nn/cuda/seq_ptx.cuh
+noinst_HEADERS += lib/nn/cuda/seq_cuda.h lib/nn/cuda/seq_inside.h \
+	lib/nn/cuda/seq_kernels.h lib/nn/cuda/seq_numbers.cuh \
+	lib/nn/cuda/seq_ptx.cuh
 if TSR_CUDA
-libtsrcuda_la_SOURCES += lib/nn/cuda/seq_cuda.c lib/nn/cuda/seq_conv.cu \
+libtsrcuda_la_SOURCES += lib/nn/cuda/seq_cuda.c \
+	lib/nn/cuda/seq_pack_cuda.c lib/nn/cuda/seq_conv.cu \
 	lib/nn/cuda/seq_lstm.cu lib/nn/cuda/seq_rows.cu
 cuda_deps += lib/nn/cuda/$(DEPDIR)/seq_conv.cu.d \
 	lib/nn/cuda/$(DEPDIR)/seq_lstm.cu.d lib/nn/cuda/$(DEPDIR)/seq_rows.cu.d

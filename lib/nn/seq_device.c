@@ -10,8 +10,7 @@ enum {
     SHARE = 3,              /* of max_memory: tracks may take twice what they
                                hold, and others want some */
     LONGEST = 1 << 21,      /* samples of a portion */
-    HOST_LEAST = 1 << 18,   /* bytes that a host buffer has */
-    TOO_MANY = 1 << 30      /* numbers of a block */
+    HOST_LEAST = 1 << 18    /* bytes that a host buffer has */
 };
 
 typedef struct tsri_seq_room room;
@@ -111,9 +110,8 @@ static size_t room_for(const room *r, size_t bytes)
     return all;
 }
 
-/* Room for count * size bytes, of which the first `used` are kept. */
-static tsr_error need(tsri_seq_stream *s, room *r, size_t count, size_t size,
-                      size_t used)
+tsr_error tsri_seq_device_need(tsri_seq_stream *s, room *r, size_t count,
+                               size_t size, size_t used)
 {
     room more = { .host = r->host };
     size_t bytes;
@@ -174,7 +172,8 @@ tsr_error tsri_seq_device_open(tsri_seq_stream *s)
 
 void tsri_seq_device_close(tsri_seq_stream *s)
 {
-    room *const all[] = { &s->in, &s->out, &s->planes, &s->wide };
+    room *const all[] = { &s->in, &s->out, &s->planes, &s->gates_of[0],
+                          &s->gates_of[1] };
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         give_up(s, all[i]);
@@ -204,7 +203,7 @@ tsr_error tsri_seq_device_enter(tsri_seq_stream *s, void *to, const float *x,
 {
     if (s->element == sizeof *x)
         return s->ops->upload(s->dev, to, x, n * sizeof *x);
-    TSR_TRY(need(s, &s->planes, n, sizeof *x, 0));
+    TSR_TRY(tsri_seq_device_need(s, &s->planes, n, sizeof *x, 0));
     TSR_TRY(s->ops->upload(s->dev, s->planes.data, x, n * sizeof *x));
     return s->ops->enter(s->dev, to, s->planes.data, n);
 }
@@ -214,7 +213,7 @@ tsr_error tsri_seq_device_leave(tsri_seq_stream *s, float *y, const void *from,
 {
     if (s->element == sizeof *y)
         return s->ops->download(s->dev, y, from, n * sizeof *y);
-    TSR_TRY(need(s, &s->planes, n, sizeof *y, 0));
+    TSR_TRY(tsri_seq_device_need(s, &s->planes, n, sizeof *y, 0));
     TSR_TRY(s->ops->leave(s->dev, s->planes.data, from, n));
     return s->ops->download(s->dev, y, s->planes.data, n * sizeof *y);
 }
@@ -234,7 +233,8 @@ tsr_error tsri_seq_device_out(tsri_seq_stream *s, size_t n, float **at)
         memmove(out, out + (size_t)(s->taken - s->out_first) * row,
                 left * sizeof *out);
     s->out_first = s->taken;
-    TSR_TRY(need(s, &s->out, left + n * row, sizeof *out, left * sizeof *out));
+    TSR_TRY(tsri_seq_device_need(s, &s->out, left + n * row, sizeof *out,
+                                 left * sizeof *out));
     *at = (float *)s->out.data + left;
     return TSR_OK;
 }
@@ -274,7 +274,8 @@ tsr_error tsri_seq_device_push(tsri_seq_stream *s, const float *x, size_t n,
     do {
         const size_t space = s->portion - s->waiting, k = n < space ? n : space;
         const size_t at = s->waiting * row;
-        TSR_TRY(need(s, &s->in, at + k * row, sizeof *x, at * sizeof *x));
+        TSR_TRY(tsri_seq_device_need(s, &s->in, at + k * row, sizeof *x,
+                                     at * sizeof *x));
         if (k) {
             memcpy((float *)s->in.data + at, x, k * row * sizeof *x);
             x += k * row;
@@ -297,111 +298,4 @@ size_t tsri_seq_device_take(tsri_seq_stream *s, float *y, size_t n)
                   (size_t)(s->taken - s->out_first) * row, k * row * sizeof *y);
     s->taken += (int64_t)k;
     return k;
-}
-
-/* ---- steps ---- */
-
-static tsri_seq_dev_curve curve_of(const tsri_seq_node *n)
-{
-    return (tsri_seq_dev_curve){ n->curve, n->slope, n->on_device.alpha,
-                                 n->channels };
-}
-
-/* One block of node i: rows first.., numbers from.. */
-typedef struct block {
-    tsri_seq_stream *s;
-    const tsri_seq_node *n;
-    tsri_seq_track *t;
-    int64_t first;
-    int rows;
-    const void *add;
-    void *y;
-} block;
-
-/* The track of a convolution's input as it lies: numbers below 0 are none. */
-static tsr_error conv(const block *b, const tsri_conv1d *layer)
-{
-    const tsri_seq_node *n = b->n;
-    const tsri_seq_track *in = &b->s->track[n->in[0]];
-    const int64_t origin = in->base < 0 ? 0 : in->base;
-    const int64_t first = b->first * n->stride - n->left;
-    int64_t top = in->made - 1;
-
-    if (first + (int64_t)(b->rows - 1) * n->stride + n->reach > in->made &&
-        n->reflect) {
-        const int64_t behind = (int64_t)tsri_seq_padding(n, (uint64_t)in->made);
-        const int64_t most = behind > n->left ? behind : n->left;
-        top = most > top ? most : top;
-    }
-    const tsri_seq_dev_conv c = {
-        .conv = layer, .weights = n->on_device.weights,
-        .x = tsri_seq_at(b->s, n->in[0], origin),
-        .first = (int)(first - origin), .made = (int)(in->made - origin),
-        .top = (int)(top - origin), .reflect_back = n->reflect,
-        .reflect_front = n->reflect && !b->s->zero_start, .rows = b->rows,
-        .add = b->add, .y = b->y, .wide = n->kind == TSRI_SEQ_LSTM,
-        .curve = curve_of(n)
-    };
-    return b->s->ops->conv(b->s->dev, &c);
-}
-
-static tsr_error lstm(const block *b)
-{
-    tsri_seq_stream *s = b->s;
-    const tsri_lstm *l = &b->n->lstm;
-    block gates = *b;
-
-    TSR_TRY(need(s, &s->wide, 4 * (size_t)l->hidden * (size_t)b->rows,
-                 sizeof(float), 0));
-    gates.y = s->wide.data;
-    TSR_TRY(conv(&gates, &l->input));
-    const tsri_seq_dev_lstm op = { l, b->n->on_device.recurrent, s->wide.data,
-                                   b->rows, b->t->state, b->y, curve_of(b->n) };
-    return s->ops->lstm(s->dev, &op);
-}
-
-static tsr_error measure(const block *b)
-{
-    const tsri_seq_node *n = b->n;
-    const tsri_seq_track *in = &b->s->track[n->in[0]];
-    const tsri_seq_dev_measure m = {
-        .x = tsri_seq_at(b->s, n->in[0], 0), .length = (size_t)in->made,
-        .channels = n->channels, .groups = n->groups, .eps = n->eps,
-        .weight = n->on_device.norm, .shift = b->t->shift
-    };
-    return b->s->ops->measure(b->s->dev, &m);
-}
-
-static tsr_error each_row(const block *b)
-{
-    const tsri_seq_node *n = b->n;
-    const bool norm = n->kind == TSRI_SEQ_NORM;
-    const tsri_seq_dev_rows r = {
-        .x = tsri_seq_at(b->s, n->in[0], b->first - n->left), .add = b->add,
-        .y = b->y, .rows = (size_t)b->rows, .channels = n->channels,
-        .scale = n->scale, .shift = norm ? b->t->shift : NULL,
-        .bias = norm ? n->on_device.norm + n->channels : NULL,
-        .curve = curve_of(n)
-    };
-    if (norm && !b->t->made)
-        TSR_TRY(measure(b));
-    return b->s->ops->rows(b->s->dev, &r);
-}
-
-int tsri_seq_device_block(const tsri_seq_node *n)
-{
-    const int64_t out = (int64_t)n->channels * n->fold;
-    return (int)(TOO_MANY / (n->kind == TSRI_SEQ_LSTM ? 4 * out : out));
-}
-
-tsr_error tsri_seq_device_step(tsri_seq_stream *s, int i, int64_t first,
-                               int64_t from, int rows)
-{
-    const tsri_seq_node *n = &s->seq->node[i];
-    const block b = { s, n, &s->track[i], first, rows,
-                      n->inputs == 2 ? tsri_seq_at(s, n->in[1], from) : NULL,
-                      tsri_seq_at(s, i, from) };
-
-    return n->kind == TSRI_SEQ_CONV ? conv(&b, &n->conv) :
-           n->kind == TSRI_SEQ_LSTM ? lstm(&b) : each_row(&b);
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* One-dimensional nets on a device: the operations that seq_device.c queues.
+/* One-dimensional nets on a device: the operations that seq_device*.c queue.
  *
  * A stream's tracks lie in device memory, time-major as on the host, in the
  * device's number format; sums, gates and states are floats in any case.
- * Everything happens in the order it was queued; only wait() waits.
+ * Everything happens in the order it was queued, but for what is queued aside;
+ * only wait() waits.
  * tests/seq_device_plain.h is the oracle. */
 #ifndef TSR_LIB_NN_SEQ_DEVICE_H
 #define TSR_LIB_NN_SEQ_DEVICE_H
@@ -89,6 +90,13 @@ struct tsri_seq_ops {
                       size_t bytes);
     tsr_error (*clear)(tsri_seq_dev *dev, void *to, size_t bytes);
     tsr_error (*wait)(tsri_seq_dev *dev);
+    /** Until back(), conv() and lstm() are done beside what is queued later,
+     *  in their own order and after all that was queued before; also once
+     *  inside of itself.  join(), outside: what is queued later comes after all
+     *  of them; needed before memory that they use is freed. */
+    tsr_error (*aside)(tsri_seq_dev *dev);
+    void (*back)(tsri_seq_dev *dev);
+    tsr_error (*join)(tsri_seq_dev *dev);
     /** n floats of device memory to numbers, and back. */
     tsr_error (*enter)(tsri_seq_dev *dev, void *to, const float *from, size_t n);
     tsr_error (*leave)(tsri_seq_dev *dev, float *to, const void *from, size_t n);

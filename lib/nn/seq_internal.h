@@ -100,7 +100,7 @@ struct tsri_seq_stream {
         size_t bytes;
         bool host;
     } in, out;
-    struct tsri_seq_room planes, wide; /**< scratch on it: floats */
+    struct tsri_seq_room planes, gates_of[2]; /**< scratch on it: floats */
     size_t waiting;         /**< samples in `in` */
     int64_t fetched;        /**< outputs 0..fetched - 1 have come back */
     int64_t out_first;      /**< number of the first in `out` */
@@ -141,7 +141,7 @@ tsr_error tsri_seq_step(tsri_seq_stream *s, int i, int64_t limit);
 tsr_error tsri_seq_run(tsri_seq_stream *s, const float *x, size_t n, bool lazy,
                        bool end);
 
-/* ---- on a device: seq_device.c ---- */
+/* ---- on a device: seq_device.c, seq_device_steps.c ---- */
 
 /** Puts a finished net's weights on the device of its context, if there is one;
  *  drop() cleans up, also after an error. */
@@ -154,6 +154,9 @@ tsr_error tsri_seq_device_reset(tsri_seq_stream *s);
 tsr_error tsri_seq_device_push(tsri_seq_stream *s, const float *x, size_t n,
                                bool lazy, bool end);
 size_t tsri_seq_device_take(tsri_seq_stream *s, float *y, size_t n);
+/** Makes room for count * size bytes, of which the first `used` are kept. */
+tsr_error tsri_seq_device_need(tsri_seq_stream *s, struct tsri_seq_room *r,
+                               size_t count, size_t size, size_t used);
 /** n floats of the host to the device's numbers, and back; does not wait. */
 tsr_error tsri_seq_device_enter(tsri_seq_stream *s, void *to, const float *x,
                                 size_t n);
