@@ -466,6 +466,10 @@ EXTRA_DIST += tests/golden/gpu/sound.tess tests/golden/gpu/sound.s16 \
 	tests/golden/gpu/hificodec_b8_r1_16k320.s16
 noinst_HEADERS += tests/seq_device_case.h tests/seq_device_plain.h \
 	tests/cuda_audio_bench.h tests/cuda_audio_case.h
+# SemantiCodec's decoder on a device.
+check_PROGRAMS += tests/cuda_semanticodec
+noinst_HEADERS += tests/semanticodec_big.h tests/plane_device_plain.h \
+	tests/cuda_semanticodec_steps.h
 # Features of recognisers, against torchaudio 2.11: features.npy is
 # torchaudio.compliance.kaldi.fbank() of input.npy (htk_compat, no dither, no
 # energy, hanning, 128 bands, 10 ms).

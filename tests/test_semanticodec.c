@@ -99,6 +99,7 @@ static void check_window(bench *h)
     tsri_semanticodec_work work;
 
     assert_true(h->n >= c->window + c->beyond);
+    assert_int_equal(tsri_semanticodec_front_open(c), TSR_OK);
     assert_int_equal(tsri_semanticodec_work_open(&work, c), TSR_OK);
     assert_int_equal(tsri_semanticodec_window(c, h->x, false, &work), TSR_OK);
     compare(h, work.patch, c->vit.width, "features",
@@ -379,9 +380,12 @@ static void test_import(void **state)
     bench_close(&h);
 }
 
-/* Each tensor is needed; the layers of a kind are counted. */
+/* Each tensor is needed by the model or its encoders; the layers of a kind are
+ * counted. */
 static void test_missing(void **state)
 {
+    const tsri_audio_options options = { .books = BOOKS };
+    void *enc;
     bench h;
     void *self;
     int opened = 0;
@@ -392,7 +396,11 @@ static void test_missing(void **state)
     qsort(list.tensor, list.count, sizeof *list.tensor, check_by_name);
     for (size_t i = 0; i < list.count; i++) {
         tsr_model *model = audio_model(h.b.ctx, &list, i, "semanticodec", file);
-        const tsr_error error = codec->open(&self, h.b.ctx, model);
+        tsr_error error = codec->open(&self, h.b.ctx, model);
+        if (!error) {
+            error = codec->enc_open(&enc, self, &options);
+            codec->enc_close(&enc);
+        }
         assert_true(error == TSR_E_SHAPE || error == TSR_OK);
         opened += !error;
         codec->close(&self);

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include "tests/audio_model.h"
 #include "tests/memory.h"
+#include "tests/plane_device_plain.h"
 #include "tests/vector.h"
 #include <tessera/import.h>
 #include "codecs/audio/audio.h"
@@ -27,12 +28,14 @@ typedef struct bench {
     void *self;
 } bench;
 
-static void bench_open(bench *h, unsigned cpu, int threads)
+static void bench_open_on(bench *h, unsigned cpu, int threads,
+                          const tsri_seq_ops *device)
 {
     const int sampler[] = { STEPS, GUIDANCE };
 
     *h = (bench){ .b = { .name = vector, .meta = vector_text(vector, "meta.json"),
                          .ctx = audio_context(message, cpu, threads) } };
+    h->b.ctx->seq = device;
     h->list = vector_weights(h->b.ctx, vector, NULL);
     audio_ints(&h->list, "tessera.semanticodec.sampler", 1, (uint64_t[]){ 2 },
                sampler);
@@ -45,6 +48,11 @@ static void bench_open(bench *h, unsigned cpu, int threads)
         h->codes[i / BOOKS][i % BOOKS] =
             (uint16_t)((int32_t *)h->tokens.data)[i];
     assert_int_equal(codec->open(&h->self, h->b.ctx, h->b.model), TSR_OK);
+}
+
+static void bench_open(bench *h, unsigned cpu, int threads)
+{
+    bench_open_on(h, cpu, threads, NULL);
 }
 
 static void bench_close(bench *h)
@@ -178,6 +186,87 @@ static void test_nets(void **state)
     (void)state;
     check_variant(0, 1);
     check_variant(UINT_MAX, 2);
+}
+
+/* On a plain device: what is stored, too, and faults of the device come out. */
+static void test_device(void **state)
+{
+    const tsri_audio_options options = { .books = BOOKS, .seed = SEED };
+    tsri_seq_ops ops = plain_seq_ops;
+    float *x = malloc(POSITIONS * HOP * sizeof *x);
+    tsri_semanticodec_nets nets;
+    tsr_error error = TSR_E_BACKEND;
+    int faults = 0;
+    void *dec;
+    bench h;
+
+    (void)state;
+    assert_non_null(x);
+    ops.plane = &plain_plane_ops;
+    bench_open_on(&h, UINT_MAX, 2, &ops);
+    assert_int_equal(tsri_semanticodec_nets_open(&nets, h.self), TSR_OK);
+    assert_non_null(nets.diffusion.device);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tsri_semanticodec_draw(&nets, h.codes[0], POSITIONS, SEED,
+                                                0, x), TSR_OK);
+    compare(&h, x, POSITIONS * HOP, 1, 16, "wave");
+    tsri_semanticodec_nets_close(&nets);
+    for (int steps = 0; error; steps += 1 + steps / 3) {
+        plain_seq_steps = steps;
+        assert_int_equal(codec->dec_open(&dec, h.self, &options), TSR_OK);
+        error = codec->dec_push(dec, h.codes[0], 8, BOOKS, NULL, true);
+        assert_true(!error || error == TSR_E_BACKEND);
+        faults += error != TSR_OK;
+        codec->dec_close(&dec);
+    }
+    plain_seq_steps = 1 << 30;
+    assert_true(faults > 10);
+    free(x);
+    bench_close(&h);
+}
+
+/* What information says that decoding costs is what the nets say; and only an
+ * encoder opens what encoders need. */
+static void test_costs(void **state)
+{
+    const tsri_audio_options options = { .books = BOOKS, .seed = SEED };
+    tsri_semanticodec_nets nets;
+    bench h;
+    void *dec, *enc, *self;
+    int tried = 0;
+
+    (void)state;
+    bench_open(&h, UINT_MAX, 2);
+    const tsri_semanticodec *c = h.self;
+    assert_int_equal(tsri_semanticodec_nets_open(&nets, c), TSR_OK);
+    const int rows = nets.diffusion.rows, frames = c->vit.frames;
+    const tsri_rect all = { 0, 0, frames, nets.latent.mel };
+    const double sum = 2 * STEPS * tsri_unet_macs(nets.diffusion.unet) +
+        tsri_unet_condition_macs(nets.diffusion.unet) +
+        tsri_net_macs(nets.latent.bands, rows, nets.latent.wide, all) +
+        frames * nets.latent.macs;
+    const double drawn = (double)((POSITIONS - POSITIONS / 16) * HOP) / 16000;
+    const double says = codec->shape(c)->macs_decode * drawn;
+    if (!(fabs(says / sum - 1) < 0.001))
+        fail_msg("%g, not %g", says, sum);
+    tsri_semanticodec_nets_close(&nets);
+    for (size_t i = 0; i < h.list.count; i++) {
+        if (strcmp(h.list.tensor[i].name, "encoder.weight_ih_l0"))
+            continue;
+        tsr_model *model = audio_model(h.b.ctx, &h.list, i, "semanticodec", file);
+        assert_int_equal(codec->open(&self, h.b.ctx, model), TSR_OK);
+        assert_int_equal(codec->dec_open(&dec, self, &options), TSR_OK);
+        assert_int_equal(codec->dec_push(dec, h.codes[0], 4, BOOKS, NULL, true),
+                         TSR_OK);
+        assert_false(((const tsri_semanticodec *)self)->front->opened);
+        assert_int_equal(codec->enc_open(&enc, self, &options), TSR_E_SHAPE);
+        codec->dec_close(&dec);
+        codec->close(&self);
+        tsr_model_unref(&model);
+        tried++;
+    }
+    assert_int_equal(tried, 1);
+    bench_close(&h);
 }
 
 /* ---- streams ---- */
@@ -516,7 +605,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_noise), cmocka_unit_test(test_normal),
-        cmocka_unit_test(test_nets), cmocka_unit_test(test_sound),
+        cmocka_unit_test(test_nets), cmocka_unit_test(test_device),
+        cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_sound),
         cmocka_unit_test(test_files), cmocka_unit_test(test_one_book),
         cmocka_unit_test(test_missing), cmocka_unit_test(test_sampler),
         cmocka_unit_test(test_import), cmocka_unit_test(test_no_memory),

@@ -31,6 +31,19 @@ static void read_sizes(tsri_bilstm *b, tsri_loader *load)
         snprintf(name, sizeof name, "encoder.weight_hh_l%d", ++b->layers);
     } while (b->layers < TSRI_BILSTM_LAYERS &&
              tsr_model_tensor(load->model, name));
+    for (int l = 0; l < b->layers; l++)
+        b->macs += 8.0 * b->hidden * ((l ? 2.0 * b->hidden : b->in) + b->hidden);
+    b->macs += 2.0 * b->hidden * b->out;
+}
+
+tsr_error tsri_bilstm_measure(tsri_bilstm *b, tsr_context *ctx,
+                              const tsr_model *model, int in, int out)
+{
+    tsri_loader load = { .ctx = ctx, .model = model };
+
+    *b = (tsri_bilstm){ .in = in, .out = out };
+    read_sizes(b, &load);
+    return load.error;
 }
 
 static void open_layer(tsri_bilstm *b, tsri_loader *load, int l, int way)
@@ -51,7 +64,6 @@ static void open_layer(tsri_bilstm *b, tsri_loader *load, int l, int way)
     if (!load->error)
         load->error = tsri_lstm_open(&b->lstm[l][way], load->ctx, (int)in,
                                      b->hidden, wi, wh, bi, bh);
-    b->macs += 4.0 * b->hidden * ((double)in + b->hidden);
     tsri_loader_drop(load);
 }
 
@@ -60,9 +72,9 @@ tsr_error tsri_bilstm_open(tsri_bilstm *b, tsr_context *ctx,
 {
     tsri_loader load = { .ctx = ctx, .model = model };
 
-    *b = (tsri_bilstm){ .ctx = ctx, .in = in, .out = out };
+    TSR_TRY(tsri_bilstm_measure(b, ctx, model, in, out));
+    b->ctx = ctx;
     b->kernels = tsri_seq_kernels_pick(ctx->cpu);
-    read_sizes(b, &load);
     for (int l = 0; l < b->layers && !load.error; l++)
         for (int way = 0; way < 2 && !load.error; way++)
             open_layer(b, &load, l, way);
@@ -72,7 +84,6 @@ tsr_error tsri_bilstm_open(tsri_bilstm *b, tsr_context *ctx,
     if (!load.error)
         load.error = tsri_conv1d_open(&b->last, ctx, 2 * b->hidden, out, 1, 1, 1,
                                       w, NULL);
-    b->macs += 2.0 * b->hidden * out;
     tsri_loader_drop(&load);
     return load.error;
 }

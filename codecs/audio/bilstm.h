@@ -27,6 +27,10 @@ typedef struct tsri_bilstm {
 tsr_error tsri_bilstm_open(tsri_bilstm *b, tsr_context *ctx,
                            const tsr_model *model, int in, int out);
 void tsri_bilstm_close(tsri_bilstm *b);
+/** Fills in the sizes alone, by shapes: there is nothing to run or to close.
+ *  TSR_OK; TSR_E_SHAPE. */
+tsr_error tsri_bilstm_measure(tsri_bilstm *b, tsr_context *ctx,
+                              const tsr_model *model, int in, int out);
 
 /** x: [n][in]; y: out, [n][out].  TSR_OK; TSR_E_NOMEM.  Uses two of the
  *  context's threads. */

@@ -9,12 +9,14 @@
 #ifndef TSR_CODECS_AUDIO_DIFFUSION_H
 #define TSR_CODECS_AUDIO_DIFFUSION_H
 #include "codecs/audio/unet.h"
+#include "codecs/audio/unet_device.h"
 
 enum { TSRI_DIFFUSION_TIMES = 1000 };
 
 typedef struct tsri_diffusion {
     tsr_context *ctx;
     tsri_unet *unet;
+    tsri_unet_device *device;   /* NULL: it is computed on the host */
     tsri_unet_condition *none;
     int rows, wide;             /* of a latent */
     int steps;                  /* divides TSRI_DIFFUSION_TIMES */
@@ -30,7 +32,7 @@ typedef struct tsri_diffusion {
  * rows, wide  of a latent
  * none        [positions][context]: what stands for no condition
  *
- * Returns TSR_OK; TSR_E_SHAPE; TSR_E_NOMEM.  Close it in any case.
+ * Returns TSR_OK; TSR_E_SHAPE; TSR_E_NOMEM; TSR_E_BACKEND.  Close it in any case.
  */
 tsr_error tsri_diffusion_open(tsri_diffusion *d, tsr_context *ctx,
                               const tsr_model *model, int rows, int wide,
@@ -40,7 +42,8 @@ void tsri_diffusion_close(tsri_diffusion *d);
 
 /** Draws the latent z, [channels][rows][wide], of a window with this condition.
  *  The first noise is that of step 0, the one of step s in 1..steps is added in
- *  it; numbers of noise are in the order of z.  TSR_OK; TSR_E_NOMEM. */
+ *  it; numbers of noise are in the order of z.  TSR_OK; TSR_E_NOMEM;
+ *  TSR_E_BACKEND. */
 tsr_error tsri_diffusion_run(tsri_diffusion *d, const float *context,
                              uint32_t seed, uint64_t window, float *z);
 #endif

@@ -4,9 +4,9 @@
 #include "lib/weights.h"
 
 #define STAGE "first_stage_model."
-enum { GROUPS = 32, CHANNELS_MAX = 4096, LEVELS_MAX = 6 };
+enum { GROUPS = 32, CHANNELS_MAX = 4096, LEVELS_MAX = TSRI_LATENT_LEVELS };
 static const float eps = 1e-6f;
-static const int rates[] = { 5, 4, 2, 2, 2 };
+const int tsri_latent_rates[TSRI_LATENT_RATES] = { 5, 4, 2, 2, 2 };
 
 /* ---- layers of a picture ---- */
 
@@ -162,8 +162,8 @@ static tsr_error open_vocoder(tsri_latent *l, const tsr_model *model)
                          tsr_model_path(model), t->name);
     l->mel = (int)t->dims[1];
     l->wide = l->mel / l->times;
-    TSR_TRY(tsri_hifigan_sizes_read(l->ctx, model, STAGE "vocoder", rates,
-                                    sizeof rates / sizeof *rates, &sizes));
+    TSR_TRY(tsri_hifigan_sizes_read(l->ctx, model, STAGE "vocoder",
+                                    tsri_latent_rates, TSRI_LATENT_RATES, &sizes));
     TSR_TRY(tsri_hificodec_decoder(&l->vocoder, l->ctx, model, &sizes, l->mel,
                                    NULL));
     if (tsri_seq_out_channels(l->vocoder) != 1)

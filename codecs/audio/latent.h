@@ -10,6 +10,10 @@
 #include "codecs/audio/hificodec.h"
 #include "lib/nn/net.h"
 
+enum { TSRI_LATENT_LEVELS = 6, TSRI_LATENT_RATES = 5 };
+/** Of the vocoder, in its order. */
+extern const int tsri_latent_rates[TSRI_LATENT_RATES];
+
 typedef struct tsri_latent {
     tsr_context *ctx;
     tsri_net *bands;            /**< latent to mel bands, as a picture of them */

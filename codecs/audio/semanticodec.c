@@ -6,8 +6,9 @@
 #include "lib/bytes.h"
 #include "lib/weights.h"
 
-enum { CODEC_NUMBER = 11, RATE = 16000, WIDTH = 400, SHIFT = 160, BANDS = 128,
-       BOOKS = 2 };
+enum { CODEC_NUMBER = 11, RATE = TSRI_SEMANTICODEC_RATE,
+       WIDTH = TSRI_SEMANTICODEC_WIDTH, SHIFT = TSRI_SEMANTICODEC_SHIFT,
+       BANDS = TSRI_SEMANTICODEC_BANDS, BOOKS = 2 };
 
 /* ---- the model ---- */
 
@@ -43,26 +44,16 @@ static tsr_error read_sizes(tsri_semanticodec *c, const uint64_t **centroids,
     return TSR_OK;
 }
 
-static tsr_error open_books(tsri_semanticodec *c, const uint64_t *centroids,
-                            const uint64_t *words)
+static tsr_error open_centroids(tsri_semanticodec *c, const uint64_t *dims)
 {
     tsri_loader load = { .ctx = c->ctx, .model = c->model };
-    const size_t n = (size_t)(centroids[0] * centroids[1]);
-    const float *semantic = tsri_loader_floats(&load, 2, centroids,
-                                               "semantic.centroids");
-    const float *acoustic = tsri_loader_floats(&load, 3, words,
-                                               "quantizer._codebook.embed");
+    const size_t n = (size_t)(dims[0] * dims[1]);
+    const float *x = tsri_loader_floats(&load, 2, dims, "semantic.centroids");
 
-    if (!load.error)
-        load.error = tsr_codebook_open(&c->semantic, c->ctx, semantic,
-                                       (int)centroids[0], c->dim);
-    if (!load.error)
-        load.error = tsr_codebook_open(&c->acoustic, c->ctx, acoustic,
-                                       (int)words[1], c->dim);
-    c->centroid = load.error ? NULL : tsri_alloc(c->ctx, n,
-                                                 sizeof *c->centroid);
+    c->centroids = (size_t)dims[0];
+    c->centroid = load.error ? NULL : tsri_alloc(c->ctx, n, sizeof *c->centroid);
     if (c->centroid)
-        memcpy(c->centroid, semantic, n * sizeof *semantic);
+        memcpy(c->centroid, x, n * sizeof *x);
     else if (!load.error)
         load.error = tsri_nomem(c->ctx);
     tsri_loader_drop(&load);
@@ -83,11 +74,14 @@ static tsr_error fill_shape(tsri_semanticodec *c, const uint64_t *centroids,
                             const uint64_t *words)
 {
     const size_t positions = (size_t)c->positions;
+    tsri_bilstm branch;
 
+    TSR_TRY(tsri_bilstm_measure(&branch, c->ctx, c->model, 2 * c->dim, c->dim));
     const uint64_t most = centroids[0] > words[1] ? centroids[0] : words[1];
     c->window = (size_t)c->vit.frames * SHIFT;
     c->beyond = WIDTH - SHIFT;
-    const double seconds = (double)c->window / RATE;
+    const double seconds = (double)c->window / RATE, drawn = seconds -
+        seconds * (double)(c->positions / TSRI_SEMANTICODEC_OVERLAP) / c->positions;
     if (c->window % positions || c->window / positions > 65535)
         return tsri_fail(c->ctx, TSR_E_SHAPE, "%s: 'audiomae.model.pos_embed' "
                          "does not fit the network", tsr_model_path(c->model));
@@ -98,8 +92,9 @@ static tsr_error fill_shape(tsri_semanticodec *c, const uint64_t *centroids,
         .default_books = BOOKS, .seeded = true, .decoder_delay = c->positions,
         .column = BANDS / c->vit.side / (c->stack > 1 ? 2 : 1),
         .macs_encode = (c->vit.macs + (double)positions *
-                        (c->branch.macs + (double)c->dim *
-                         (double)(centroids[0] + words[1]))) / seconds };
+                        (branch.macs + (double)c->dim *
+                         (double)(centroids[0] + words[1]))) / seconds,
+        .macs_decode = tsri_semanticodec_macs(c) / drawn };
     return TSR_OK;
 }
 
@@ -107,11 +102,9 @@ static tsr_error open_all(tsri_semanticodec *c)
 {
     const uint64_t *centroids, *words;
 
-    TSR_TRY(tsri_fbank_open(&c->fbank, c->ctx, RATE, WIDTH, SHIFT, BANDS));
-    TSR_TRY(tsri_vit_open(&c->vit, c->ctx, c->model, BANDS));
+    TSR_TRY(tsri_vit_measure(&c->vit, c->ctx, c->model, BANDS));
     TSR_TRY(read_sizes(c, &centroids, &words));
-    TSR_TRY(tsri_bilstm_open(&c->branch, c->ctx, c->model, 2 * c->dim, c->dim));
-    TSR_TRY(open_books(c, centroids, words));
+    TSR_TRY(open_centroids(c, centroids));
     return fill_shape(c, centroids, words);
 }
 
@@ -120,11 +113,7 @@ static void codec_close(void **self)
     tsri_semanticodec *c = *self;
     if (!c)
         return;
-    tsri_fbank_close(&c->fbank);
-    tsri_vit_close(&c->vit);
-    tsri_bilstm_close(&c->branch);
-    tsr_codebook_close(&c->semantic);
-    tsr_codebook_close(&c->acoustic);
+    tsri_semanticodec_front_free(c);
     tsri_free(c->ctx, c->centroid);
     tsr_model_unref(&c->model);
     tsri_free(c->ctx, c);
@@ -140,7 +129,9 @@ static tsr_error codec_open(void **self, tsr_context *ctx, tsr_model *model)
         return tsri_nomem(ctx);
     c->ctx = ctx;
     c->model = tsr_model_ref(model);
-    const tsr_error error = open_all(c);
+    tsr_error error = tsri_semanticodec_front_new(c);
+    if (!error)
+        error = open_all(c);
     if (error)
         codec_close(self);
     return error;
@@ -179,9 +170,11 @@ static tsr_error enc_open(void **enc, const void *self,
                           const tsri_audio_options *options)
 {
     const tsri_semanticodec *c = self;
-    encoder *e = tsri_calloc(c->ctx, 1, sizeof *e);
+    encoder *e;
 
-    *enc = e;
+    *enc = NULL;
+    TSR_TRY(tsri_semanticodec_front_open(c));
+    *enc = e = tsri_calloc(c->ctx, 1, sizeof *e);
     if (!e)
         return tsri_nomem(c->ctx);
     e->codec = c;

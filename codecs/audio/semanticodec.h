@@ -7,6 +7,7 @@
  *         general sound", IEEE JSTSP 18(8), 2024. */
 #ifndef TSR_CODECS_SEMANTICODEC_H
 #define TSR_CODECS_SEMANTICODEC_H
+#include <pthread.h>
 #include <tessera/vq.h>
 #include "codecs/audio/audio_codec.h"
 #include "codecs/audio/bilstm.h"
@@ -15,16 +16,29 @@
 
 extern const tsri_audio_codec tsri_audio_codec_semanticodec;
 
-/** An opened model: constant, shared by streams. */
-typedef struct tsri_semanticodec {
-    tsr_context *ctx;
-    tsr_model *model;
-    tsri_audio_shape shape;
+/** Of the sound, and of the mel bands that are looked at. */
+enum { TSRI_SEMANTICODEC_RATE = 16000, TSRI_SEMANTICODEC_WIDTH = 400,
+       TSRI_SEMANTICODEC_SHIFT = 160, TSRI_SEMANTICODEC_BANDS = 128 };
+
+/** What an encoder works with: large, and opened by the first one. */
+typedef struct tsri_semanticodec_front {
+    pthread_mutex_t lock;
+    bool opened;
     tsri_fbank *fbank;
     tsri_vit vit;
     tsri_bilstm branch;
     tsr_codebook *semantic, *acoustic;
-    float *centroid;        /* [semantic words][dim] */
+} tsri_semanticodec_front;
+
+/** An opened model: constant, but for `front`; shared by streams. */
+typedef struct tsri_semanticodec {
+    tsr_context *ctx;
+    tsr_model *model;
+    tsri_audio_shape shape;
+    tsri_semanticodec_front *front;
+    tsri_vit vit;           /* its sizes */
+    float *centroid;        /* [centroids][dim] */
+    size_t centroids;
     int stack;              /* patches of a position: 1, 2 or 4 */
     int dim;                /* stack times vit.width */
     int positions;          /* of a window */
@@ -42,6 +56,15 @@ typedef struct tsri_semanticodec_work {
     int32_t *semantic, *acoustic;   /* [positions] */
 } tsri_semanticodec_work;
 
+/** Makes `front`, not opened; TSR_OK; TSR_E_NOMEM. */
+tsr_error tsri_semanticodec_front_new(tsri_semanticodec *codec);
+/** `front` may be NULL. */
+void tsri_semanticodec_front_free(tsri_semanticodec *codec);
+/** Opens `front` where that has not been done.  TSR_OK; TSR_E_SHAPE; TSR_E_NOMEM.
+ *  Any number of threads may call it. */
+tsr_error tsri_semanticodec_front_open(const tsri_semanticodec *codec);
+
+/** After that. */
 tsr_error tsri_semanticodec_work_open(tsri_semanticodec_work *work,
                                       const tsri_semanticodec *codec);
 void tsri_semanticodec_work_close(tsri_semanticodec_work *work,

@@ -4,8 +4,7 @@
 #include "codecs/audio/semanticodec_decode.h"
 #include "lib/bytes.h"
 
-enum { BOOKS = 2, OVERLAP = 16, /* the part of a window that overlaps the next */
-       HEAD = 32 };
+enum { BOOKS = 2, HEAD = 32 };
 
 typedef struct decoder {
     const tsri_semanticodec *codec;
@@ -24,7 +23,7 @@ typedef struct decoder {
 /* Tokens and samples that two windows share. */
 static size_t overlap_tokens(const tsri_semanticodec *c)
 {
-    return (size_t)c->positions / OVERLAP;
+    return (size_t)c->positions / TSRI_SEMANTICODEC_OVERLAP;
 }
 
 static size_t overlap(const tsri_semanticodec *c)

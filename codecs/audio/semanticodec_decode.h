@@ -8,6 +8,11 @@
 #include "codecs/audio/latent.h"
 #include "codecs/audio/semanticodec.h"
 
+/** Steps and guidance, int32 [2]. */
+#define TSRI_SEMANTICODEC_SAMPLER "tessera.semanticodec.sampler"
+/** One part of so many of a window overlaps the next one. */
+enum { TSRI_SEMANTICODEC_OVERLAP = 16 };
+
 /** What a model has for it; its nets work for one decoder at a time. */
 typedef struct tsri_semanticodec_nets {
     const tsri_semanticodec *codec;
@@ -22,6 +27,8 @@ typedef struct tsri_semanticodec_nets {
 
 /** Does the model have a decoder? */
 bool tsri_semanticodec_decodes(const tsri_semanticodec *codec);
+/** Multiply-adds of a window; 0 without a decoder.  Looks at shapes alone. */
+double tsri_semanticodec_macs(const tsri_semanticodec *codec);
 /** TSR_E_SHAPE, the message names the tensor; TSR_E_NOMEM.  Close it in any case. */
 tsr_error tsri_semanticodec_nets_open(tsri_semanticodec_nets *nets,
                                       const tsri_semanticodec *codec);

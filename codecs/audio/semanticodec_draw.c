@@ -6,7 +6,7 @@
 #include "lib/weights.h"
 
 enum { PLACES = 192, GUIDANCE_ONE = 256, GUIDANCE_MAX = 64 * GUIDANCE_ONE };
-static const char sampler[] = "tessera.semanticodec.sampler";
+static const char sampler[] = TSRI_SEMANTICODEC_SAMPLER;
 
 bool tsri_semanticodec_decodes(const tsri_semanticodec *c)
 {

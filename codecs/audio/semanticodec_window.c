@@ -18,7 +18,7 @@ tsr_error tsri_semanticodec_work_open(tsri_semanticodec_work *w,
     w->feature = tsri_alloc(c->ctx, positions * dim, sizeof *w->feature);
     w->both = tsri_alloc(c->ctx, positions * dim, 2 * sizeof *w->both);
     w->latent = tsri_alloc(c->ctx, positions * dim, sizeof *w->latent);
-    w->scratch = tsri_alloc(c->ctx, tsri_vit_scratch(&c->vit),
+    w->scratch = tsri_alloc(c->ctx, tsri_vit_scratch(&c->front->vit),
                             sizeof *w->scratch);
     w->semantic = tsri_alloc(c->ctx, positions, sizeof *w->semantic);
     w->acoustic = tsri_alloc(c->ctx, positions, sizeof *w->acoustic);
@@ -48,11 +48,11 @@ static void look(const tsri_semanticodec *c, const float *x, bool last,
                  float *mel)
 {
     const size_t n = (size_t)c->vit.frames * (size_t)c->vit.bands;
-    const uint64_t whole = tsri_fbank_frames(c->fbank, c->window);
+    const uint64_t whole = tsri_fbank_frames(c->front->fbank, c->window);
     const int frames = last ? (int)whole : c->vit.frames;
 
     memset(mel, 0, n * sizeof *mel);
-    tsri_fbank_run(c->fbank, x, frames, mel);
+    tsri_fbank_run(c->front->fbank, x, frames, mel);
     for (size_t i = 0; i < n; i++)
         mel[i] = (mel[i] - mel_mean) / mel_spread;
 }
@@ -122,12 +122,12 @@ tsr_error tsri_semanticodec_window(const tsri_semanticodec *c, const float *x,
     look(c, x, last, w->mel);
     const int end = tsri_ceil_div(c->positions * sounding(c, w->mel),
                                   c->vit.frames);
-    tsri_vit_run(&c->vit, w->mel, w->patch, w->scratch);
+    tsri_vit_run(&c->front->vit, w->mel, w->patch, w->scratch);
     stack(c, w->patch, w->feature);
-    TSR_TRY(tsr_codebook_search(c->semantic, w->feature, positions, w->semantic,
+    TSR_TRY(tsr_codebook_search(c->front->semantic, w->feature, positions, w->semantic,
                                 NULL));
     join(c, end, w);
-    TSR_TRY(tsri_bilstm_run(&c->branch, w->both, c->positions, w->latent));
-    return tsr_codebook_search(c->acoustic, w->latent, positions, w->acoustic,
+    TSR_TRY(tsri_bilstm_run(&c->front->branch, w->both, c->positions, w->latent));
+    return tsr_codebook_search(c->front->acoustic, w->latent, positions, w->acoustic,
                                NULL);
 }

@@ -4,122 +4,23 @@
 #include <string.h>
 #include "codecs/audio/unet_impl.h"
 
-static const float residual_eps = 1e-5f, former_eps = 1e-6f;
 static const double period = 10000;
 
-/* A plane on its way through the net. */
-typedef struct flow {
-    int height, width, channels;
-} flow;
-
-static size_t floats(const flow *f)
-{
-    return (size_t)f->height * (size_t)f->width * (size_t)f->channels;
-}
-
-/* ---- sizes ---- */
-
-typedef struct sizes {
-    size_t plane, work[4];      /* floats, at most */
-    int read;                   /* channels of a convolution, at most */
-    int keys, wide;             /* positions of an attention; channels of a plane */
-    double macs;
-} sizes;
-
-static void most(size_t *a, size_t b)
-{
-    *a = b > *a ? b : *a;
-}
-
-static void size_conv(sizes *s, const tsri_plane_conv *c, flow *f)
-{
-    s->read = tsri_max(s->read, f->channels);
-    tsri_plane_conv_size(c, &f->height, &f->width);
-    f->channels = c->layer.out;
-    s->macs += (double)floats(f) * c->layer.in * c->layer.taps;
-}
-
-static void size_residual(sizes *s, const tsri_unet_residual *r, flow *f)
-{
-    most(&s->work[0], floats(f));
-    if (r->changes)
-        s->macs += (double)floats(f) * r->skip.layer.out;
-    size_conv(s, &r->conv1, f);
-    most(&s->work[1], floats(f));
-    size_conv(s, &r->conv2, f);
-    most(&s->work[2], floats(f));
-}
-
-/* Keys and values of a condition are made once for many runs and not counted. */
-static void size_former(sizes *s, const tsri_unet *u, const tsri_unet_former *f,
-                        const flow *at)
-{
-    const int n = at->height * at->width, c = at->channels;
-    const bool own = f->condition < 0;
-    const double each = (double)n * c;
-
-    most(&s->work[0], floats(at));
-    most(&s->work[1], 8 * floats(at));
-    most(&s->work[2], 4 * floats(at));
-    most(&s->work[3], floats(at));
-    s->keys = tsri_max(s->keys, n);
-    s->macs += each * (2.0 * c + (own ? 8.0 : 6.0) * c + 12.0 * c);
-    s->macs += each * 2 * (n + (own ? n : u->positions));
-}
-
-static void size_block(sizes *s, const tsri_unet *u, const tsri_unet_block *b,
-                       flow *f)
-{
-    for (int i = 0; i < b->parts; i++) {
-        const tsri_unet_part *p = &b->part[i];
-        if (p->kind == TSRI_UNET_CONV)
-            size_conv(s, &p->conv, f);
-        else if (p->kind == TSRI_UNET_RESIDUAL)
-            size_residual(s, p->residual, f);
-        else
-            size_former(s, u, p->former, f);
-        most(&s->plane, floats(f));
-        s->wide = tsri_max(s->wide, f->channels);
-    }
-}
-
-/* Both halves meet at planes of the same size, or the net is none. */
-static bool size_all(sizes *s, tsri_unet *u, flow *kept)
-{
-    flow f = { u->height, u->width, u->channels };
-
-    *s = (sizes){ .plane = floats(&f), .keys = u->positions,
-                  .wide = 4 * u->first };
-    for (int i = 0; i < u->ins; i++) {
-        size_block(s, u, &u->in[i], &f);
-        kept[i] = f;
-    }
-    size_block(s, u, &u->middle, &f);
-    for (int i = 0; i < u->outs; i++) {
-        const flow *k = &kept[u->ins - 1 - i];
-        if (k->height != f.height || k->width != f.width)
-            return false;
-        f.channels += k->channels;
-        most(&s->plane, floats(&f));
-        size_block(s, u, &u->out[i], &f);
-    }
-    most(&s->work[0], floats(&f));
-    size_conv(s, &u->end, &f);
-    return f.height == u->height && f.width == u->width;
-}
+typedef tsri_unet_flow flow;
 
 static tsr_error make_memory(tsri_unet *u, const tsr_model *model)
 {
     flow kept[TSRI_UNET_BLOCKS];
-    sizes s;
+    tsri_unet_sizes s;
 
-    if (!size_all(&s, u, kept))
+    if (!tsri_unet_size(u, &s, kept))
         return tsri_fail(u->ctx, TSR_E_SHAPE, "%s: 'model.diffusion_model' does "
                          "not fit the network", tsr_model_path(model));
     u->macs = s.macs;
+    u->condition_macs = s.condition_macs;
     bool good = true;
     for (int i = 0; i < u->ins; i++)
-        good = (u->skip[i] = tsri_alloc(u->ctx, floats(&kept[i]),
+        good = (u->skip[i] = tsri_alloc(u->ctx, tsri_unet_floats(&kept[i]),
                                         sizeof **u->skip)) && good;
     for (int i = 0; i < 2; i++)
         good = (u->x[i] = tsri_alloc(u->ctx, s.plane, sizeof **u->x)) && good;
@@ -182,6 +83,11 @@ int tsri_unet_channels(const tsri_unet *u)
 double tsri_unet_macs(const tsri_unet *u)
 {
     return u->macs;
+}
+
+double tsri_unet_condition_macs(const tsri_unet *u)
+{
+    return u->condition_macs;
 }
 
 /* ---- conditions ---- */
@@ -278,8 +184,7 @@ static void silu(float *x, int n)
         x[i] = x[i] / (1 + expf(-x[i]));
 }
 
-/* What residual blocks add to every position, activated: time_floats. */
-static tsr_error embed(tsri_unet *u, int t)
+tsr_error tsri_unet_embed(tsri_unet *u, int t)
 {
     const int half = u->first / 2, wide = 4 * u->first;
     float *a = u->time_floats, *b = a + wide;
@@ -303,14 +208,14 @@ static tsr_error residual(runner *r, const tsri_unet_residual *b)
     float *emb = u->time_floats + 4 * u->first;
     const size_t c = (size_t)b->conv1.layer.out;
 
-    TSR_TRY(norm(r, &b->norm1, x, residual_eps, true, u->work[0]));
+    TSR_TRY(norm(r, &b->norm1, x, TSRI_UNET_RESIDUAL_EPS, true, u->work[0]));
     TSR_TRY(tsri_plane_linear(&u->run, &b->time, u->time_floats, 0, 1, NULL, emb));
     TSR_TRY(tsri_plane_conv_run(&u->run, &b->conv1, u->work[0], r->f.height,
                                 r->f.width, NULL, y));
     for (int i = 0; i < positions(r); i++)
         for (size_t k = 0; k < c; k++)
             y[(size_t)i * c + k] += emb[k];
-    TSR_TRY(norm(r, &b->norm2, y, residual_eps, true, y));
+    TSR_TRY(norm(r, &b->norm2, y, TSRI_UNET_RESIDUAL_EPS, true, y));
     if (b->changes) {
         shortcut = u->work[2];
         TSR_TRY(tsri_plane_conv_run(&u->run, &b->skip, x, r->f.height, r->f.width,
@@ -356,7 +261,7 @@ static tsr_error former(runner *r, const tsri_unet_former *f)
     tsri_unet *u = r->u;
     float *x = u->x[r->at], *y = u->x[1 - r->at];
 
-    TSR_TRY(norm(r, &f->norm, x, former_eps, false, u->work[0]));
+    TSR_TRY(norm(r, &f->norm, x, TSRI_UNET_FORMER_EPS, false, u->work[0]));
     TSR_TRY(tsri_plane_linear(&u->run, &f->in, u->work[0], row, n, NULL, y));
     TSR_TRY(attend(r, f, 0, y));
     TSR_TRY(attend(r, f, 1, y));
@@ -414,11 +319,11 @@ tsr_error tsri_unet_run(tsri_unet *u, const float *x, int t,
                  .f = { u->height, u->width, u->channels } };
     int channels[TSRI_UNET_BLOCKS];
 
-    TSR_TRY(embed(u, t));
-    memcpy(u->x[0], x, floats(&r.f) * sizeof *x);
+    TSR_TRY(tsri_unet_embed(u, t));
+    memcpy(u->x[0], x, tsri_unet_floats(&r.f) * sizeof *x);
     for (int i = 0; i < u->ins; i++) {
         TSR_TRY(block(&r, &u->in[i]));
-        memcpy(u->skip[i], u->x[r.at], floats(&r.f) * sizeof *x);
+        memcpy(u->skip[i], u->x[r.at], tsri_unet_floats(&r.f) * sizeof *x);
         channels[i] = r.f.channels;
     }
     TSR_TRY(block(&r, &u->middle));
@@ -427,7 +332,7 @@ tsr_error tsri_unet_run(tsri_unet *u, const float *x, int t,
         join(&r, u->skip[from], channels[from]);
         TSR_TRY(block(&r, &u->out[i]));
     }
-    TSR_TRY(norm(&r, &u->last, u->x[r.at], residual_eps, true, u->work[0]));
+    TSR_TRY(norm(&r, &u->last, u->x[r.at], TSRI_UNET_RESIDUAL_EPS, true, u->work[0]));
     return tsri_plane_conv_run(&u->run, &u->end, u->work[0], r.f.height,
                                r.f.width, NULL, y);
 }

@@ -35,6 +35,8 @@ void tsri_unet_close(tsri_unet **unet);
 int tsri_unet_channels(const tsri_unet *unet);
 /** Multiply-adds of a run. */
 double tsri_unet_macs(const tsri_unet *unet);
+/** Of keys and values of a condition. */
+double tsri_unet_condition_macs(const tsri_unet *unet);
 
 /** context: [positions][context].  TSR_OK; TSR_E_NOMEM. */
 tsr_error tsri_unet_condition_open(tsri_unet_condition **condition,

@@ -6,6 +6,9 @@
 #include "codecs/audio/unet.h"
 
 enum { TSRI_UNET_BLOCKS = 64, TSRI_UNET_PARTS = 4, TSRI_UNET_GROUPS = 32 };
+/* What norms of residual blocks and of transformers add. */
+#define TSRI_UNET_RESIDUAL_EPS 1e-5f
+#define TSRI_UNET_FORMER_EPS 1e-6f
 
 /** Weight and bias of a norm, one behind the other. */
 typedef struct tsri_unet_norm {
@@ -62,7 +65,7 @@ struct tsri_unet {
     tsri_conv1d time[2];
     tsri_unet_norm last;
     tsri_plane_conv end;
-    double macs;
+    double macs, condition_macs;
     /* A run: what is kept for the second half, and working memory. */
     float *skip[TSRI_UNET_BLOCKS], *x[2], *work[4];
     float *time_floats;         /* [3][widest] */
@@ -71,6 +74,31 @@ struct tsri_unet {
 struct tsri_unet_condition {
     float **key, **value;       /* [conditions][positions][channels] */
 };
+
+/** A plane on its way through the net. */
+typedef struct tsri_unet_flow {
+    int height, width, channels;
+} tsri_unet_flow;
+
+static inline size_t tsri_unet_floats(const tsri_unet_flow *f)
+{
+    return (size_t)f->height * (size_t)f->width * (size_t)f->channels;
+}
+
+typedef struct tsri_unet_sizes {
+    size_t plane, work[4];      /* floats, at most */
+    size_t gathered;            /* that a convolution reads */
+    int read;                   /* channels of a convolution, at most */
+    int keys, wide;             /* positions of an attention; channels of a plane */
+    double macs, condition_macs;
+} tsri_unet_sizes;
+
+/** kept: out, [ins] planes that the first half keeps.  false: halves do not meet at
+ *  planes of the same size, and the net is none. */
+bool tsri_unet_size(const tsri_unet *unet, tsri_unet_sizes *sizes,
+                    tsri_unet_flow *kept);
+/** time_floats: what layers `time` of residual blocks read at time t. */
+tsr_error tsri_unet_embed(tsri_unet *unet, int t);
 
 /** Fills in blocks, `first`, `conditions` and what is at the ends.  Close the net
  *  in any case. */

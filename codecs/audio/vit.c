@@ -26,7 +26,7 @@ static const tsr_tensor *sized(tsri_loader *load, int rank, const char *name)
     return load->error ? NULL : t;
 }
 
-static void read_sizes(tsri_vit *v, tsri_loader *load, int *hidden)
+static void read_sizes(tsri_vit *v, tsri_loader *load)
 {
     const tsr_tensor *patch = sized(load, 4, MODEL "patch_embed.proj.weight");
     const tsr_tensor *place = sized(load, 3, MODEL "pos_embed");
@@ -38,7 +38,7 @@ static void read_sizes(tsri_vit *v, tsri_loader *load, int *hidden)
     v->side = (int)patch->dims[3];
     v->patches = (int)place->dims[1] - 1;
     v->blocks = 1 + tsri_loader_last(load, MODEL "blocks");
-    *hidden = (int)up->dims[0];
+    v->hidden = (int)up->dims[0];
     if (patch->dims[1] != 1 || patch->dims[2] != patch->dims[3] ||
         v->width < HEAD || v->width % HEAD || v->side > SIDE_MAX ||
         v->bands % v->side)
@@ -49,6 +49,19 @@ static void read_sizes(tsri_vit *v, tsri_loader *load, int *hidden)
         tsri_loader_bad(load, MODEL "blocks");
     else
         v->frames = v->patches / (v->bands / v->side) * v->side;
+    v->macs = (double)v->width * v->patches *
+              (v->side * v->side + (double)v->blocks *
+               (4.0 * v->width + 2.0 * v->hidden + 2.0 * v->patches));
+}
+
+tsr_error tsri_vit_measure(tsri_vit *v, tsr_context *ctx, const tsr_model *model,
+                           int bands)
+{
+    tsri_loader load = { .ctx = ctx, .model = model };
+
+    *v = (tsri_vit){ .bands = bands };
+    read_sizes(v, &load);
+    return load.error;
 }
 
 static float *copy(tsri_vit *v, tsri_loader *load, const float *from, size_t n)
@@ -91,14 +104,14 @@ static void open_ends(tsri_vit *v, tsri_loader *load)
                                    v->width, 1, 1, 1, patch, bias);
 }
 
-static void open_block(tsri_vit *v, tsri_loader *load, int hidden, int i)
+static void open_block(tsri_vit *v, tsri_loader *load, int i)
 {
     static const char *const names[] = {
         "norm1.weight", "norm1.bias", "attn.qkv.weight", "attn.qkv.bias",
         "attn.proj.weight", "attn.proj.bias", "norm2.weight", "norm2.bias",
         "mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias"
     };
-    const uint64_t w = (uint64_t)v->width, h = (uint64_t)hidden;
+    const uint64_t w = (uint64_t)v->width, h = (uint64_t)v->hidden;
     const uint64_t dims[][2] = {
         { w, 0 }, { w, 0 }, { 3 * w, w }, { 3 * w, 0 }, { w, w }, { w, 0 },
         { w, 0 }, { w, 0 }, { h, w }, { h, 0 }, { w, h }, { w, 0 }
@@ -120,14 +133,11 @@ tsr_error tsri_vit_open(tsri_vit *v, tsr_context *ctx, const tsr_model *model,
                         int bands)
 {
     tsri_loader load = { .ctx = ctx, .model = model };
-    int hidden = 0;
 
-    *v = (tsri_vit){ .ctx = ctx, .bands = bands };
+    TSR_TRY(tsri_vit_measure(v, ctx, model, bands));
+    v->ctx = ctx;
     v->kernels = tsri_seq_kernels_pick(ctx->cpu);
-    read_sizes(v, &load, &hidden);
-    if (load.error)
-        return load.error;
-    const tsri_former_sizes sizes = { v->width, v->width / HEAD, hidden,
+    const tsri_former_sizes sizes = { v->width, v->width / HEAD, v->hidden,
                                       v->blocks, v->patches + 1 };
     load.error = tsri_former_open_row(&v->former, ctx, &sizes, eps);
     if (load.error == TSR_E_ARG)
@@ -136,10 +146,7 @@ tsr_error tsri_vit_open(tsri_vit *v, tsr_context *ctx, const tsr_model *model,
     open_ends(v, &load);
     tsri_loader_drop(&load);
     for (int i = 0; i < v->blocks && !load.error; i++)
-        open_block(v, &load, hidden, i);
-    v->macs = (double)v->width * v->patches *
-              (v->side * v->side + (double)v->blocks *
-               (4.0 * v->width + 2.0 * hidden + 2.0 * v->patches));
+        open_block(v, &load, i);
     return load.error;
 }
 

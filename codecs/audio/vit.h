@@ -15,7 +15,7 @@ typedef struct tsri_vit {
     int bands, frames;      /* of the input */
     int side;               /* of a patch, in bands and frames */
     int patches;            /* frames / side times bands / side */
-    int width, blocks;
+    int width, hidden, blocks;  /* hidden: between up and down */
     double macs;            /* of a run */
     tsri_former *former;
     tsri_conv1d patch;
@@ -34,6 +34,10 @@ typedef struct tsri_vit {
 tsr_error tsri_vit_open(tsri_vit *vit, tsr_context *ctx, const tsr_model *model,
                         int bands);
 void tsri_vit_close(tsri_vit *vit);
+/** Fills in the sizes alone, by shapes: there is nothing to run or to close.
+ *  TSR_OK; TSR_E_SHAPE. */
+tsr_error tsri_vit_measure(tsri_vit *vit, tsr_context *ctx, const tsr_model *model,
+                           int bands);
 
 /** Floats of scratch memory that a run takes. */
 size_t tsri_vit_scratch(const tsri_vit *vit);

@@ -78,6 +78,7 @@ typedef struct job {
     int height, width;          /* of x */
     int across, n;              /* of y: its width, its positions */
     float *y;
+    int shares;                 /* parts of the outputs, for threads beyond strips */
 } job;
 
 /* The samples around position (row, column) of y, zeros outside the plane. */
@@ -98,9 +99,13 @@ static void gather_one(const job *j, int row, int column, float *to)
         }
 }
 
-static tsr_error run_strip(void *cookie, int strip, int worker)
+static tsr_error run_strip(void *cookie, int part, int worker)
 {
     const job *j = cookie;
+    const int strip = part / j->shares, share = part % j->shares;
+    const int panels = tsri_conv1d_panels(j->layer);
+    const int from = panels * share / j->shares;
+    const int end = panels * (share + 1) / j->shares;
     const int first = strip * STRIP, n = tsri_min(STRIP, j->n - first);
     const size_t out = (size_t)j->layer->out;
     const float *x = j->x + (size_t)first * j->xrow;
@@ -113,7 +118,7 @@ static tsr_error run_strip(void *cookie, int strip, int worker)
         for (int i = first; i < first + n; i++, to += 9 * xrow)
             gather_one(j, i / j->across, i % j->across, to);
     }
-    j->run->kernels->conv1d(j->layer, x, xrow, n, 0, tsri_conv1d_panels(j->layer),
+    j->run->kernels->conv1d(j->layer, x, xrow, n, from, end,
                             j->add ? j->add + (size_t)first * out : NULL,
                             j->y + (size_t)first * out, out);
     return TSR_OK;
@@ -121,8 +126,12 @@ static tsr_error run_strip(void *cookie, int strip, int worker)
 
 static tsr_error run_job(job *j)
 {
-    return tsri_pool_for(j->run->ctx->pool, tsri_ceil_div(j->n, STRIP), run_strip,
-                         j);
+    const int threads = tsri_pool_threads(j->run->ctx->pool);
+    const int strips = tsri_ceil_div(j->n, STRIP);
+
+    j->shares = tsri_min(tsri_ceil_div(threads, strips),
+                         tsri_conv1d_panels(j->layer));
+    return tsri_pool_for(j->run->ctx->pool, strips * j->shares, run_strip, j);
 }
 
 tsr_error tsri_plane_conv_run(const tsri_plane_runner *run,

@@ -43,20 +43,19 @@ static tsr_error pack_node(tsri_seq *seq, tsri_seq_node *n)
                                  n->channels) : TSR_OK;
 }
 
-/* That of the context, in its precision; NULL: none. */
-static const tsri_seq_ops *device_of(const tsri_seq *seq)
+const tsri_seq_ops *tsri_seq_device_of(const tsr_context *ctx, bool decoder)
 {
-    const int asked = seq->ctx->precision;
+    const int asked = ctx->precision;
 
-    if (seq->ctx->seq || !seq->ctx->gpu)
-        return seq->ctx->seq;
+    if (ctx->seq || !ctx->gpu)
+        return ctx->seq;
     return tsri_seq_cuda(asked != TSR_PRECISION_AUTO ? asked :
-                         seq->decoder ? TSR_PRECISION_F16 : TSR_PRECISION_F32);
+                         decoder ? TSR_PRECISION_F16 : TSR_PRECISION_F32);
 }
 
 tsr_error tsri_seq_device_pack(tsri_seq *seq)
 {
-    const tsri_seq_ops *ops = device_of(seq);
+    const tsri_seq_ops *ops = tsri_seq_device_of(seq->ctx, seq->decoder);
     int element;
 
     if (!ops)

@@ -70,6 +70,8 @@ typedef struct tsri_seq_dev_measure {
     float *shift;               /**< out: [2][channels]: mean, gain */
 } tsri_seq_dev_measure;
 
+struct tsri_plane_ops;
+
 /* All return TSR_OK; TSR_E_NOMEM; TSR_E_BACKEND; open() also
  * TSR_E_UNSUPPORTED. */
 struct tsri_seq_ops {
@@ -110,5 +112,10 @@ struct tsri_seq_ops {
     tsr_error (*lstm)(tsri_seq_dev *dev, const tsri_seq_dev_lstm *l);
     tsr_error (*rows)(tsri_seq_dev *dev, const tsri_seq_dev_rows *r);
     tsr_error (*measure)(tsri_seq_dev *dev, const tsri_seq_dev_measure *m);
+    /** Layers over planes (lib/nn/plane_device.h); NULL: it has none. */
+    const struct tsri_plane_ops *plane;
 };
+
+/** That of the context, in its precision; NULL: none. */
+const tsri_seq_ops *tsri_seq_device_of(const tsr_context *ctx, bool decoder);
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "lib/nn/cuda/seq_cuda.h"
+#include "lib/nn/cuda/plane_cuda.h"
 #include "lib/nn/cuda/seq_inside.h"
 
 static cudaStream_t stream_of(const tsri_seq_dev *dev)
@@ -283,7 +284,7 @@ static tsr_error dev_measure(tsri_seq_dev *dev, const tsri_seq_dev_measure *m)
     .leave = dev_leave, .pack = tsri_seq_cuda_pack,                           \
     .pack_lstm = tsri_seq_cuda_pack_lstm, .unpack = tsri_seq_cuda_unpack,     \
     .conv = dev_conv, .lstm = dev_lstm, .rows = dev_rows,                     \
-    .measure = dev_measure                                                    \
+    .measure = dev_measure, .plane = &tsri_plane_cuda                         \
 }
 
 const tsri_seq_ops *tsri_seq_cuda(int precision)
