@@ -7,6 +7,15 @@
 
 enum { ALIGN = 64 };
 
+int kv_same_rope(const tsr_kv_rope *a, const tsr_kv_rope *b)
+{
+    return a->layout == b->layout && a->offset == b->offset &&
+        a->dims == b->dims && a->theta == b->theta &&
+        a->scaling == b->scaling && a->factor == b->factor &&
+        a->low_factor == b->low_factor && a->high_factor == b->high_factor &&
+        a->original == b->original;
+}
+
 int kv_call(const tsr_kv *kv, size_t tokens, tsr_kv_call *call)
 {
     const tsr_error error = tsr_kv_scratch_size(kv, tokens, &call->scratch_size);

@@ -28,7 +28,7 @@ static int read_file(objects *o, input *in)
 static int same_cache(const tsr_kv_info *a, const tsr_kv_info *b)
 {
     return !memcmp(&a->shape, &b->shape, sizeof a->shape) &&
-        !memcmp(&a->rope, &b->rope, sizeof a->rope) &&
+        kv_same_rope(&a->rope, &b->rope) &&
         !memcmp(a->profile, b->profile, sizeof a->profile) &&
         !strcmp(a->method, b->method) && a->levels == b->levels &&
         a->tile == b->tile && a->dtype == b->dtype;

@@ -45,7 +45,7 @@ static int open_inputs(job *j)
         cache *c = &j->c.in[j->c.count++];
         rc = cache_open(c, j->c.ctx, a, a->file[i]);
         if (!rc && (memcmp(&c->shape, &j->c.in[0].shape, sizeof c->shape) ||
-                    memcmp(&c->rope, &j->c.in[0].rope, sizeof c->rope)))
+                    !kv_same_rope(&c->rope, &j->c.in[0].rope)))
             rc = say_error(RC_INPUT, c->name, "is a cache of another model than"
                            " %s", j->c.in[0].name);
     }

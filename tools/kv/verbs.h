@@ -47,6 +47,10 @@ int cachegen_is_meant(const char *path);
 int cachegen_pack(const args *a, tsr_context *ctx, cache *c);
 int cachegen_unpack(const args *a, tsr_context *ctx, const objects *in);
 
+/** Do two caches turn their keys alike? Field by field: what lies between fields
+ *  may be anything. */
+int kv_same_rope(const tsr_kv_rope *a, const tsr_kv_rope *b);
+
 /** Memory for a call on objects of up to `tokens` tokens; free() scratch. */
 int kv_call(const tsr_kv *kv, size_t tokens, tsr_kv_call *call);
 
