@@ -172,6 +172,8 @@ def resume(t, path):
                 v.copy_(s[key][k])
         return
     for flat, key in ((t.gen, "ema"), (t.jud, "judges")):
+        if key not in s:                # a run without them
+            continue
         for name, view in named(flat, flat.value).items():
             view.copy_(s[key][name])
         flat.ema.copy_(flat.value)

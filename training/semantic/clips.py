@@ -7,8 +7,10 @@ PROGRAM FILE RATE writes 16-bit samples (audio/opus24.c); without it ffmpeg does
 import argparse
 import glob
 import json
+import math
 import os
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,6 +19,7 @@ import torch
 import nets
 import teacher
 
+SPEEDS = (0.8, 1.25)
 SHARE = {"speech": 0.97, "music": 0.0, "sound": 0.03}     # of the crops
 
 
@@ -30,7 +33,7 @@ def unpack(folder, out, decoder):
         x = np.frombuffer(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout, "<i2")
         return x[:len(x) // nets.HOP * nets.HOP]
 
-    with ThreadPoolExecutor(min(4, os.cpu_count())) as pool:
+    with ThreadPoolExecutor(min(16, os.cpu_count())) as pool:
         clips = list(pool.map(decode, names))
     rows, at = [], 0
     for name, x in zip(names, clips):
@@ -73,6 +76,43 @@ def label(judge, pcm, rows, batch=32):
             y = judge.space(h[lo - s:hi - s].unflatten(0, (-1, 2)).mean(1))
             out[at + lo // 2:at + hi // 2] = y.half()
     return out
+
+
+def at_speed(x, speed):
+    """[T] -> about [T / speed], whole frames; pitch moves with it."""
+    m = round(len(x) / speed / nets.HOP) * nets.HOP
+    s = torch.fft.rfft(x)
+    y = s.new_zeros(m // 2 + 1)
+    keep = min(len(s), len(y))
+    y[:keep] = s[:keep]
+    return torch.fft.irfft(y, m) * (m / len(x))
+
+
+def at_speeds(pcm, rows):
+    """All clips of a run, each at a speed of its own; samples and rows as load() gives them."""
+    out, made, at = [], [], 0
+    lo, hi = (math.log(s) for s in SPEEDS)
+    for r in rows:
+        x = pcm[r["start"]:r["start"] + r["length"]].float()
+        y = at_speed(x, math.exp(lo + (hi - lo) * torch.rand(()).item()))
+        out.append(y.clamp(-32768, 32767).round().to(torch.int16))
+        made.append(dict(r, start=at, length=len(y)))
+        at += len(y)
+    return torch.cat(out), made
+
+
+def versions(judge, pcm, rows, most, until):
+    """Samples, features and rows of the clips, then those for training at other speeds, which makes other voices of them:
+    `most` times in all, and fewer when time.time() is past `until`."""
+    voices = [r for r in rows if r["set"] == "train"]
+    parts, feats, every, at = [pcm], [label(judge, pcm, rows)], list(rows), len(pcm)
+    while len(parts) < most and time.time() < until:
+        x, made = at_speeds(pcm, voices)
+        feats.append(label(judge, x, made))
+        every += [dict(r, start=r["start"] + at) for r in made]
+        parts.append(x)
+        at += len(x)
+    return torch.cat(parts), torch.cat(feats), every
 
 
 class Crops:

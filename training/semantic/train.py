@@ -63,7 +63,9 @@ def arguments():
     p.add_argument("--batch", type=int, default=24, help="crops a GPU")
     p.add_argument("--frames", type=int, default=48, help="of a crop, 40 ms each")
     p.add_argument("--tiny", type=int, default=0, help="a net of a few channels, to rehearse")
-    p.add_argument("--adversary", type=float, default=0.2, help="weight of the adversarial losses; 0: none")
+    p.add_argument("--versions", type=int, default=1, help="of every clip, at speeds of their own")
+    p.add_argument("--decoder-only", type=int, default=0, help="1: the encoder stays as it is")
+    p.add_argument("--adversary", type=float, default=0.0, help="weight of the adversarial losses; 0: none")
     p.add_argument("--adversary-at", type=float, default=0.72)
     p.add_argument("--judge", type=int, default=32)
     p.add_argument("--lr", type=float, default=8e-4, help="for 64 crops a step on all GPUs together; scales with the root")
@@ -89,10 +91,10 @@ class Trainer:
         pcm = torch.from_numpy(samples).to(device)
         labels = teacher.Teacher(a.teacher, device)
         words = labels.extra["book"]
-        feats = clips.label(labels, pcm, self.rows)
+        pcm, feats, every = clips.versions(labels, pcm, self.rows, a.versions, START + 0.15 * a.deadline)
         toks = torch.cat([nets.Quantiser.nearest(f.float(), words) for f in feats.split(65536)])
         self.say(f"{len(feats)} frames labelled, spread {float(feats.float().std()):.3f}")
-        self.crops = clips.Crops(pcm, feats, toks, self.rows, device, a.frames * nets.HOP)
+        self.crops = clips.Crops(pcm, feats, toks, every, device, a.frames * nets.HOP)
         self.held, self.held_feats, self.held_names = clips.held_back(pcm, feats, self.rows)
         self.critic = teacher.Teacher(a.teacher, device, torch.bfloat16 if self.cuda else torch.float32)
         torch.manual_seed(a.seed)
@@ -153,7 +155,8 @@ class Trainer:
         net, n = self.net, self.a.batch
         self.gen.comm.zero_()
         x, feats, toks = self.crops.draw(n)
-        z = net.encoder(x[:, None])
+        with torch.set_grad_enabled(not self.a.decoder_only):
+            z = net.encoder(x[:, None])
         zl = z.detach().requires_grad_()
         zs, za = zl[:, :nets.SEM], zl[:, nets.SEM:]
         meant, cross, hit, logits = self.meaning(zs, feats, toks)
@@ -174,9 +177,10 @@ class Trainer:
             weight = SHARES[k] * (self.ramp if k in ("adv", "feat") else 1)
             total = total + weight * self.balance.unit(k, g)
         xh.backward(total)
-        gc, = torch.autograd.grad(commit, zl, retain_graph=True)
-        gm, = torch.autograd.grad(meant, zl)
-        z.backward(zl.grad + self.pull(zl, gc, gm))
+        if not self.a.decoder_only:
+            gc, = torch.autograd.grad(commit, zl, retain_graph=True)
+            gm, = torch.autograd.grad(meant, zl)
+            z.backward(zl.grad + self.pull(zl, gc, gm))
         with torch.no_grad():
             zero = torch.zeros((), device=self.device)
             row = [values["mel"], values["bands"], values["heard"], commit, cross, hit, values.get("adv", zero),
