@@ -13,12 +13,18 @@ NAMES = {"stoi": "STOI", "pesq_wb": "PESQ WB", "pesq_nb": "PESQ NB", "lsd": "LSD
 
 
 def align(original, decoded, reach=0.08):
-    """The decoded sound moved by at most `reach` seconds to where it fits best, and cut to the original's length."""
+    """The decoded sound moved by at most `reach` seconds to where it fits best, and cut to the original's length.  Where waves
+    fit best is no guide for codecs that do not keep them, so spectra choose between that and steps of 2.5 ms."""
     n, reach = len(original), int(reach * RATE)
     decoded = np.pad(decoded[:n + reach], (0, max(0, n + reach - len(decoded))))
     c = correlate(decoded, original, "full", "fft")[n - 1 - reach:n + reach]
-    lag = int(np.argmax(c)) - reach
-    return np.pad(decoded, (max(0, -lag), 0))[max(0, lag):][:n], lag
+
+    def moved(lag):
+        return np.pad(decoded, (max(0, -lag), 0))[max(0, lag):][:n]
+
+    lags = [int(np.argmax(c)) - reach, *range(-reach, reach + 1, RATE // 400)]
+    lag = min(lags, key=lambda v: log_spectral_distance(original, moved(v)))
+    return moved(lag), lag
 
 
 def log_spectral_distance(a, b, size=1024, hop=256):

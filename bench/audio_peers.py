@@ -73,14 +73,21 @@ def unraw(rate, a, b):
             "-c:a", "pcm_s16le", "-bitexact", b]
 
 
-def codecs(tessera, model):
-    coded = [tessera, "encode", "-y", "-nostats", "-model", model, "-books", "{s}"]
+def ours(tessera, name, model, settings, **more):
+    """A model of ours; settings are numbers of books, their labels rates with fixed-length codes."""
+    return Ours(name, {}, f"{tessera} --version",
+                [[tessera, "encode", "-y", "-nostats", "-model", model, "-books", "{s}", "-i", "{i}", "-o", "{c}"],
+                 [tessera, "decode", "-y", "-nostats", "-model", model, "-i", "{c}", "-o", "{o}"]],
+                settings, extra={"tessera": tessera}, **more)
+
+
+def codecs(tessera, model, semantic):
+    note = "labels are rates with fixed-length codes"
     return [
-        Ours("tessera", {}, f"{tessera} --version",
-             [[*coded, "-i", "{i}", "-o", "{c}"], [tessera, "decode", "-y", "-nostats", "-model", model, "-i", "{c}",
-                                                  "-o", "{o}"]],
-             [("1.5k", 2), ("2.25k", 3), ("3k", 4), ("3.75k", 5), ("4.5k", 6), ("6k", 8)],
-             note="labels are rates with fixed-length codes", extra={"tessera": tessera}),
+        ours(tessera, "tessera", model,
+             [("1.5k", 2), ("2.25k", 3), ("3k", 4), ("3.75k", 5), ("4.5k", 6), ("6k", 8)], note=note),
+        ours(tessera, "semantic", semantic, [("0.25k", 1), ("0.5k", 2), ("0.75k", 3), ("1k", 4), ("1.5k", 6)],
+             speech_only=True, note="16 kHz; " + note),
         Opus("Opus", {"opusenc": "opus-tools", "ffmpeg": "ffmpeg"}, "opusenc --version",
              [["opusenc", "--quiet", "--bitrate", "{s}", "--vbr", "--comp", "10", "--framesize", "60", "{i}", "{c}"],
               ["opusdec", "--quiet", "--rate", str(RATE), "{c}", "{o}"]],

@@ -46,19 +46,19 @@ class Conv(nn.Module):
 
 
 class Transposed(nn.Module):
-    """A transposed convolution behind an activation; cut: samples dropped at the end instead of evenly."""
+    """A transposed convolution behind an activation; cut: samples dropped in front and at the end, evenly without it."""
 
     def __init__(self, t, name, act, stride, cut):
         super().__init__()
         w = t[name + ".weight"]
-        self.act, self.cut = act, w.shape[2] - stride if cut else 0
+        self.act, self.cut = act, cut
         self.conv = nn.ConvTranspose1d(w.shape[0], w.shape[1], w.shape[2], stride,
                                        0 if cut else (w.shape[2] - stride) // 2)
         self.conv.weight.data, self.conv.bias.data = w.clone(), t[name + ".bias"].clone()
 
     def forward(self, x):
         y = self.conv(self.act(x))
-        return y[..., :-self.cut] if self.cut else y
+        return y[..., self.cut[0]:y.shape[2] - self.cut[1]] if self.cut else y
 
 
 class Shortcut(nn.Module):
@@ -67,7 +67,7 @@ class Shortcut(nn.Module):
         self.first, self.second, self.short = first, second, short
 
     def forward(self, x):
-        return self.second(self.first(x)) + self.short(x)
+        return self.second(self.first(x)) + (self.short(x) if self.short else x)
 
 
 class Lstm(nn.Module):
@@ -95,10 +95,14 @@ class Encodec(nn.Module):
         _, t = read_tensors(path)
         self.mode = "constant" if ints(path, "tessera.audio")[5] else "reflect"
         for q in range(books):
-            self.register_buffer(f"book{q}", t[f"quantizer.vq.layers.{q}._codebook.embed"])
+            self.register_buffer(f"book{q}", t[self.book_name(q)])
             self.register_buffer(f"norm{q}", (self.book(q) ** 2).sum(1))
         self.books = books
         self.encoder, self.decoder = (nn.Sequential(*self.layers(t, side)) for side in ("encoder", "decoder"))
+
+    @staticmethod
+    def book_name(q):
+        return f"quantizer.vq.layers.{q}._codebook.embed"
 
     def book(self, q):
         return getattr(self, f"book{q}")
@@ -119,7 +123,7 @@ class Encodec(nn.Module):
                                self.conv(t, name + ".shortcut.conv.conv", None))
             elif name + ".convtr.convtr.weight" in t:
                 stride = t[name + ".convtr.convtr.weight"].shape[2] // 2
-                yield Transposed(t, name + ".convtr.convtr", F.elu, stride, True)
+                yield Transposed(t, name + ".convtr.convtr", F.elu, stride, (0, stride))
             else:
                 yield self.conv(t, name + ".conv.conv", F.elu if i else None)
 
@@ -133,6 +137,49 @@ class Encodec(nn.Module):
     def decode(self, codes):
         x = sum(F.embedding(codes[..., q], self.book(q)) for q in range(self.books))
         return self.decoder(x.transpose(1, 2))
+
+
+class Semantic(Encodec):
+    """Padded on both sides, with plain skips; book 0 stands beside the sum of the others.  As Encodec."""
+
+    @staticmethod
+    def book_name(q):
+        return f"quantizer.acoustic.layers.{q - 1}.embed" if q else "quantizer.semantic.embed"
+
+    def conv(self, t, name, act, dilation=1):
+        k = t[name + ".weight"].shape[2]
+        stride = k // 2 if name.count(".") == 4 and k % 2 == 0 else 1
+        span = (k - 1) * dilation + 1 - stride
+        return Conv(t, name, act, stride, dilation, (span - span // 2, span // 2), self.mode)
+
+    def layers(self, t, side):
+        row = 0
+        for i in sorted({int(k.split(".")[2]) for k in t if k.startswith(side)}):
+            name = f"{side}.model.{i}"
+            row = row + 1 if name + ".block.1.conv.conv.weight" in t else 0
+            if row:
+                yield Shortcut(self.conv(t, name + ".block.1.conv.conv", F.elu, 1 << (row - 1)),
+                               self.conv(t, name + ".block.3.conv.conv", F.elu), None)
+            elif name + ".lstm.weight_ih_l0" in t:
+                yield Lstm(t, name + ".lstm")
+            elif name + ".convtr.convtr.weight" in t:
+                stride = t[name + ".convtr.convtr.weight"].shape[2] // 2
+                yield Transposed(t, name + ".convtr.convtr", F.elu, stride, (stride - stride // 2, stride // 2))
+            else:
+                yield self.conv(t, name + ".conv.conv", F.elu if i else None)
+
+    def encode(self, x):
+        z = self.encoder(x).transpose(1, 2)
+        said = self.book0.shape[1]
+        codes, rest = [nearest(self.norm0, self.book0, z[..., :said])[0]], z[..., said:]
+        for q in range(1, self.books):
+            i, rest = nearest(getattr(self, f"norm{q}"), self.book(q), rest)
+            codes.append(i)
+        return torch.stack(codes, 2)
+
+    def decode(self, codes):
+        sounds = sum(F.embedding(codes[..., q], self.book(q)) for q in range(1, self.books))
+        return self.decoder(torch.cat([F.embedding(codes[..., 0], self.book0), sounds], 2).transpose(1, 2))
 
 
 class Blocks(nn.Module):
@@ -182,7 +229,7 @@ class Hificodec(nn.Module):
         for i, u in enumerate(reversed(rates)):
             encoder += [Conv(t, f"encoder.ups.{i}", act, u), Blocks(t, "encoder", i)]
         for i, u in enumerate(rates):
-            decoder += [Transposed(t, f"generator.ups.{i}", act, u, False), Blocks(t, "generator", i)]
+            decoder += [Transposed(t, f"generator.ups.{i}", act, u, None), Blocks(t, "generator", i)]
         self.encoder = nn.Sequential(*encoder, Conv(t, "encoder.conv_post", lambda x: act(x, 0.01)))
         self.decoder = nn.Sequential(*decoder, Conv(t, "generator.conv_post", act), nn.Tanh())
 
@@ -231,7 +278,7 @@ def main():
     path, sound, books, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(threads)
     meta, _ = read_tensors(path)
-    net = {"encodec": Encodec, "hificodec": Hificodec}[meta["tessera.codec"]](path, books).eval()
+    net = {"encodec": Encodec, "semantic": Semantic, "hificodec": Hificodec}[meta["tessera.codec"]](path, books).eval()
     x = torch.from_numpy(np.fromfile(sound, np.float32))[None, None]
     second = x[..., :24000]
     encode, mode = best(Call(net, "encode"), second)
