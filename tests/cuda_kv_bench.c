@@ -269,10 +269,20 @@ static void time_method(tsr_context *ctx, tsri_cuda *gpu, const char *method)
     for (int i = 0; i < t.objects; i++)
         good &= !o.status[i];
     free_outcome(&o);
-    printf("%-40s %7.3f bits, decoded at %7.1f GB/s%s\n", method,
+    printf("%-40s %7.3f bits, decoded at %7.1f GB/s", method,
            16 * (double)size * t.objects /
-           ((double)p.planes * (double)p.plane_bytes[0]), dec,
-           good ? "" : "  FAILED");
+           ((double)p.planes * (double)p.plane_bytes[0]), dec);
+    if (!strcmp(method, "cachegen:plain=1") || !strcmp(method, "fp8:plain=1")) {
+        for (int i = 0; i < t.objects; i++)
+            p.item[i].size = p.bound;
+        fill_device(&p);
+        printf(", encoded at %7.1f GB/s", measure(&p, &w, do_encode, NULL));
+        o = get_outcome(&p);
+        for (int i = 0; i < t.objects; i++)
+            good &= !o.status[i] && o.bytes[i] == size;
+        free_outcome(&o);
+    }
+    printf("%s\n", good ? "" : "  FAILED");
     tsri_cuda_mark_close(gpu, &w.begin);
     tsri_cuda_mark_close(gpu, &w.end);
     close_problem(&p);
@@ -282,8 +292,8 @@ int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
 {
     static const char *const methods[] = {
         "cachegen:plain=1", "cachegen", "kivi:residual=0,plain=1",
-        "kivi:residual=0", "kvquant", "gear", "zipcache", "turboquant",
-        "fp8", "lossless"
+        "kivi:residual=0", "kvquant", "gear", "zipcache:plain=1", "zipcache",
+        "turboquant:plain=1", "turboquant", "fp8:plain=1", "fp8", "lossless"
     };
     static const timing timings[] = {
         { "none", 8, 4, 1, 0, 0 }, { "none", 8, 2, 1, 0, 0 },
@@ -314,7 +324,7 @@ int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
         if (!only || !strcmp(only, timings[i].name))
             time_case(ctx, gpu, &timings[i]);
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++)
-        if (!only || !strcmp(only, "methods"))
+        if (!only || !strcmp(only, "methods") || !strcmp(only, methods[i]))
             time_method(ctx, gpu, methods[i]);
     return 0;
 }

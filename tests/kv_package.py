@@ -77,7 +77,7 @@ class Tensor(Array):
 
     def __init__(self, shape, dtype, data=None, device="cpu"):
         self.dtype = "torch." + dtype
-        self.device = types.SimpleNamespace(type=device)
+        self.device = types.SimpleNamespace(type=device, index=0)
         super().__init__(shape, "<V%d" % {"float32": 4, "bfloat16": 2,
                                           "float16": 2}.get(dtype, 1), data)
         del self.__array_interface__
@@ -281,7 +281,12 @@ def _():
     for bad in [-1] + order[1:], [99] + order[1:], order[:1]:
         refused(ValueError, tk.View, pages, "2BSHD", blocks=bad, tokens=TOKENS)
     refused(ValueError, tk.View, pages, "2BSHD")
-    refused(ValueError, tk.View, Tensor((1,), "float16", device="cuda"), "T")
+    refused(ValueError, tk.View, Tensor((1,), "float16", device="mps"), "T")
+    away = tk.View(Tensor((2, LAYERS, TOKENS, HEADS, DIM), "float16", CACHE,
+                          "cuda"), "2LTHD")
+    refused(ValueError, c.encode, away)
+    refused(ValueError, c.decode, data, away)
+    refused(ValueError, tk.probe, Tensor((200,), "uint8", device="cuda"))
     refused(ValueError, tk.View, Array((1, 1), ">f2"), "TD")
     refused(ValueError, tk.View, Array((1, 1), "<i4"), "TD")
     refused("FORMAT", tk.probe, b"nothing like it")

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <tessera/kv.h>
 #include <tessera/kv_chunk.h>
+#include <tessera/kv_cuda.h>
 #include <tessera/kv_stream.h>
 #include <tessera/store.h>
 
@@ -124,6 +125,17 @@ static void info(void)
 
 static void chunks(void)
 {
+    SIZE(tsr_kv_cuda_item);
+    FIELD(tsr_kv_cuda_item, view);
+    FIELD(tsr_kv_cuda_item, first_token);
+    FIELD(tsr_kv_cuda_item, pos0);
+    FIELD(tsr_kv_cuda_item, data);
+    FIELD(tsr_kv_cuda_item, size);
+    FIELD(tsr_kv_cuda_item, bytes);
+    FIELD(tsr_kv_cuda_item, status);
+    FIELD(tsr_kv_cuda_item, level);
+    FIELD(tsr_kv_cuda_item, token_ids);
+    FIELD(tsr_kv_cuda_item, boost);
     SIZE(tsr_kv_prefix);
     FIELD(tsr_kv_prefix, name);
     FIELD(tsr_kv_prefix, tokens);

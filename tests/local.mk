@@ -341,6 +341,11 @@ tests/test_kv_package.log: libtessera.la libtessera-net.la \
 check_SCRIPTS += tests/test_kv_package.sh
 EXTRA_DIST += tests/test_kv_package.sh tests/kv_package.py
 
+# The same with tensors on a GPU.
+tests/test_kv_package_cuda.log: libtessera.la
+check_SCRIPTS += tests/test_kv_package_cuda.sh
+EXTRA_DIST += tests/test_kv_package_cuda.sh tests/kv_package_cuda.py
+
 # docs/kv-format.md's objects, read by Python.
 tests/test_kv_python.log: tessera$(EXEEXT)
 check_SCRIPTS += tests/test_kv_python.sh

@@ -97,6 +97,7 @@ EXTRA_DIST += tools/kv/python/README.md tools/kv/python/pyproject.toml \
 	tools/kv/python/tessera_kv/__init__.py \
 	tools/kv/python/tessera_kv/_library.py \
 	tools/kv/python/tessera_kv/chunks.py tools/kv/python/tessera_kv/codec.py \
+	tools/kv/python/tessera_kv/cuda.py \
 	tools/kv/python/tessera_kv/jobs.py \
 	tools/kv/python/tessera_kv/lmcache.py \
 	tools/kv/python/tessera_kv/stores.py tools/kv/python/tessera_kv/views.py

@@ -51,14 +51,20 @@ static void lay_out_encoder(tsri_kv_gpu_job *j, uint8_t *scratch, room *r,
 {
     const size_t channels = (size_t)j->objects * j->all_values;
 
+    if (j->boosted)
+        j->sample = (void *)(scratch + take(r, (size_t)j->objects * 32,
+                                            sizeof *j->sample));
+    if (j->method) {
+        j->segment_size = (void *)(scratch + take(
+            r, (size_t)j->objects * (size_t)j->tiles,
+            (size_t)j->groups * sizeof *j->segment_size));
+        return;
+    }
     set_slots(j);
     if (!j->profiled) {
         j->centre = (void *)(scratch + take(r, channels, sizeof *j->centre));
         j->cls = scratch + take(r, channels, 1);
     }
-    if (j->boosted)
-        j->sample = (void *)(scratch + take(r, (size_t)j->objects * 32,
-                                            sizeof *j->sample));
     if (!j->profiled && (!j->strips || j->tiles > 1))
         j->sum = (void *)(scratch + take(r, channels, sizeof *j->sum));
     if (j->strips) {
@@ -461,6 +467,29 @@ static tsr_error decode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
     return queue(g, j, tsri_kv_gpu_store, stream, "store");
 }
 
+static tsr_error encode_method(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
+                               cudaStream_t stream)
+{
+    if (j->tokens)
+        TSR_TRY(queue(g, j, tsri_kv_gpu_size_method, stream, "sizes"));
+    TSR_TRY(queue(g, j, tsri_kv_gpu_arrange, stream, "places"));
+    return j->tokens ? queue(g, j, tsri_kv_gpu_put_units, stream, "method") : TSR_OK;
+}
+
+static tsr_error can_encode(const tsr_kv_cuda *g)
+{
+    const tsr_kv *kv = g->kv;
+
+    if (kv->method)
+        return tsri_kv_gpu_encodes(kv) ? TSR_OK
+            : tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: %s is decoded, not "
+                        "encoded (of the methods cachegen and fp8 are, with "
+                        "plain=1)", kv->method->name);
+    if (kv->step[0] == 0 || kv->step[1] == 0)
+        return tsri_fail(kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
+    return TSR_OK;
+}
+
 tsr_error tsr_kv_cuda_encode(tsr_kv_cuda *g, const tsr_kv_cuda_item *items,
                              size_t n, size_t tokens, void *scratch,
                              size_t scratch_size, void *stream)
@@ -469,14 +498,15 @@ tsr_error tsr_kv_cuda_encode(tsr_kv_cuda *g, const tsr_kv_cuda_item *items,
 
     if (!n)
         return TSR_OK;
-    if (g->kv->method)
-        return tsri_fail(g->kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: methods are "
-                         "decoded, not encoded");
-    if (g->kv->step[0] == 0 || g->kv->step[1] == 0)
-        return tsri_fail(g->kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
+    TSR_TRY(can_encode(g));
     TSR_TRY(start(g, &j, items, n, tokens, scratch, scratch_size, true, stream));
     TSR_TRY(queue(g, &j, tsri_kv_gpu_begin, stream, "begin"));
-    TSR_TRY(encode_rows(g, &j, stream));
+    if (j.method) {
+        TSR_TRY(encode_method(g, &j, stream));
+    } else {
+        TSR_TRY(encode_rows(g, &j, stream));
+        TSR_TRY(queue(g, &j, tsri_kv_gpu_arrange, stream, "places"));
+    }
     return queue(g, &j, tsri_kv_gpu_write, stream, "write");
 }
 

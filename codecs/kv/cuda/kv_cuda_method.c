@@ -9,7 +9,15 @@
 #include "lib/bytes.h"
 #include "vq/scalar.h"
 
-enum { KVQUANT = 3, VQ = 10, MOST_LEVELS = 16 };
+enum { CACHEGEN = 1, KVQUANT = 3, FP8 = 8, VQ = 10, MOST_LEVELS = 16 };
+
+bool tsri_kv_gpu_encodes(const tsr_kv *kv)
+{
+    const int number = kv->method->number;
+
+    return (number == CACHEGEN && tsri_get16(kv->params + 4)) ||
+        (number == FP8 && tsri_get16(kv->params + 2));     /* plain=1 */
+}
 
 static tsr_error put_shapes(tsr_kv_cuda *g)
 {

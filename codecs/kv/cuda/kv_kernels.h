@@ -209,7 +209,8 @@ typedef struct tsri_kv_gpu_job {
                                        where wide[segment], else bytes:
                                        [segments][rows][32 lanes][strips] */
     uint8_t *wide;
-    uint32_t *segment_size;         /* encoder: [segments][levels] */
+    uint32_t *segment_size;         /* encoder: [segments][levels]; of methods,
+                                       of each unit */
     uint8_t *slots;                 /* [segments] of slot_all bytes */
     size_t slot, slot_more;         /* bytes of level 0, of each other level */
     size_t slot_all;
@@ -246,6 +247,11 @@ cudaError_t tsri_kv_gpu_store(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_rank(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_parts(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_method(const tsri_kv_gpu_job *job, cudaStream_t stream);
+/** cachegen and fp8 encoded, packed: bytes of units, and once these are placed the
+ *  units. */
+cudaError_t tsri_kv_gpu_size_method(const tsri_kv_gpu_job *job,
+                                    cudaStream_t stream);
+cudaError_t tsri_kv_gpu_put_units(const tsri_kv_gpu_job *job, cudaStream_t stream);
 /** Bytes of job.unit_room a unit needs; of an entry of job.units. */
 size_t tsri_kv_gpu_unit_bytes(const tsri_kv_gpu_job *job);
 size_t tsri_kv_gpu_unit_size(void);
@@ -263,6 +269,9 @@ cudaError_t tsri_kv_gpu_carry_on(const tsri_kv_gpu_job *job, cudaStream_t stream
 cudaError_t tsri_kv_gpu_classes(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_put_segments(const tsri_kv_gpu_job *job,
                                      cudaStream_t stream);
+/** Where units go, and do they fit; what is there of them: segments, checksums,
+ *  fronts. */
+cudaError_t tsri_kv_gpu_arrange(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_write(const tsri_kv_gpu_job *job, cudaStream_t stream);
 
 #ifdef __cplusplus

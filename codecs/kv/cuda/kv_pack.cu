@@ -39,7 +39,8 @@ struct unit {
     }
 };
 
-/* The n-th unit of an object; without rows it has no segments. */
+/* The n-th unit of an object; without rows it has no segments, and methods have
+ * none. */
 static __device__ unit find_unit(const job &j, int object, size_t n)
 {
     unit u;
@@ -49,8 +50,8 @@ static __device__ unit find_unit(const job &j, int object, size_t n)
     n /= j.levels;
     u.tile = (int)(n % j.tiles);
     const tsri_kv_gpu_group &g = j.group[n / j.tiles];
-    u.segments = tile_rows(j, j.object[object].sinks, u.tile, &row) ? g.segments
-                                                                    : 0;
+    u.segments = !j.method && tile_rows(j, j.object[object].sinks, u.tile, &row)
+        ? g.segments : 0;
     u.number = ((size_t)object * j.all_segments + g.segment) * j.tiles +
         (size_t)u.tile * g.segments;
     return u;
@@ -58,10 +59,13 @@ static __device__ unit find_unit(const job &j, int object, size_t n)
 
 /* ---- places ---- */
 
-static __device__ uint64_t unit_bytes(const job &j, const unit &u)
+static __device__ uint64_t unit_bytes(const job &j, int object, size_t n)
 {
+    const unit u = find_unit(j, object, n);
     uint64_t bytes = 4ull * u.segments;
 
+    if (j.method)
+        return j.segment_size[(size_t)object * j.groups * j.tiles + n];
     for (int i = 0; i < u.segments; i++)
         bytes += u.size(j, i);
     return bytes;
@@ -103,7 +107,7 @@ static __global__ __launch_bounds__(THREADS) void arrange(job j)
     }
     for (size_t first = 0; first < units; first += THREADS) {
         const size_t n = first + threadIdx.x;
-        const uint64_t size = n < units ? unit_bytes(j, find_unit(j, i, n)) : 0;
+        const uint64_t size = n < units ? unit_bytes(j, i, n) : 0;
         const uint64_t before = sum_before(size, &all);
         if (n < units)
             at[n] = end + before;
@@ -164,7 +168,7 @@ static __device__ void put_plane(const job &j, const place &p, uint8_t *out)
 {
     const object &o = j.object[p.object];
     const int heads = j.heads[p.plane], channels = j.channels[p.plane];
-    const bool tables = has_rows(j, o) && !j.profiled;
+    const bool tables = has_rows(j, o) && !j.profiled && !j.method;
 
     for (uint32_t n = threadIdx.x / WARP; n < o.sinks * heads; n += WARPS)
         if (!put_sink(j, p, n / heads, n % heads, out + n * (1 + j.dim[p.plane])))
@@ -229,7 +233,7 @@ static __device__ void move(uint8_t *to, const uint8_t *from, uint32_t n)
                                               shift);
 }
 
-/* A thread block has a unit. */
+/* A thread block has a unit; those of methods are where they belong. */
 static __global__ __launch_bounds__(THREADS) void put_units(job j)
 {
     const size_t units = (size_t)j.groups * j.tiles * j.levels;
@@ -315,13 +319,18 @@ static __global__ __launch_bounds__(THREADS) void put_front(job j)
     }
 }
 
+extern "C" cudaError_t tsri_kv_gpu_arrange(const job *j, cudaStream_t stream)
+{
+    arrange<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
+    return cudaGetLastError();
+}
+
 extern "C" cudaError_t tsri_kv_gpu_write(const job *j, cudaStream_t stream)
 {
     const size_t units = (size_t)j->objects * j->groups * j->tiles * j->levels;
 
     if (units > INT32_MAX)
         return cudaErrorInvalidValue;
-    arrange<<<(unsigned)j->objects, THREADS, 0, stream>>>(*j);
     put_heads<<<(unsigned)(j->objects * j->groups), THREADS, 0, stream>>>(*j);
     if (units)
         put_units<<<(unsigned)units, THREADS, 0, stream>>>(*j);

@@ -363,20 +363,6 @@ static __device__ void get_list(workplace &w, reader &in, unit &u, size_t n)
 
 /* ---- methods ---- */
 
-static __device__ int bins_of(const job &j, int layer, int plane)
-{
-    /* Layers below `first` have `fine` bins, the others `coarse`. */
-    const int level = j.param[0];
-    const int first = level == 3 ? 0 : level == 4 ? 20 : plane ? 2 :
-                      level == 1 ? 20 : 10;
-    const int fine = level == 1 ? 16 : 32;
-    const int coarse = level == 1 ? 12 : level == 3 ? 32 : 16;
-
-    if (j.param[1])
-        return j.param[1];
-    return (level == 0 && j.layers < 10) || layer < first ? fine : coarse;
-}
-
 /* Tokens of the tile that are quantised. */
 static __device__ int kivi_tokens(const job &j, const unit &u)
 {

@@ -8,13 +8,14 @@ from ._library import TesseraError
 from .chunks import HEAD_BYTES, Chunk, Prefix, check, keys, look, place, \
     range_of, unwrap, wrap
 from .codec import Coder, Info, Profile, Rope, methods, probe, ranges, reduce
+from .cuda import CudaCoder
 from .jobs import Job, Result, pull, push, stored
 from .stores import Entry, Store, schemes
 from .views import View
 
 __version__ = "0.1.0"
 __all__ = [
-    "Chunk", "Coder", "Entry", "HEAD_BYTES", "Info", "Job", "Prefix", "Profile",
+    "Chunk", "Coder", "CudaCoder", "Entry", "HEAD_BYTES", "Info", "Job", "Prefix", "Profile",
     "Result", "Rope", "Store", "TesseraError", "View", "check", "keys", "look",
     "methods", "place", "probe", "pull", "push", "range_of", "ranges", "reduce",
     "schemes", "stored", "unwrap", "wrap"]

@@ -86,6 +86,11 @@ Info = structure(
     ("step", c_double * 2), ("profile", c_uint8 * 8), ("token_ids", c_int),
     ("bytes", c_uint64), ("head_bytes", c_uint64), ("side_bytes", c_uint64),
     ("level_bytes", c_uint64 * 3), ("span", c_int), ("live_shift", c_int))
+CudaItem = structure(
+    "tsr_kv_cuda_item", ("view", View), ("first_token", c_size_t),
+    ("pos0", c_uint64), ("data", c_void_p), ("size", c_size_t),
+    ("bytes", c_void_p), ("status", c_void_p), ("level", c_int),
+    ("token_ids", c_void_p), ("boost", c_void_p))
 Prefix = structure("tsr_kv_prefix", ("name", c_uint8 * 32),
                    ("tokens", c_uint64))
 Chunk = structure(
@@ -129,7 +134,7 @@ JobResult = structure(
 
 STRUCTURES = [
     Logger, Allocator, ContextSettings, Tensor, Sink, Shape, Rope, View,
-    Settings, Call, Part, Info, Prefix, Chunk, StoreSettings, StoreEntry,
+    Settings, Call, Part, Info, CudaItem, Prefix, Chunk, StoreSettings, StoreEntry,
     Events, Arrival, StreamSettings, JobResult]
 
 VISIT_RANGE = CFUNCTYPE(c_int, c_void_p, c_uint64, c_uint64)
@@ -164,6 +169,14 @@ CORE = {
     "tsr_kv_reduce": (c_int, P, P, c_size_t, c_int, P, c_size_t,
                       POINTER(c_size_t)),
     "tsr_kv_ranges": (c_int, P, P, c_size_t, POINTER(Part), VISIT_RANGE, P),
+    "tsr_kv_cuda_open": (c_int, POINTER(P), P, c_int),
+    "tsr_kv_cuda_close": (None, POINTER(P)),
+    "tsr_kv_cuda_scratch_size": (c_int, P, c_size_t, c_size_t,
+                                 POINTER(c_size_t)),
+    "tsr_kv_cuda_encode": (c_int, P, POINTER(CudaItem), c_size_t, c_size_t, P,
+                           c_size_t, P),
+    "tsr_kv_cuda_decode": (c_int, P, POINTER(CudaItem), c_size_t, c_size_t, P,
+                           c_size_t, P),
     "tsr_kv_prefix_begin": (c_int, POINTER(Prefix), c_char_p,
                             POINTER(c_uint8)),
     "tsr_kv_prefix_add": (c_int, POINTER(Prefix), P, c_size_t),

@@ -24,7 +24,7 @@ class Memory:
     """Address, shape, strides in bytes and type of an array; keeps it alive."""
 
     def __init__(self, owner):
-        self.owner = owner
+        self.owner, self.device = owner, None   # None: host memory
         if hasattr(owner, "data_ptr"):
             self.of_tensor(owner)
         elif hasattr(owner, "__array_interface__"):
@@ -33,9 +33,10 @@ class Memory:
             self.of_buffer(memoryview(owner))
 
     def of_tensor(self, t):
-        if t.device.type != "cpu":
-            raise ValueError("a tensor on %s: this package works in host "
-                             "memory" % t.device)
+        if t.device.type not in ("cpu", "cuda"):
+            raise ValueError("a tensor on %s" % t.device)
+        if t.device.type == "cuda":
+            self.device = t.device.index
         self.item = t.element_size()
         self.address = t.data_ptr()
         self.shape = tuple(t.shape)
@@ -102,6 +103,8 @@ def contiguous(shape, item):
 def flat(owner, what="the buffer", writable=False):
     """Memory of bytes that follow each other."""
     memory = Memory(owner)
+    if memory.device is not None:
+        raise ValueError(what + " is not in host memory")
     dense = contiguous(memory.shape, memory.item)
     if memory.bytes and any(n > 1 and a != b for n, a, b in zip(
             memory.shape, memory.strides, dense)):
@@ -151,10 +154,11 @@ class View:
             raise ValueError("no arrays")
         self.first = first = self.memories[0]
         for m in self.memories:
-            if (m.shape, m.strides, m.type) != (first.shape, first.strides,
-                                                first.type):
-                raise ValueError("arrays of a cache differ in shape, strides "
-                                 "or type")
+            if (m.shape, m.strides, m.type, m.device) != (
+                    first.shape, first.strides, first.type, first.device):
+                raise ValueError("arrays of a cache differ in shape, strides, "
+                                 "type or device")
+        self.device = first.device
         self.set_layout(layout)
         self.set_type(dtype)
         self.set_tokens(blocks, tokens)
@@ -198,8 +202,12 @@ class View:
             raise ValueError("%d tokens in %d blocks" % (self.tokens, len(ids)))
         self.blocks = array.array("i", ids)
 
-    def fit(self, shape, writable=False):
-        """The C structure, for a coder of that lib.Shape."""
+    def fit(self, shape, writable=False, device=None):
+        """The C structure, for a coder of that lib.Shape; device: where the
+        cache must be, None host memory."""
+        if self.device != device:
+            raise ValueError("the cache is not where the coder works (GPUs: "
+                             "CudaCoder)")
         if writable and not self.is_writable():
             raise ValueError("the cache is read-only, or overlaps itself")
         base = array.array("Q", self.bases(shape.layers, shape.planes))
