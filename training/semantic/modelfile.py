@@ -3,6 +3,7 @@
 """A run's weights.pt to the model file (docs/codecs/semantic.md): weight norm folded, fp16.
 
 modelfile.py RUN/weights.pt models/semantic.safetensors --done RUN/done.json [RUN/done.json ...] [--commit ID]
+    [--encoder HEARD/weights.pt]
 """
 import argparse
 import datetime
@@ -67,11 +68,15 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("weights")
     p.add_argument("out")
+    p.add_argument("--encoder", help="weights.pt of listen.py, whose encoder takes the place of the run's")
     p.add_argument("--done", required=True, nargs="+", help="done.json of the runs in their order, for the provenance")
     p.add_argument("--packages", default="", help="more packages whose sound was used than those of corpus/speech.txt")
     p.add_argument("--commit", default="unknown")
     a = p.parse_args()
     run = torch.load(a.weights, map_location="cpu", weights_only=True)
+    if a.encoder:
+        heard = torch.load(a.encoder, map_location="cpu", weights_only=True)["ema"]
+        run["ema"].update({k: v for k, v in heard.items() if k.startswith("encoder.")})
     arrays = tensors({k: v.float() for k, v in run["ema"].items()}, run["books"]["words"], run["books"]["embed"])
     runs = []
     for path in a.done:
