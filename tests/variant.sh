@@ -51,7 +51,7 @@ some() { # TESTS [make's variable]: these tests, of those that there are
         rm -f "tests/test_$t.log" "tests/test_$t.trs"
     done
     # shellcheck disable=SC2086
-    make -s -j"$jobs" && make -s -k -j"$jobs" "${2:-V=0}" $logs &&
+    make -s -j"$jobs" && make -s -k -j"$jobs" "${2:-V=0}" TEST_LOGS="$logs" $logs &&
         grep -q '^:test-result: PASS' tests/*.trs &&
         ! grep -s -E '^:test-result: (FAIL|ERROR)' tests/*.trs
 }
