@@ -10,6 +10,8 @@
 #define UNET "model.diffusion_model."
 #define STAGE "first_stage_model."
 
+enum { BLOCKS_MAX = 64, SHIFT_MAX = 15 };
+
 typedef struct counter {
     tsri_loader load;           /* to look for names */
     int positions, context;     /* of a condition */
@@ -25,10 +27,19 @@ static bool begins(const char *name, const char *with)
     return !strncmp(name, with, strlen(with));
 }
 
-/* The number behind `with`, which the name begins with; -1: it does not. */
+/* The number behind `with`, which the name begins with; -1: it does not, or the
+ * number is none that a codec that opens would have. */
 static int number(const char *name, const char *with)
 {
-    return begins(name, with) ? (int)strtol(name + strlen(with), NULL, 10) : -1;
+    const long n = begins(name, with) ? strtol(name + strlen(with), NULL, 10) : -1;
+
+    return n >= 0 && n < BLOCKS_MAX ? (int)n : -1;
+}
+
+/* Doublings of a side, whatever the names say. */
+static int bounded(int doublings)
+{
+    return doublings < 0 ? 0 : doublings < SHIFT_MAX ? doublings : SHIFT_MAX;
 }
 
 /* Cells of the UNet's plane that is halved so many times. */
@@ -57,10 +68,10 @@ static int halvings(const counter *c, const char *name)
     const int out = number(name, UNET "output_blocks.");
 
     if (in >= 0)
-        return blocks_with(c, "input_blocks", "op", in + 1);
+        return bounded(blocks_with(c, "input_blocks", "op", in + 1));
     if (out >= 0)
-        return c->deepest - blocks_with(c, "output_blocks", "conv",
-                                        out + (strstr(name, ".conv.") != NULL));
+        return bounded(c->deepest - blocks_with(c, "output_blocks", "conv",
+                                     out + (strstr(name, ".conv.") != NULL)));
     return begins(name, UNET "middle_block") ? c->deepest : 0;
 }
 
@@ -87,9 +98,9 @@ static double bands_macs(const counter *c, const char *name, double weights,
 {
     const int level = number(name, STAGE "decoder.up.");
     const bool last = begins(name, STAGE "decoder.conv_out");
-    const int doublings = level >= 0 ? c->levels - 1 - level +
-                                       (strstr(name, "upsample") != NULL)
-                                     : last ? c->levels - 1 : 0;
+    const int doublings = bounded(level >= 0 ? c->levels - 1 - level +
+                                               (strstr(name, "upsample") != NULL)
+                                             : last ? c->levels - 1 : 0);
     const double n = cells(c, 0) * (double)(1 << doublings) *
                      (double)(1 << doublings);
 
@@ -101,7 +112,7 @@ static double samples(const counter *c, int rates)
 {
     double n = c->frames;
 
-    for (int i = 0; i < rates; i++)
+    for (int i = 0; i < rates && i < TSRI_LATENT_RATES; i++)
         n *= tsri_latent_rates[i];
     return n;
 }
@@ -133,8 +144,8 @@ static bool measure(counter *c, const tsri_semanticodec *codec)
     c->blocks = (1 + tsri_loader_last(&c->load, STAGE "vocoder.resblocks")) /
                 TSRI_LATENT_RATES;
     const int ins = 1 + tsri_loader_last(&c->load, UNET "input_blocks");
-    c->deepest = ins > 64 ? 0 : blocks_with(c, "input_blocks", "op", ins);
-    return c->deepest < 16;
+    c->deepest = ins > BLOCKS_MAX ? 0 : blocks_with(c, "input_blocks", "op", ins);
+    return c->deepest <= SHIFT_MAX;
 }
 
 /* Of a convolution or a layer; 0: the tensor is none. */
