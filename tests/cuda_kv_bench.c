@@ -272,7 +272,7 @@ static void time_method(tsr_context *ctx, tsri_cuda *gpu, const char *method)
     printf("%-40s %7.3f bits, decoded at %7.1f GB/s", method,
            16 * (double)size * t.objects /
            ((double)p.planes * (double)p.plane_bytes[0]), dec);
-    if (!strcmp(method, "cachegen:plain=1") || !strcmp(method, "fp8:plain=1")) {
+    if (strstr(method, "plain=1")) {
         for (int i = 0; i < t.objects; i++)
             p.item[i].size = p.bound;
         fill_device(&p);

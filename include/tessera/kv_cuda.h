@@ -15,9 +15,10 @@ extern "C" {
 typedef struct tsr_kv_cuda tsr_kv_cuda;
 
 /** Brings a coder's tables and its profile to device `device`; kv must outlive
- *  it.  Published methods are decoded; cachegen and fp8 with plain=1 are
- *  encoded, too.  Returns TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, or no such device; TSR_E_NOMEM;
- *  TSR_E_BACKEND. */
+ *  it.  Published methods are decoded; cachegen, kivi, zipcache, mikv,
+ *  turboquant and fp8 are encoded, too, with plain=1.  Returns TSR_OK;
+ *  TSR_E_UNSUPPORTED no CUDA in this build, no driver, or no such device;
+ *  TSR_E_NOMEM; TSR_E_BACKEND. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv,
                                                int device);
 TSR_API void tsr_kv_cuda_close(tsr_kv_cuda **gpu);

@@ -470,8 +470,10 @@ static tsr_error decode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
 static tsr_error encode_method(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
                                cudaStream_t stream)
 {
-    if (j->tokens)
+    if (j->tokens) {
+        TSR_TRY(queue(g, j, tsri_kv_gpu_rank_given, stream, "classes of tokens"));
         TSR_TRY(queue(g, j, tsri_kv_gpu_size_method, stream, "sizes"));
+    }
     TSR_TRY(queue(g, j, tsri_kv_gpu_arrange, stream, "places"));
     return j->tokens ? queue(g, j, tsri_kv_gpu_put_units, stream, "method") : TSR_OK;
 }
@@ -483,8 +485,8 @@ static tsr_error can_encode(const tsr_kv_cuda *g)
     if (kv->method)
         return tsri_kv_gpu_encodes(kv) ? TSR_OK
             : tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: %s is decoded, not "
-                        "encoded (of the methods cachegen and fp8 are, with "
-                        "plain=1)", kv->method->name);
+                        "encoded, or encoded with plain=1 alone",
+                        kv->method->name);
     if (kv->step[0] == 0 || kv->step[1] == 0)
         return tsri_fail(kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
     return TSR_OK;

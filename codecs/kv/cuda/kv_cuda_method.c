@@ -9,14 +9,22 @@
 #include "lib/bytes.h"
 #include "vq/scalar.h"
 
-enum { CACHEGEN = 1, KVQUANT = 3, FP8 = 8, VQ = 10, MOST_LEVELS = 16 };
+enum {
+    CACHEGEN = 1, KIVI = 2, KVQUANT = 3, ZIPCACHE = 5, MIKV = 6, TURBOQUANT = 7,
+    FP8 = 8, VQ = 10, METHODS, MOST_LEVELS = 16
+};
 
+/* Others, and what is entropy-coded, have tables made by search, or by going from
+ * value to value. */
 bool tsri_kv_gpu_encodes(const tsr_kv *kv)
 {
-    const int number = kv->method->number;
+    static const uint8_t plain[METHODS] = {     /* 1 + where params say so */
+        [CACHEGEN] = 3, [KIVI] = 4, [ZIPCACHE] = 3, [MIKV] = 3, [TURBOQUANT] = 4,
+        [FP8] = 2
+    };
+    const int at = plain[kv->method->number];
 
-    return (number == CACHEGEN && tsri_get16(kv->params + 4)) ||
-        (number == FP8 && tsri_get16(kv->params + 2));     /* plain=1 */
+    return at && tsri_get16(kv->params + 2 * (at - 1));
 }
 
 static tsr_error put_shapes(tsr_kv_cuda *g)

@@ -247,8 +247,9 @@ cudaError_t tsri_kv_gpu_store(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_rank(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_parts(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_method(const tsri_kv_gpu_job *job, cudaStream_t stream);
-/** cachegen and fp8 encoded, packed: bytes of units, and once these are placed the
- *  units. */
+/** Published methods encoded, packed: tokens of classes counted; bytes of units, and
+ *  once these are placed the units. */
+cudaError_t tsri_kv_gpu_rank_given(const tsri_kv_gpu_job *job, cudaStream_t stream);
 cudaError_t tsri_kv_gpu_size_method(const tsri_kv_gpu_job *job,
                                     cudaStream_t stream);
 cudaError_t tsri_kv_gpu_put_units(const tsri_kv_gpu_job *job, cudaStream_t stream);

@@ -146,29 +146,6 @@ static __device__ float value_of(const job &j, const unit &u, int t, int c,
 
 /* ---- turned keys ---- */
 
-/* Of the normal distribution, those above 0: of 2, 3 and 4 bits. */
-static __device__ float level_above(int bits, int i)
-{
-    static const float level[] = {
-        0.452780f, 1.510418f,
-        0.245094f, 0.756005f, 1.343909f, 2.151946f,
-        0.128395f, 0.388048f, 0.656759f, 0.942340f,
-        1.256231f, 1.618046f, 2.069017f, 2.732589f
-    };
-    return level[(1 << (bits - 1)) - 2 + i];
-}
-
-static __device__ bool is_negative(const job &j, int layer, int d)
-{
-    uint64_t z = (uint64_t)j.param[2] + 1337ull * layer +
-                 (d / 64 + 1) * 0x9e3779b97f4a7c15ull;
-
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-    z ^= z >> 31;
-    return z >> d % 64 & 1;
-}
-
 /* Channels first .. first + n - 1 of token t, whole heads, into x; by a thread
  * block. */
 static __device__ void turn_keys(const job &j, const unit &u, int t, int first,
@@ -203,7 +180,8 @@ static __device__ void turn_keys(const job &j, const unit &u, int t, int first,
 /* ---- kernels ---- */
 
 /* By a thread block: each token's place among those of its class; the others' are
- * -1 - place. */
+ * -1 - place.  An encoder's boosts are not in its object yet. */
+template <bool ENCODING>
 static __global__ __launch_bounds__(THREADS) void rank_tokens(job j)
 {
     __shared__ int warp_sum[WARPS];
@@ -218,8 +196,9 @@ static __global__ __launch_bounds__(THREADS) void rank_tokens(job j)
         return;
     for (int base = 0; base < n; base += THREADS) {
         const int t = base + (int)threadIdx.x;
-        const bool is = t < n && (!o.boosts ||
-                                  boost_of(j, o, j.items[i].data, first + t));
+        const bool is = t < n &&
+            (!o.boosts || (ENCODING ? boost_at(j, i, first + t)
+                                    : boost_of(j, o, j.items[i].data, first + t)));
         const uint32_t mask = __ballot_sync(ALL, is);
         int before = salient + __popc(mask & before_me);
         if (threadIdx.x % WARP == 0)
@@ -325,8 +304,19 @@ static __global__ __launch_bounds__(THREADS) void decode_units(job j, int parts)
 /* Before the units' parts are found. */
 extern "C" cudaError_t tsri_kv_gpu_rank(const job *j, cudaStream_t stream)
 {
+    const unsigned tiles = (unsigned)(j->objects * j->tiles);
+
     if (j->rank)
-        rank_tokens<<<(unsigned)(j->objects * j->tiles), THREADS, 0, stream>>>(*j);
+        rank_tokens<false><<<tiles, THREADS, 0, stream>>>(*j);
+    return cudaGetLastError();
+}
+
+extern "C" cudaError_t tsri_kv_gpu_rank_given(const job *j, cudaStream_t stream)
+{
+    const unsigned tiles = (unsigned)(j->objects * j->tiles);
+
+    if (j->rank)
+        rank_tokens<true><<<tiles, THREADS, 0, stream>>>(*j);
     return cudaGetLastError();
 }
 

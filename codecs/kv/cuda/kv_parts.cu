@@ -363,14 +363,6 @@ static __device__ void get_list(workplace &w, reader &in, unit &u, size_t n)
 
 /* ---- methods ---- */
 
-/* Tokens of the tile that are quantised. */
-static __device__ int kivi_tokens(const job &j, const unit &u)
-{
-    const int r = j.param[2];
-    const int kept = !r ? 0 : !u.plane ? j.tokens % r : min(r, j.tokens);
-    return min(max(j.tokens - kept - u.first, 0), u.tokens);
-}
-
 static __device__ void get_both(const job &j, workplace &w, unit &u, reader &in)
 {
     const int salient = j.salient[(size_t)u.object * j.tiles + u.tile];

@@ -218,7 +218,6 @@ static __device__ void find_unit(const job &j, size_t n, unit &u)
     u.dtype = j.object[u.object].dtype;
 }
 
-/* cachegen */
 static __device__ int bins_of(const job &j, int layer, int plane)
 {
     /* Layers below `first` have `fine` bins, the others `coarse`. */
@@ -231,5 +230,36 @@ static __device__ int bins_of(const job &j, int layer, int plane)
     if (j.param[1])
         return j.param[1];
     return (level == 0 && j.layers < 10) || layer < first ? fine : coarse;
+}
+
+/* Tokens of the tile that are quantised. */
+static __device__ int kivi_tokens(const job &j, const unit &u)
+{
+    const int r = j.param[2];
+    const int kept = !r ? 0 : !u.plane ? j.tokens % r : min(r, j.tokens);
+    return min(max(j.tokens - kept - u.first, 0), u.tokens);
+}
+
+/* Of the normal distribution, those above 0: of 2, 3 and 4 bits. */
+static __device__ float level_above(int bits, int i)
+{
+    static const float level[] = {
+        0.452780f, 1.510418f,
+        0.245094f, 0.756005f, 1.343909f, 2.151946f,
+        0.128395f, 0.388048f, 0.656759f, 0.942340f,
+        1.256231f, 1.618046f, 2.069017f, 2.732589f
+    };
+    return level[(1 << (bits - 1)) - 2 + i];
+}
+
+static __device__ bool is_negative(const job &j, int layer, int d)
+{
+    uint64_t z = (uint64_t)j.param[2] + 1337ull * layer +
+                 (d / 64 + 1) * 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    z ^= z >> 31;
+    return z >> d % 64 & 1;
 }
 #endif
