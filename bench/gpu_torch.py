@@ -241,7 +241,7 @@ class Side:
         try:
             patiently(work)
         except Exception as e:      # of any kind: the other forms go on
-            self.fast, self.why = None, f"{type(e).__name__}: {(str(e).splitlines() or [''])[0][:200]}"
+            self.fast, self.why = None, f"{type(e).__name__}: {' '.join(str(e).split())[:400]}"
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
