@@ -415,7 +415,7 @@ static void write_matrix(tsr_context *ctx, const bank *b,
     const tsri_bytes2d in = { matrix, (size_t)tokens, shape->channels, 1 };
     tsri_bank *opened;
     tsri_plan *plan;
-    size_t head, size;
+    size_t head, size = 0;
     char name[16];
 
     for (int i = 0; i < tokens * shape->channels; i++) {

@@ -5,7 +5,7 @@
 
 int main(int argc, char **argv)
 {
-    tsr_context *ctx;
+    tsr_context *ctx = NULL;
     golden g;
     FILE *file;
 

@@ -156,7 +156,7 @@ static bool decode_pair(const tsr_context *ctx, const tsri_bank *bank,
     }
     for (int k = 0; k < RUNS; k++) {
         for (int j = 0; j < 2; j++) {
-            runs[j] = (tsri_rans_run8){ c[j]->table[k], malloc(c[j]->n[k] + 1),
+            runs[j] = (tsri_rans_run8){ c[j]->table[k], calloc(c[j]->n[k] + 1, 1),
                                         c[j]->n[k] };
             runs[j].sym[runs[j].n] = 0xee;
         }

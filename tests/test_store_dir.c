@@ -248,7 +248,7 @@ static int limited(const char *path)
 static int small_disk(const char *path)
 {
     if (unshare(CLONE_NEWNS) ||
-        mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) ||
         mount("tmpfs", path, "tmpfs", 0, "size=1m"))
         return SKIP;
     return put_too_much(path);
