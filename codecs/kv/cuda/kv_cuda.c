@@ -484,9 +484,9 @@ static tsr_error can_encode(const tsr_kv_cuda *g)
 
     if (kv->method)
         return tsri_kv_gpu_encodes(kv) ? TSR_OK
-            : tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: %s is decoded, not "
-                        "encoded, or encoded with plain=1 alone",
-                        kv->method->name);
+            : tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: %s is not encoded "
+                        "in this form (cachegen, kivi, zipcache, mikv, turboquant and "
+                        "fp8 are, with plain=1)", kv->method->name);
     if (kv->step[0] == 0 || kv->step[1] == 0)
         return tsri_fail(kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
     return TSR_OK;

@@ -158,16 +158,7 @@ static __device__ void turn_keys(const job &j, const unit &u, int t, int first,
         x[i] = q < half ? -level_above(bits, half - 1 - q)
                         : level_above(bits, q - half);
     }
-    for (int h = 1; h < u.dim; h *= 2) {
-        __syncthreads();
-        for (int i = threadIdx.x; i < n / 2; i += THREADS) {
-            const int a = i / h * 2 * h + i % h;
-            const float v = x[a], w = x[a + h];
-            x[a] = __fadd_rn(v, w);
-            x[a + h] = __fsub_rn(v, w);
-        }
-    }
-    __syncthreads();
+    transform_heads(x, n, u.dim);
     for (int i = threadIdx.x; i < n; i += THREADS) {
         const int d = i % u.dim;
         const float length = u.element.value(t, (first + i) / u.dim, good);

@@ -325,16 +325,7 @@ static __device__ void turn_heads(const job &j, making &m, int t, int first, int
     __syncthreads();
     for (int i = threadIdx.x; i < n; i += THREADS)
         x[i] = is_negative(j, m.u.layer, i % dim) ? -x[i] : x[i];
-    for (int h = 1; h < dim; h *= 2) {
-        __syncthreads();
-        for (int i = threadIdx.x; i < n / 2; i += THREADS) {
-            const int a = i / h * 2 * h + i % h;
-            const float v = x[a], w = x[a + h];
-            x[a] = __fadd_rn(v, w);
-            x[a + h] = __fsub_rn(v, w);
-        }
-    }
-    __syncthreads();
+    transform_heads(x, n, dim);
     for (int i = threadIdx.x; i < n; i += THREADS)
         code[(size_t)t * m.u.channels + first + i] =
             (uint8_t)nearest(__fmul_rn(x[i], scale[i / dim]), m.p.bits);

@@ -262,4 +262,20 @@ static __device__ bool is_negative(const job &j, int layer, int d)
     z ^= z >> 31;
     return z >> d % 64 & 1;
 }
+
+/* By a thread block: the Hadamard transform, not scaled, of each head in x, which
+ * has n values.  Waits for the block before it reads and when it is done. */
+static __device__ void transform_heads(float *x, int n, int dim)
+{
+    for (int h = 1; h < dim; h *= 2) {
+        __syncthreads();
+        for (int i = threadIdx.x; i < n / 2; i += (int)blockDim.x) {
+            const int a = i / h * 2 * h + i % h;
+            const float v = x[a], w = x[a + h];
+            x[a] = __fadd_rn(v, w);
+            x[a + h] = __fsub_rn(v, w);
+        }
+    }
+    __syncthreads();
+}
 #endif
