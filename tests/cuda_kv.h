@@ -49,6 +49,11 @@ enum {
 
 #define SHAPE(l, p, h, d) { l, p, { h, h }, { d, d } }
 
+/** Tokens of an object that are wanted; n 0: all from the first on. */
+typedef struct token_range {
+    size_t first, n;
+} token_range;
+
 typedef struct problem {
     const test_case *t;
     tsr_context *ctx;
@@ -77,6 +82,7 @@ typedef struct problem {
     void *scratch;
     size_t scratch_size;
     tsr_kv_cuda_item *item;
+    token_range *range;         /* decoding, of each object */
 } problem;
 
 /** What became of the objects. */
@@ -90,6 +96,15 @@ typedef struct outcome {
 static inline uint8_t *plane_of(const problem *p, int plane)
 {
     return p->pool + (size_t)plane * p->plane_bytes[0];
+}
+
+/** Whether token t of all objects is to be decoded. */
+static inline bool in_range(const problem *p, size_t t)
+{
+    const token_range *r = &p->range[t / (size_t)p->t->tokens];
+    const size_t at = t % (size_t)p->t->tokens;
+
+    return at >= r->first && (!r->n || at - r->first < r->n);
 }
 
 /** Ends the program. */

@@ -287,6 +287,8 @@ void open_device(problem *p)
                                   &p->scratch_size), "scratch");
     must(tsri_cuda_alloc(p->gpu, &p->scratch, p->scratch_size, 1), "alloc");
     p->item = room(n * sizeof *p->item);
+    p->range = room(n * sizeof *p->range);
+    memset(p->range, 0, n * sizeof *p->range);
     for (int i = 0; i < p->t->objects; i++)
         p->item[i] = (tsr_kv_cuda_item){
             .view = device_view(p),
@@ -319,6 +321,7 @@ void close_problem(problem *p)
     free(p->mean);
     free(p->spread);
     free(p->item);
+    free(p->range);
     free(p->base);
     free(p->cache);
     free(p->block);
@@ -338,7 +341,7 @@ void spread(const problem *p, uint8_t *const *cache, int plane, uint8_t poison,
 
     memset(out, poison, p->plane_bytes[0]);
     for (size_t t = 0; t < p->all; t++)
-        for (int c = 0; c < n; c++)
+        for (int c = 0; in_range(p, t) && c < n; c++)
             memcpy(out + place(p, 0, t, c),
                    cache[plane] + (t * (size_t)n + (size_t)c) * p->element,
                    p->element);
@@ -410,6 +413,8 @@ void decode_on_gpu(const problem *p, uint8_t *const *object, const size_t *size,
     for (size_t i = 0; i < n; i++) {
         p->item[i].size = size[i];
         p->item[i].level = level;
+        p->item[i].part_first = p->range[i].first;
+        p->item[i].part_tokens = p->range[i].n;
         must(tsri_cuda_upload(p->gpu, p->item[i].data, object[i], size[i]),
              "upload");
     }

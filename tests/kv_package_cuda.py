@@ -74,6 +74,11 @@ paged = twin.encode(tk.View(pages, "2BSHD", blocks=order, tokens=TOKENS),
                     chunk=CHUNK)
 verdict(all(torch.equal(a, b) for a, b in zip(
     paged, twin.encode(tk.View(flat, "2LTHD"), chunk=CHUNK))), "from pages")
+some = torch.zeros_like(flat)
+twin.decode(objects, tk.View(some, "2LTHD"), chunk=CHUNK, tokens=(CHUNK - 9, 20))
+whole = torch.zeros_like(flat)
+whole[:, :, CHUNK - 9:CHUNK + 11] = flat[:, :, CHUNK - 9:CHUNK + 11]
+verdict(torch.equal(some, whole), "some tokens")
 twin.decode(objects, tk.View(flat, "2LTHD"), chunk=CHUNK, levels=1)
 
 

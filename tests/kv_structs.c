@@ -136,6 +136,8 @@ static void chunks(void)
     FIELD(tsr_kv_cuda_item, level);
     FIELD(tsr_kv_cuda_item, token_ids);
     FIELD(tsr_kv_cuda_item, boost);
+    FIELD(tsr_kv_cuda_item, part_first);
+    FIELD(tsr_kv_cuda_item, part_tokens);
     SIZE(tsr_kv_prefix);
     FIELD(tsr_kv_prefix, name);
     FIELD(tsr_kv_prefix, tokens);

@@ -45,6 +45,9 @@ typedef struct tsr_kv_cuda_item {
                                      and has none */
     const uint8_t *boost;   /**< encode: of the object's tokens, 0..7, as in
                                  tsr_kv_call; or NULL */
+    size_t part_first, part_tokens; /**< decode: only these of the object's tokens are
+                                 decoded and stored, at their places in the view;
+                                 part_tokens 0: all from part_first on */
 } tsr_kv_cuda_item;
 
 /** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens
@@ -60,11 +63,15 @@ tsr_kv_cuda_encode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,
                    void *stream);
 
-/** Decodes whole objects of `tokens` tokens.  Their headers are checked on the
- *  device against the coder's settings: another tile, span or parameter of a method
- *  is TSR_E_MODEL, too, and so are more levels than the coder's, and a step that
- *  leaves other coefficients of the profile alive (fewer levels and other steps are
- *  fine). */
+/** Decodes objects of `tokens` tokens, or parts of them: planes whose base is NULL are
+ *  left out, and so are tokens outside an item's part.  Tiles without wanted tokens are
+ *  not read and may be damaged, but an object must not be cut; in tiles of a published
+ *  method values that are not wanted are not looked at.
+ *
+ *  Headers are checked on the device against the coder's settings: another tile, span or
+ *  parameter of a method is TSR_E_MODEL, too, and so are more levels than the coder's, and
+ *  a step that leaves other coefficients of the profile alive (fewer levels and other
+ *  steps are fine). */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_decode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,

@@ -127,6 +127,59 @@ static __device__ spot find_spot(const job &j, size_t n)
     return p;
 }
 
+/* ---- what a decoder wants ---- */
+
+/* Is any plane of a group wanted? */
+static __device__ bool is_wanted(const job &j, int group)
+{
+    const int first = j.group[group].first_plane;
+
+    for (int i = 0; i < j.group[group].planes; i++)
+        if (j.base[first + i])
+            return true;
+    return false;
+}
+
+static __device__ bool is_token_wanted(const tsri_kv_gpu_item &item, uint32_t t)
+{
+    return t >= item.from && t < item.to;
+}
+
+/* The first token of the first tile that has tokens that are wanted. */
+static __device__ uint32_t first_shown(const job &j, const tsri_kv_gpu_item &item)
+{
+    return item.from / j.tile * j.tile;
+}
+
+/* Levels of a tile that are decoded: where none of its tokens is wanted 0, or the
+ * first, which those that are may lean on. */
+static __device__ int levels_of(const job &j, int object, int tile)
+{
+    const tsri_kv_gpu_item &item = j.items[object];
+    const tsri_kv_gpu_object &o = j.object[object];
+    const uint32_t first = (uint32_t)tile * j.tile;
+
+    if (item.from >= item.to || first >= item.to)
+        return 0;
+    return first >= first_shown(j, item) ? o.used : (o.flags & CHAINED) != 0;
+}
+
+/* Of rows first .. first + n - 1 of all objects' tokens. */
+static __device__ bool are_rows_wanted(const job &j, size_t first, size_t n)
+{
+    const size_t end = min(first + n, (size_t)j.objects * j.tokens);
+
+    while (first < end) {
+        const tsri_kv_gpu_item &item = j.items[first / j.tokens];
+        const uint32_t t = (uint32_t)(first % j.tokens);
+        const size_t here = min((size_t)(j.tokens - t), end - first);
+        if (t < item.to && t + here > item.from)
+            return true;
+        first += here;
+    }
+    return false;
+}
+
 /* Brings what is at p to the second cache. */
 static __device__ void bring(const void *p)
 {

@@ -254,6 +254,8 @@ static tsr_error check(const tsr_kv_cuda *g, const tsr_kv_cuda_item *items,
         good = same_view(&item->view, &items->view) &&
             item->view.tokens >= tokens &&
             item->first_token <= item->view.tokens - tokens &&
+            item->part_first <= tokens &&
+            item->part_tokens <= tokens - item->part_first &&
             item->pos0 <= (uint64_t)1 << 31 && (uintptr_t)item->data % 16 == 0 &&
             item->status && item->level >= 0 &&
             item->level <= TSRI_KV_LEVELS && (writing || item->bytes);
@@ -364,11 +366,13 @@ static tsr_error carry(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
     pack(&p, header, sizeof header);
     pack(&p, items->view.base, (size_t)(j->layers * j->planes) * sizeof *j->base);
     for (int i = 0; i < j->objects; i++) {
+        const size_t from = items[i].part_first, n = items[i].part_tokens;
         const tsri_kv_gpu_item item = {
             items[i].view.blocks, items[i].first_token, items[i].data,
             items[i].size, items[i].bytes, items[i].status,
             (uint32_t)items[i].pos0,
             sinks_of(g, items[i].pos0, (size_t)j->tokens), items[i].level,
+            (uint32_t)from, n ? (uint32_t)(from + n) : (uint32_t)j->tokens,
             items[i].token_ids, encoding ? items[i].boost : NULL };
         pack(&p, &item, sizeof item);
     }

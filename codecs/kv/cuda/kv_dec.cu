@@ -166,6 +166,7 @@ static __device__ void decode_heads(const job &j, const place &p, decoder &d,
     const int lane = threadIdx.x % WARP;
     const bool turned = j.layout && !p.plane, bf16 = j.dtype == TSR_KV_BF16;
     const uint32_t before = lanes_before(), end = p.row + p.rows;
+    const uint32_t from = j.items[p.object].from, until = j.items[p.object].to;
     const uint32_t boosts = j.object[p.object].boosts;
     const float whole = j.object[p.object].step[p.plane];
     const ptrdiff_t first = (ptrdiff_t)(p.channel / WARP / HEAD) * j.head_stride +
@@ -183,12 +184,14 @@ static __device__ void decode_heads(const job &j, const place &p, decoder &d,
         uint8_t *to = find_token(j, item, p.group(j), t) + first;
         uint32_t run = item.blocks ? j.block_tokens -
                        (uint32_t)((item.first + t) % j.block_tokens) : end - t;
-        run = min(run, end - t);
+        const bool wanted = t >= from && t < until;
+        run = min(run, wanted ? min(end, until) - t
+                              : (t < from ? min(end, from) : end) - t);
         if (boosts) {
-            const int wanted = item.data[boosts + t / 2] >> t % 2 * 4 & 7;
+            const int given = item.data[boosts + t / 2] >> t % 2 * 4 & 7;
             run = 1;
-            if (wanted != boost) {
-                boost = wanted;
+            if (given != boost) {
+                boost = given;
                 step = scaled(whole, -boost);
                 k.set(j, p, memory, boost);
                 set_floats(d.ring, step);
@@ -208,7 +211,8 @@ static __device__ void decode_heads(const job &j, const place &p, decoder &d,
                 take_values<STRIPS>(d, k, step, before, v);
             if (turned)
                 turn_back<STRIPS, HEAD>(v, angle);
-            store_token<STRIPS, HEAD>(to, j.head_stride, bf16, v);
+            if (wanted)
+                store_token<STRIPS, HEAD>(to, j.head_stride, bf16, v);
         }
     }
 }
@@ -237,6 +241,8 @@ static __global__ __launch_bounds__(RESTORE) void restore_sinks(job j)
     const uint32_t each = (uint32_t)j.channels[plane];
     for (uint32_t k = threadIdx.x; k < o.sinks * each; k += RESTORE) {
         const uint32_t t = k / each, head = k % each / dim;
+        if (!is_token_wanted(j.items[i], t))
+            continue;
         const int d = (int)(k % each % dim);
         const uint8_t *in = heads + (t * j.heads[plane] + head) * (1 + dim);
         int other = 0;
@@ -276,7 +282,8 @@ void decode(job j, size_t segments)
         const uint8_t *data;
         uint32_t size;
         decoder d;
-        if (!j.object[p.object].good || !p.rows || !j.base[p.group(j)])
+        if (!j.object[p.object].good || !p.rows || !j.base[p.group(j)] ||
+            !levels_of(j, p.object, p.tile))
             continue;
         if (!find_segment(j, p, &data, &size)) {
             spoil(j, p.object, TSR_E_CORRUPT);

@@ -441,8 +441,7 @@ static __global__ __launch_bounds__(THREADS) void read_front(job j)
 
 /* ---- decoder: checksums ---- */
 
-/* A thread block has a head or a unit; units that are not decoded may be
- * damaged. */
+/* A thread block has a head or a unit; those that are not decoded may be damaged. */
 static __global__ __launch_bounds__(THREADS) void check(job j)
 {
     const size_t units = (size_t)j.groups * j.tiles * j.levels;
@@ -457,11 +456,16 @@ static __global__ __launch_bounds__(THREADS) void check(job j)
         return;
     const size_t has = j.groups + (size_t)j.groups * j.tiles * o.levels;
     if (n < (size_t)j.groups) {
+        if (!is_wanted(j, (int)n))
+            return;
         from = find_head(j, o, (int)n, &bytes);
         size = bytes;
     } else {
-        const uint64_t *at = j.unit_at + i * (units + 1) + n - j.groups;
-        if (n >= has || (int)((n - j.groups) % o.levels) >= o.used)
+        const size_t unit = n - j.groups;
+        const int tile = (int)(unit / o.levels % j.tiles);
+        const uint64_t *at = j.unit_at + i * (units + 1) + unit;
+        if (n >= has || (int)(unit % o.levels) >= levels_of(j, (int)i, tile) ||
+            !is_wanted(j, (int)(unit / o.levels / j.tiles)))
             return;
         from = at[0];
         size = at[1] - from;

@@ -359,7 +359,9 @@ static __device__ void get_segment(const job &j, target &to)
     const object &o = j.object[to.p.object];
     const int segments = j.group[to.p.group].segments;
 
-    for (int level = 0; level < o.used; level++) {
+    const int levels = levels_of(j, to.p.object, to.p.tile);
+
+    for (int level = 0; level < levels; level++) {
         const uint8_t *data;
         uint32_t size;
         decoder d;
@@ -380,17 +382,6 @@ static __device__ void get_segment(const job &j, target &to)
             return;
         }
     }
-}
-
-/* Is any plane of a group wanted? */
-static __device__ bool is_wanted(const job &j, int group)
-{
-    const int first = j.group[group].first_plane;
-
-    for (int i = 0; i < j.group[group].planes; i++)
-        if (j.base[first + i])
-            return true;
-    return false;
 }
 
 /* Thread blocks have segments that are neighbours. */
@@ -416,7 +407,8 @@ void get_levels(job j, size_t segments)
     __syncthreads();
     for (size_t n = segments * blockIdx.x / gridDim.x + warp; n < end; n += warps) {
         to.p = find_spot(j, n);
-        if (j.object[to.p.object].good && to.p.rows && is_wanted(j, to.p.group))
+        if (j.object[to.p.object].good && to.p.rows && is_wanted(j, to.p.group) &&
+            levels_of(j, to.p.object, to.p.tile))
             get_segment(j, to);
     }
 }

@@ -58,6 +58,18 @@ static __device__ patch find_patch(const job &j, size_t n)
     return p;
 }
 
+/* The same, without rows that a decoder does not want. */
+static __device__ patch find_wanted(const job &j, size_t n)
+{
+    patch p = find_patch(j, n);
+    const tsri_kv_gpu_item &item = j.items[p.object];
+    const uint32_t end = min(p.row + p.rows, item.to);
+
+    p.row = max(p.row, item.from);
+    p.rows = p.row < end ? end - p.row : 0;
+    return p;
+}
+
 static size_t count_patches(const job &j)
 {
     return (size_t)j.objects * ((j.tokens + SOME - 1) / SOME) * j.layers *
@@ -468,7 +480,7 @@ static __device__ void store_as(const job &j, uint8_t *p, float v)
 template <bool HALF, bool WORDS>
 static __global__ __launch_bounds__(THREADS) void store_rows(job j)
 {
-    const patch p = find_patch(j, blockIdx.x);
+    const patch p = find_wanted(j, blockIdx.x);
     const int c = p.first + (int)threadIdx.x;
     const object &o = j.object[p.object];
 
@@ -521,7 +533,7 @@ static __global__ __launch_bounds__(THREADS) void store_rows(job j)
 template <bool WORDS>
 static __global__ __launch_bounds__(THREADS) void store_pairs(job j)
 {
-    const patch p = find_patch(j, blockIdx.x);
+    const patch p = find_wanted(j, blockIdx.x);
     const object &o = j.object[p.object];
     const bool bf16 = j.dtype == TSR_KV_BF16, turned = j.layout && !p.plane;
     const int half = j.dim[p.plane] / 2;
@@ -578,7 +590,7 @@ static __global__ __launch_bounds__(THREADS) void store_pairs(job j)
 static __global__ __launch_bounds__(THREADS) void store_turned(job j)
 {
     __shared__ float x[MOST_DIM];
-    const patch p = find_patch(j, blockIdx.x);
+    const patch p = find_wanted(j, blockIdx.x);
     const object &o = j.object[p.object];
 
     if (!o.good || !j.base[p.number(j)])

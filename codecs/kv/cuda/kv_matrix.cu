@@ -319,7 +319,7 @@ void products(job j, int column_tiles, int row_tiles, int back)
                                                          : p.g->inverse;
     p.b_pitch = KIND == FORWARD ? p.g->columns : p.g->values;
     p.back = back;
-    if (!p.b || p.column >= p.columns)
+    if (!p.b || p.column >= p.columns || !are_rows_wanted(j, p.row, SIDE))
         return;
 #pragma unroll
     for (int i = 0; i < OWN; i++)

@@ -282,6 +282,8 @@ static __global__ __launch_bounds__(THREADS) void decode_units(job j, int parts)
     if (!u.good)
         return;
     for (int t = part * SOME; t < min(u.tokens, (part + 1) * SOME); t++) {
+        if (!is_token_wanted(item, u.first + t))
+            continue;
         uint8_t *to = find_token(j, item, u.number, u.first + t);
         if (j.method == TURBOQUANT && !u.plane)
             put_turned(j, u, t, to, x, good);

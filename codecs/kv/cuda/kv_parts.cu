@@ -509,7 +509,8 @@ static __global__ __launch_bounds__(THREADS) void find_parts(job j)
         (size_t)u.number * j.tiles + u.tile;
     reader in = { item.data, item.data, j.unit_room + n * j.unit_bytes,
                   j.unit_room + (n + 1) * j.unit_bytes, 0 };
-    const bool wanted = j.object[u.object].good && j.base[u.number];
+    const bool wanted = j.object[u.object].good && j.base[u.number] &&
+        levels_of(j, u.object, u.tile);
     if (wanted && j.method == LOSSLESS && u.dtype != j.dtype)
         in.refuse(TSR_E_ARG);
     if (wanted) {

@@ -146,22 +146,22 @@ static __device__ void restore(const chain &k)
     const uint8_t *data = j.items[k.i].data;
     const int16_t *values = j.values + k.at;
     const float step = level_step(k.o.step[0], k.o.used);
+    const uint32_t end = j.items[k.i].to, shown = first_shown(j, j.items[k.i]);
     float *z = j.z + k.at;
 
-    for (uint32_t first = k.o.sinks; first < (uint32_t)j.tokens; first += BATCH) {
+    for (uint32_t first = k.o.sinks; first < end; first += BATCH) {
         int16_t q[BATCH];
 #pragma unroll
         for (int b = 0; b < BATCH; b++)
-            q[b] = first + b < (uint32_t)j.tokens ? values[(first + b) * k.pitch]
-                                                  : 0;
+            q[b] = first + b < end ? values[(first + b) * k.pitch] : 0;
 #pragma unroll
         for (int b = 0; b < BATCH; b++) {
             const uint32_t t = first + b;
-            if (t >= (uint32_t)j.tokens)
+            if (t >= end)
                 break;
             const int boost = boost_of(j, k.o, data, t);
             const int32_t carry = k.carry(t);
-            k.keep(t, coarsen(q[b], k.o.used - 1), boost, carry);
+            k.keep(t, t < shown ? q[b] : coarsen(q[b], k.o.used - 1), boost, carry);
             z[t * k.pitch] = __fadd_rn(__fmul_rn((float)q[b], scaled(step, -boost)),
                                        __fmul_rn((float)carry, k.unit));
         }

@@ -90,7 +90,8 @@ CudaItem = structure(
     "tsr_kv_cuda_item", ("view", View), ("first_token", c_size_t),
     ("pos0", c_uint64), ("data", c_void_p), ("size", c_size_t),
     ("bytes", c_void_p), ("status", c_void_p), ("level", c_int),
-    ("token_ids", c_void_p), ("boost", c_void_p))
+    ("token_ids", c_void_p), ("boost", c_void_p),
+    ("part_first", c_size_t), ("part_tokens", c_size_t))
 Prefix = structure("tsr_kv_prefix", ("name", c_uint8 * 32),
                    ("tokens", c_uint64))
 Chunk = structure(

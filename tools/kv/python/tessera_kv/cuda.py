@@ -117,23 +117,33 @@ class CudaCoder:
         return [data[i * room:i * room + size].clone()
                 for i, size in enumerate(sizes.tolist())]
 
-    def decode(self, objects, view, *, chunk=256, levels=0, token_ids=None):
+    def decode(self, objects, view, *, chunk=256, tokens=None, levels=0,
+               token_ids=None):
         """Decodes objects into the view: object i has the tokens from i * chunk
         on, `chunk` of them, or what is left.  objects: tensors of bytes, on the
-        device or not, or bytes."""
+        device or not, or bytes; tokens: (first, number) of those that are wanted,
+        of the view, 0: all from there on.  Objects without any are not looked at."""
         with self.torch.cuda.device(self.device):
             what, n = self.fit(view, True), view.tokens
             ids = self.numbers(token_ids, self.torch.int32, n, "token ids")
             if len(objects) != -(-n // chunk):
                 raise ValueError("%d objects of %d tokens for %d" % (
                     len(objects), chunk, n))
+            begin, some = tokens or (0, 0)
+            end = begin + some if some else n
+            if not 0 <= begin <= end <= n:
+                raise ValueError("tokens %d to %d of %d" % (begin, end, n))
             i = 0
-            for first, count, tokens in runs(n, chunk):
-                self.decode_some(objects[i:i + count], what, first, tokens,
-                                 levels, ids)
+            for first, count, each in runs(n, chunk):
+                lowest = max(0, (begin - first) // each)
+                highest = min(count, -((first - end) // each))
+                if lowest < highest and begin < end:
+                    self.decode_some(objects[i + lowest:i + highest], what,
+                                     first + lowest * each, each, (begin, end),
+                                     levels, ids)
                 i += count
 
-    def decode_some(self, objects, what, first, tokens, levels, ids):
+    def decode_some(self, objects, what, first, tokens, wanted, levels, ids):
         torch, parts = self.torch, []
         for o in objects:
             if not torch.is_tensor(o):
@@ -147,8 +157,12 @@ class CudaCoder:
         rows = []
         for i, (o, at) in enumerate(zip(parts, places)):
             data[at:at + len(o)].copy_(o)
+            here = first + i * tokens
+            begin = max(wanted[0] - here, 0)
             rows.append({
                 "data": data.data_ptr() + at, "size": len(o), "level": levels,
+                "part_first": begin,
+                "part_tokens": min(wanted[1] - here, tokens) - begin,
                 "token_ids": ids is not None and
                 ids.data_ptr() + 4 * (first + i * tokens) or None})
         self.run(lib.core.tsr_kv_cuda_decode, what, rows, first, tokens)
