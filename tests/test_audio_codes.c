@@ -536,6 +536,12 @@ static void test_logs(void **state)
     close_setup(&s);
 }
 
+static int remove_model(void **state)
+{
+    (void)state;
+    return remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -552,5 +558,5 @@ int main(void)
         cmocka_unit_test(test_models),
         cmocka_unit_test(test_logs),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, remove_model);
 }

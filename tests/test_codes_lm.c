@@ -406,6 +406,12 @@ static void test_models(void **state)
     tsr_context_close(&ctx);
 }
 
+static int remove_model(void **state)
+{
+    (void)state;
+    return remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,5 +423,5 @@ int main(void)
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_models),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, remove_model);
 }

@@ -68,7 +68,7 @@ static void try_url(const char *text)
     tsr_store_settings_init(&s);
     s.endpoint = "http://127.0.0.1:9";
     snprintf(url, sizeof url, "%s%s", schemes[strlen(text) % 4], text);
-    if (strstr(url, "dir:") || !strchr(url, ':'))
+    if (strstr(url, "dir:") || !strchr(url, ':') || strchr("./", *url))
         return;     /* folders would be made */
     kv_remote_shown(url);
     const tsr_error error = tsr_store_open(&store, url, &s);
