@@ -269,6 +269,41 @@ static void test_costs(void **state)
     bench_close(&h);
 }
 
+/* Names with numbers that no codec has: what decoding costs is asked for on opening, of
+ * any file, and is to be a number, at once. */
+static void test_names(void **state)
+{
+    static const char *const names[] = {
+        "model.diffusion_model.input_blocks.2147483646.0.op.weight",
+        "model.diffusion_model.input_blocks.65535.0.op.weight",
+        "model.diffusion_model.output_blocks.-7.2.conv.weight",
+        "model.diffusion_model.output_blocks.99999999999999999999.2.conv.weight",
+        "first_stage_model.decoder.up.-2147483648.upsample.conv.weight",
+        "first_stage_model.decoder.up.40.upsample.conv.weight",
+        "first_stage_model.vocoder.ups.1000000.weight_v",
+        "first_stage_model.vocoder.resblocks.4294967295.convs1.0.weight_v",
+        "first_stage_model.vocoder.resblocks.65535.convs1.0.weight_v" };
+    bench h;
+
+    (void)state;
+    bench_open(&h, UINT_MAX, 1);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        void *self = NULL;
+        memset(check_tensors_add(&h.list, names[i], "F32", 4, 3,
+                                 (uint64_t[]){ 3, 2, 1 }),
+               0, 3 * 2 * sizeof(float));
+        tsr_model *model = audio_model(h.b.ctx, &h.list, SIZE_MAX, "semanticodec", file);
+        if (!codec->open(&self, h.b.ctx, model)) {
+            const double macs = codec->shape(self)->macs_decode;
+            assert_true(macs >= 0 && macs < 1e18);
+            codec->close(&self);
+        }
+        tsr_model_unref(&model);
+        free(h.list.tensor[--h.list.count].data);
+    }
+    bench_close(&h);
+}
+
 /* ---- streams ---- */
 
 /* Samples of the first `frames` tokens, in pushes of `step`; with states saved
@@ -606,7 +641,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_noise), cmocka_unit_test(test_normal),
         cmocka_unit_test(test_nets), cmocka_unit_test(test_device),
-        cmocka_unit_test(test_costs),
+        cmocka_unit_test(test_costs), cmocka_unit_test(test_names),
         cmocka_unit_test(test_sound),
         cmocka_unit_test(test_files), cmocka_unit_test(test_one_book),
         cmocka_unit_test(test_missing), cmocka_unit_test(test_sampler),
