@@ -5,7 +5,7 @@
  *
  * STORE is a folder, http://host:port of a `tessera kv serve`, redis://host or
  * s3://bucket.  The cache is made up; a serving engine gives pointers to its own.
- * Link with tessera-net. */
+ * Link with tessera-net, and with -lm for its own arithmetic. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

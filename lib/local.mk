@@ -42,6 +42,9 @@ libtsrcore_la_SOURCES += lib/checkpoint.c lib/checkpoint_numpy.c \
 libtsrcore_la_SOURCES += lib/pickle_torch.c
 libtsrcore_la_SOURCES += lib/checkpoint_gguf.c
 libtsrcore_la_CPPFLAGS = $(AM_CPPFLAGS) -DTSR_DATADIR='"$(pkgdatadir)"'
+# What knows the prefix is made anew when configure is given another one.
+knows_prefix = lib/libtsrcore_la-model_path.lo tools/tessera-help_page.$(OBJEXT)
+$(knows_prefix): Makefile
 libtsrcore_la_CFLAGS = $(AM_CFLAGS) $(ZLIB_CFLAGS)
 libtsrcore_la_LIBADD = $(ZLIB_LIBS)
 

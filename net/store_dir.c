@@ -6,13 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { PIECE = 256 << 10 };         /* of reading: fits the second cache */
 #define WRITTEN (UINT64_C(4) << 20) /* of writing, between looks at cancel */
 #define SECOND INT64_C(1000000000)
-#define LEFTOVER 3600               /* seconds after which a file in tmp is one */
+#define LEFTOVER 10                 /* seconds after which a file in tmp may be one */
 
 /* ---- names and errors ---- */
 
@@ -276,8 +277,20 @@ static tsr_error dir_stat(tsr_store *store, const char *key,
 
 /* ---- writing ---- */
 
-/* Writers that were killed leave their files behind.  Only old ones go: one may
- * be a living writer's. */
+/* A living writer holds the lock of its file. */
+static int is_left(int tmp, const char *name, time_t now)
+{
+    struct stat info;
+    const int fd = openat(tmp, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    /* A young one may be about to be locked. */
+    const int left = fd >= 0 && !fstat(fd, &info) && S_ISREG(info.st_mode) &&
+        info.st_mtim.tv_sec < now - LEFTOVER && !flock(fd, LOCK_EX | LOCK_NB);
+    if (fd >= 0)
+        close(fd);
+    return left;
+}
+
+/* Writers that were killed leave their files behind. */
 static void sweep(int tmp)
 {
     const int fd = openat(tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -285,10 +298,8 @@ static void sweep(int tmp)
     if (!list && fd >= 0)
         close(fd);
     const time_t now = time(NULL);
-    struct stat info;
     for (struct dirent *e; list && (e = readdir(list)) != NULL;)
-        if (!fstatat(tmp, e->d_name, &info, AT_SYMLINK_NOFOLLOW) &&
-            S_ISREG(info.st_mode) && info.st_mtim.tv_sec < now - LEFTOVER)
+        if (is_left(tmp, e->d_name, now))
             unlinkat(tmp, e->d_name, 0);
     if (list)
         closedir(list);
@@ -321,6 +332,8 @@ static int create(int tmp, char name[64])
         if (fd < 0 && errno != EEXIST)
             break;
     }
+    if (fd >= 0)
+        (void)flock(fd, LOCK_EX | LOCK_NB);     /* nobody else has it: is_left() */
     return fd;
 }
 
@@ -354,12 +367,11 @@ static tsr_error put_file(tsr_store *store, const char *key, int tmp,
     if (fd < 0)
         return tsri_dir_fail(store, key, "making a file");
     tsr_error error = write_all(store, key, fd, data, size);
-    if (close(fd) && !error)
-        error = tsri_dir_fail(store, key, "writing");
     if (!error)
         error = tsri_dir_publish(store, key, tmp, name, size);
     if (error)
         unlinkat(tmp, name, 0);
+    close(fd);      /* all is on the disk: nothing is left to fail */
     return error;
 }
 

@@ -1,13 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Adaptive segments and range-coded streams, read by a decoder in Python.
-: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}"
-if test -z "$PYTHON"; then
-    echo "1..0 # SKIP no Python"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
+. "${TSR_SRCDIR:-.}/tests/python.sh"
 "$TSR_BUILDDIR/tests/adaptive_tool" "$work" || exit 99
 "$PYTHON" "$TSR_SRCDIR/tests/adaptive_reader.py" "$work"

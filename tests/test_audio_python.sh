@@ -2,14 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Streams of sound, read by a reader in Python that was written from
 # docs/audio-format.md; and the example of docs/audio.md.
-: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}"
-if test -z "$PYTHON"; then
-    echo "1..0 # SKIP no Python"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
+. "${TSR_SRCDIR:-.}/tests/python.sh"
 cd "$work" || exit 99
 "$TSR_BUILDDIR/tests/audio_tool" "$work" || exit 99
 "$PYTHON" "$TSR_SRCDIR/tests/audio_reader.py" check "$work" > read || exit 99

@@ -189,6 +189,8 @@ refuses "a picture as cache" 2 "" "" kv pack "$sample" -tensor gone x.tkv
 refuses "no layout" 1 all.npy "layout" kv pack all.npy x2.tkv
 refuses "a layout of other rank" 2 all.npy "dimensions" kv pack -layout LTD \
     all.npy x2.tkv
+refuses "a pipe of who knows what" 1 - "bare numbers" kv pack - x2.tkv
+refuses "a name that says nothing" 1 text.tkv "neither" kv pack text.tkv x2.tkv
 refuses "dims beyond the dump" 2 all.bin "shorter" kv pack -layout 2LTC -heads 2 \
     -dims 2x8x1024x256 -dtype f16 all.bin x2.tkv
 refuses "cut" 2 cut.tkv "" kv unpack cut.tkv y.safetensors

@@ -117,6 +117,8 @@ if test -n "$http" && serve ./served; then
         -ids "$sample" "$url" out.safetensors
     refuses "a push to it" 1 "$url" "" kv push -model m -chunk 64 -retries 0 \
         "$sample" "$url"
+    verdict "names the URL once" "$(test "$(grep -o "$url" "$work/err" | wc -l)" = 1 ||
+        cat "$work/err")"
     # Stopped in the middle: nothing is left of the file.
     serve ./served
     kill -STOP "$server"

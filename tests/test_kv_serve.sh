@@ -1,15 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # tessera kv serve, as clients see it that behave and those that do not.
-: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}"
-if test -z "$PYTHON"; then
-    echo "1..0 # SKIP no Python"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1 LC_ALL=C
+. "${TSR_SRCDIR:-.}/tests/python.sh"
 unset TESSERA_TOKEN http_proxy https_proxy
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 99
 "$TSR_BUILDDIR/tessera" kv serve -cert none -store "$work/none" 2> err
 if grep -q 'no server' err; then

@@ -2,15 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # The second implementation, tests/tess_reader.py, against the library: the
 # committed files, and files that the library writes now.
-: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}"
-if test -z "$PYTHON"; then
-    echo "1..0 # SKIP no Python"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1
+. "${TSR_SRCDIR:-.}/tests/python.sh"
 tests=$TSR_SRCDIR/tests
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
 
 mkdir "$work/bad"
 for description in "$tests"/golden/*.txt; do

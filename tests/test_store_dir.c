@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -171,7 +172,7 @@ static int put_forever(const char *path)
 static void killed(void **state)
 {
     const tsr_store_settings s = store_settings(NULL);
-    char path[32], name[96];
+    char path[32], name[96], held[96];
     int status;
     (void)state;
     store_mkdir_disk(path);
@@ -202,11 +203,18 @@ static void killed(void **state)
     snprintf(name, sizeof name, "%s/tmp/%s", path, "old");
     assert_int_equal(close(open(name, O_WRONLY | O_CREAT, 0666)), 0);
     assert_int_equal(utimensat(AT_FDCWD, name, old, 0), 0);
+    /* However old, one that somebody holds is being written. */
+    snprintf(held, sizeof held, "%s/tmp/%s", path, "held");
+    const int writer = open(held, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    assert_int_equal(flock(writer, LOCK_EX), 0);
+    assert_int_equal(utimensat(AT_FDCWD, held, old, 0), 0);
     const int before = left_in_tmp(path);
     store = store_open(path, &s);
     assert_int_equal(store_put_object(store, "mine", 2, 10), TSR_OK);
     assert_int_equal(left_in_tmp(path), before - 1);
     assert_int_not_equal(access(name, F_OK), 0);
+    assert_int_equal(access(held, F_OK), 0);
+    assert_int_equal(close(writer), 0);
     tsr_store_close(&store);
     store_rmdir(path);
 }

@@ -1,14 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-2-Clause
 # Streams of token pictures in either form, read by the reader in Python.
-: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}"
-if test -z "$PYTHON"; then
-    echo "1..0 # SKIP no Python"
-    exit 0
-fi
-export PYTHONDONTWRITEBYTECODE=1
-work=$(mktemp -d) || exit 99
-trap 'rm -rf "$work"' EXIT
+. "${TSR_SRCDIR:-.}/tests/python.sh"
 cd "$work" || exit 99
 "$TSR_BUILDDIR/tests/token_pictures" "$work" || exit 99
 echo "1..6"

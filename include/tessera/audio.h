@@ -41,7 +41,7 @@ enum {
 
 /** What a model does; see tsr_audio_model_describe(). */
 typedef struct tsr_audio_model_info {
-    char codec[16];         /**< "encodec", "hificodec", "semantic" */
+    char codec[16];         /**< id, as of tsr_audio_codec_at() */
     int rate;               /**< samples a second */
     int channels;           /**< of one group, 1 or 2 */
     int hop;                /**< samples of a frame */
@@ -412,8 +412,8 @@ typedef struct tsr_audio_info {
     int first_codewords, other_codewords; /**< the same */
 } tsr_audio_info;
 
-/** Reads extradata (the fields codec .. droppable of *info) or the head of one
- *  packet of such a stream (packet->data and bytes are what was given); need no
+/** Reads extradata (the fields codec .. droppable and semantic_books ..
+ *  other_codewords of *info, the others are 0) or the head of one packet of such a stream (packet->data and bytes are what was given); need no
  *  model.  Return TSR_OK; TSR_E_CORRUPT. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_describe(tsr_context *context, const void *extradata, size_t bytes,

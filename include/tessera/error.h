@@ -24,7 +24,8 @@ typedef enum tsr_error {
     TSR_E_ARG = -1,          /**< the caller broke a documented limit */
     TSR_E_NOMEM = -2,        /**< an allocation failed */
     TSR_E_EOF = -3,          /**< nothing more to read; not a fault */
-    TSR_E_LIMIT = -4,        /**< over a limit of the context's settings */
+    TSR_E_LIMIT = -4,        /**< over a limit: of the settings, of the room
+                                  given, of a store or a disk */
     TSR_E_CORRUPT = -20,     /**< input that no encoder writes */
     TSR_E_UNSUPPORTED = -21, /**< valid input that this build cannot handle */
     TSR_E_VERSION = -22,     /**< written by a newer major version */
@@ -35,7 +36,8 @@ typedef enum tsr_error {
     TSR_E_SHAPE = -31,       /**< a tensor has another type or other dims */
     TSR_E_IO = -40,          /**< reading or writing failed */
     TSR_E_MISSING = -41,     /**< no such object in a store */
-    TSR_E_DENIED = -42,      /**< a store wants other credentials */
+    TSR_E_DENIED = -42,      /**< a store wants other credentials, or
+                                  forbids it */
     TSR_E_BACKEND = -50,     /**< a compute library failed */
     TSR_E_CANCELED = -60,    /**< the caller's progress callback said stop */
     TSR_E_INTERNAL = -90     /**< a fault of this library */

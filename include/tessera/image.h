@@ -26,7 +26,8 @@ typedef struct tsr_image {
 } tsr_image;
 
 /** Allocates pixels for width, height, channels and bits (set by the caller;
- *  stride and data are set here), within the context's max_pixels. */
+ *  stride and data are set here), within the context's max_pixels.  Returns
+ *  TSR_OK; TSR_E_ARG no such geometry; TSR_E_LIMIT; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error tsr_image_alloc(tsr_context *context,
                                               tsr_image *image);
 
@@ -137,7 +138,8 @@ tsr_image_decode_batch(tsr_context *context, tsr_model *model,
 /** What a stream says of its picture, and where its bytes are. */
 typedef struct tsr_image_info {
     int width, height, channels, bits;
-    char codec[16];                /**< id, "hyper", "mcquic"; "" unknown */
+    char codec[16];                /**< id, as of tsr_image_codec_at(); ""
+                                        unknown */
     uint8_t model_hash[32];        /**< as far as the stream holds it */
     int model_hash_bytes;          /**< 4 (compact) or 32 */
     int compact;                   /**< 1: the compact form */

@@ -132,7 +132,8 @@ TSR_API void tsr_kv_close(tsr_kv **kv);
 /** Ids of the methods in this build: "rows", "cachegen", ...; NULL outside. */
 TSR_API const char *tsr_kv_method_at(int i);
 
-/** Most bytes of an object of `tokens` tokens. */
+/** Most bytes of an object of `tokens` tokens.  Returns TSR_OK; TSR_E_ARG too
+ *  many tokens. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_encode_bound(const tsr_kv *kv,
                                                   size_t tokens, size_t *bytes);
 
@@ -261,7 +262,7 @@ tsr_kv_values(tsr_context *context, const tsr_kv_shape *shape,
 
 /** For each of n tokens the earlier one (not below `sinks`) whose preceding ids
  *  match best, or -1, and the class of the match, 0..7: docs/kv-format.md
- *  section 5.4.  Returns TSR_OK; TSR_E_ARG; TSR_E_NOMEM. */
+ *  section 5.5.  Returns TSR_OK; TSR_E_ARG; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_matches(tsr_context *context, const int32_t *ids, size_t n, size_t sinks,
                int32_t *ref, uint8_t *match);

@@ -53,6 +53,8 @@ typedef struct tsr_media_writer tsr_media_writer;
  *
  * kind  TSR_KIND_MEDIA; or TSR_KIND_AUDIO for a single sound whose packet n
  *       begins n full packets after time 0, as an encoder gives them
+ *
+ * Returns TSR_OK; TSR_E_ARG another kind; what the sink returned; TSR_E_NOMEM.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_media_writer_open(tsr_media_writer **writer, tsr_context *context,
@@ -73,7 +75,8 @@ tsr_media_writer_stream(tsr_media_writer *writer, const tsr_media_stream *stream
 TSR_API TSR_CHECKED tsr_error
 tsr_media_writer_packet(tsr_media_writer *writer, const tsr_media_packet *packet);
 
-/** Writes index and footer. */
+/** Writes index and footer.  Returns TSR_OK; TSR_E_ARG no stream was added; what
+ *  the sink returned; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error tsr_media_writer_finish(tsr_media_writer *writer);
 TSR_API void tsr_media_writer_close(tsr_media_writer **writer);
 

@@ -38,18 +38,23 @@ typedef struct tsr_chunk {
 typedef struct tsr_stream_writer tsr_stream_writer;
 
 /** Opens a writer and writes the file header.  `sink` is copied; its cookie
- *  must live until close.  kind: enum tsr_kind. */
+ *  must live until close.  kind: enum tsr_kind.  Returns TSR_OK; TSR_E_ARG
+ *  another kind; what the sink returned, as all calls of a writer do from then
+ *  on; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_stream_writer_open(tsr_stream_writer **writer, tsr_context *context,
                        const tsr_sink *sink, int kind);
 
 /** Appends one chunk; `data` is borrowed.  pts is put into the index for DATA
- *  chunks, in units of the stream's time base (a unit's number for images). */
+ *  chunks, in units of the stream's time base (a unit's number for images).
+ *  stream: 0..65535.  Returns TSR_OK; TSR_E_ARG another stream, type INDX, or
+ *  after the end; TSR_E_LIMIT 2^32 - 1 chunks; TSR_E_NOMEM. */
 TSR_API TSR_CHECKED tsr_error
 tsr_stream_writer_chunk(tsr_stream_writer *writer, uint32_t type, int stream,
                         uint64_t pts, const void *data, size_t bytes);
 
-/** Writes index and footer.  Close without finish leaves a truncated file. */
+/** Writes index and footer.  Close without finish leaves a truncated file.
+ *  Returns TSR_OK; TSR_E_ARG the second time. */
 TSR_API TSR_CHECKED tsr_error
 tsr_stream_writer_finish(tsr_stream_writer *writer);
 

@@ -177,9 +177,12 @@ static int open_raw(cache *c, const args *a)
     int rc;
 
     if (!a->layout || !a->dims || !a->dtype)
-        return say_error(RC_USAGE, c->name, "a bare dump wants -layout, -dims"
-                         " and -dtype, as in -layout 2LTHD -dims"
-                         " 2x32x256x8x128 -dtype bf16");
+        return say_error(RC_USAGE, c->name, "%s; a bare dump wants -layout,"
+                         " -dims and -dtype, as in -layout 2LTHD -dims"
+                         " 2x32x256x8x128 -dtype bf16", strcmp(c->name, "-")
+                         ? "is named neither .safetensors nor .npy"
+                         : "through a pipe only bare numbers can come, other"
+                           " caches want a file");
     if (!layout_parse(&y, a->layout) || !parse_dims(a->dims, &y))
         return say_error(RC_USAGE, NULL, "-layout %s -dims %s: no dimensions of"
                          " a cache", a->layout, a->dims);

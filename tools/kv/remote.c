@@ -73,10 +73,44 @@ tsr_logger kv_remote_logger(void)
     return (tsr_logger){ .log = take };
 }
 
+/* Takes the first "PLACE" or "SCHEME://PLACE" out of `text`, where ": " or
+ * " answers" follows it. */
+static void take_out(char *text, const char *place, size_t n)
+{
+    for (char *c = text; n && *c; c++) {
+        if (strncmp(c, place, n) ||
+            (strncmp(c + n, ": ", 2) && strncmp(c + n, " answers", 8)))
+            continue;
+        const char *rest = c + n + (c[n] == ':' ? 2 : 1);
+        if (c - text >= 3 && !strncmp(c - 3, "://", 3))
+            for (c -= 3; c > text && c[-1] != ' ';)
+                c--;
+        if (c == text || c[-1] == ' ')
+            memmove(c, rest, strlen(rest) + 1);
+        return;
+    }
+}
+
+const char *kv_remote_short(const char *text, const char *url)
+{
+    static char cut[1024];
+    const char *host = strstr(url, "://");
+    const char *at = host ? strrchr(host, '@') : NULL;
+    const char *place = at ? at + 1 : host ? host + 3
+                      : strncmp(url, "dir:", 4) ? url : url + 4;
+
+    snprintf(cut, sizeof cut, "%s", text);
+    take_out(cut, place, host ? strcspn(place, "/") : strlen(place));
+    return cut;
+}
+
 int kv_remote_failed(const char *what, tsr_error error)
 {
     pthread_mutex_lock(&lock);
-    const int rc = say_failure(what, error);
+    const char *text = say_take_detail();
+    const int rc = say_error(say_rc(error), what, "%s", *text
+                             ? kv_remote_short(text, what)
+                             : tsr_error_string(error));
     pthread_mutex_unlock(&lock);
     return rc;
 }

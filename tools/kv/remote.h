@@ -29,6 +29,10 @@ int kv_remote_open(tsr_store **store, const args *a, const char *url);
  *  reason if the logger had one.  `what`: the URL or the key. */
 int kv_remote_failed(const char *what, tsr_error error);
 
+/** `text` without the place of the store, which messages name before it; one
+ *  buffer. */
+const char *kv_remote_short(const char *text, const char *url);
+
 /** That logger. */
 tsr_logger kv_remote_logger(void);
 

@@ -122,9 +122,11 @@ int kv_transfer_failed(const tsr_kv_job_result *r, const char *url)
         return RC_OK;
     if (r->error == TSR_E_MISSING)
         return say_error(rc, shown, "%s; %d of %d chunks are missing, whole are"
-                         " the first %zu tokens (-tokens 0:%zu)", r->message,
-                         r->missing, r->chunks, r->tokens, r->tokens);
-    return say_error(rc, shown, "%s", *r->message ? r->message
+                         " the first %zu tokens (-tokens 0:%zu)",
+                         kv_remote_short(r->message, url), r->missing,
+                         r->chunks, r->tokens, r->tokens);
+    return say_error(rc, shown, "%s", *r->message
+                     ? kv_remote_short(r->message, url)
                      : tsr_error_string(r->error));
 }
 

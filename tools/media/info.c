@@ -191,11 +191,13 @@ static void print_video(const tsr_video_info *v)
 
 static void print_sound(const tsr_audio_info *s)
 {
+    char sizes[32];
+
     printf("sound, %d Hz, %d channel%s\n", s->rate, s->channels,
            s->channels == 1 ? "" : "s");
-    printf("  codec    %s, %d book%s of %d, entropy %s%s\n",
+    printf("  codec    %s, %d book%s of %s, entropy %s%s\n",
            s->codec[0] ? s->codec : "unknown", s->books, s->books == 1 ? "" : "s",
-           s->codewords, sound_entropy_name(s->entropy), s->live ? ", live" : "");
+           sound_book_sizes(s, sizes), sound_entropy_name(s->entropy), s->live ? ", live" : "");
 }
 
 static void print_track(const track *t, int number)
@@ -266,8 +268,9 @@ static void json_sound(const tsr_audio_info *s)
 {
     json_codec("audio", s->codec);
     printf(", \"rate\": %d, \"channels\": %d, \"groups\": %d, \"books\": %d, "
-           "\"codewords\": %d, \"hop\": %d, \"entropy\": ", s->rate, s->channels,
-           s->groups, s->books, s->codewords, s->hop);
+           "\"codewords\": %d, \"first_codewords\": %d, \"other_codewords\": %d, "
+           "\"hop\": %d, \"entropy\": ", s->rate, s->channels, s->groups, s->books,
+           s->codewords, s->first_codewords, s->other_codewords, s->hop);
     json_string(sound_entropy_name(s->entropy));
     printf(", \"live\": %s, \"droppable\": %s", truth(s->live),
            truth(s->droppable));

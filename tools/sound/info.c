@@ -91,14 +91,12 @@ static double token_kbits(const report *r, int first, int n)
                                        (n - zero) * width(r->i.other_codewords));
 }
 
-/* "1024", or of book 0 and of the others. */
-static const char *sizes(const report *r, char text[32])
+const char *sound_book_sizes(const tsr_audio_info *i, char text[32])
 {
-    if (r->i.books == 1 || r->i.first_codewords == r->i.other_codewords)
-        snprintf(text, 32, "%d", r->i.first_codewords);
+    if (i->books == 1 || i->first_codewords == i->other_codewords)
+        snprintf(text, 32, "%d", i->first_codewords);
     else
-        snprintf(text, 32, "%d and %d", r->i.first_codewords,
-                 r->i.other_codewords);
+        snprintf(text, 32, "%d and %d", i->first_codewords, i->other_codewords);
     return text;
 }
 
@@ -108,7 +106,7 @@ static void print_codes(const report *r)
 
     printf("codec      %s, %d book%s of %s, %.4g frames a second%s\n",
            r->i.codec[0] ? r->i.codec : "unknown", r->i.books,
-           r->i.books == 1 ? "" : "s", sizes(r, text),
+           r->i.books == 1 ? "" : "s", sound_book_sizes(&r->i, text),
            r->i.hop ? (double)r->i.rate / r->i.hop : 0,
            r->i.live ? ", live" : "");
     if (r->i.semantic_books)

@@ -39,6 +39,9 @@ int sound_describe(tsr_context *ctx, tsr_model *model,
 /** What -entropy calls an entropy coding; "unknown" for another. */
 const char *sound_entropy_name(int entropy);
 
+/** "1024", or "2048 and 1024": of book 0 and of the others.  Returns text. */
+const char *sound_book_sizes(const tsr_audio_info *info, char text[32]);
+
 /** -sample_fmt, else s16; WAV_NONE: has said that there is none such. */
 int sound_sample_type(const args *a);
 #endif
