@@ -226,6 +226,10 @@ refuses "quality in words, --long=" 1 "--quality best: a" "number" \
 refuses "not a number" 1 nan "number" encode -q nan a.png x.tess
 refuses "part of a thread" 1 1.5 "number" encode -threads 1.5 a.png x.tess
 refuses "threads below 0" 1 -1 "number" encode -threads -1 a.png x.tess
+refuses "no memory" 1 "-max_memory 0" "number" \
+    encode -max_memory 0 a.png x.tess
+refuses "memory in another unit" 1 "-max_memory 1X" "number" \
+    encode -max_memory 1X a.png x.tess
 refuses "flag with a value" 1 -y=1 "no value" encode -y=1 a.png x.tess
 refuses "three files" 1 third "one input and one output" \
     encode a.png x.tess third

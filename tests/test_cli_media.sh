@@ -116,6 +116,10 @@ check "two units with 1 and 3 threads" cmp w1.tess w3.tess
 run decode w1.tess w1.ppm
 run decode -threads 1 w3.tess w3.ppm
 check "decode of two units" cmp w1.ppm w3.ppm
+run encode -max_memory 256k wide.ppm little.tess
+check "encode in little memory" cmp w1.tess little.tess
+run decode -max_memory=0.25M w1.tess little.ppm
+check "decode in little memory" cmp w1.ppm little.ppm
 
 # --- reports ---------------------------------------------------------------
 run info one.tess rgb4.png w1.tess

@@ -74,6 +74,10 @@ refuses "no such interleave" 1 "-interleave 3" "1, 2, 4 or 8" \
     encode -m mosaic -interleave 3 photo.png x.tess
 refuses "-interleave beyond" 1 "-interleave 16" "from 1 to 8" \
     encode -m mosaic -interleave 16 photo.png x.tess
+refuses "picture over -max_memory" 4 photo.png "memory limit" \
+    encode -m mosaic -max_memory 100 photo.png x.tess
+refuses "stream over -max_memory" 4 q50.tess "memory limit" \
+    decode -max_memory 100 q50.tess x.png
 refuses "-interleave for another codec" 1 vqgan "of codec hyper" \
     encode -interleave 2 photo.png x.tess
 refuses "-interleave for sound" 1 tone.wav "for pictures" \

@@ -32,6 +32,8 @@ const opt args_engine_options[] = {
       OPT_INT, FIELD(threads), 0, 256 },
     { "-max_pixels", "N", "refuse larger pictures; default 2147483647", OPT_NUMBER,
       FIELD(max_pixels), 1, 2147483647.0 },
+    { "-max_memory", "BYTES", "that networks may plan for, for each file in work;"
+      " default 1 GiB", OPT_SCALED, FIELD(max_memory), 1, 1e15 },
     { "-backend", "auto|onednn|c", "what computes the networks", OPT_TEXT, FIELD(backend), 0, 0 },
     { "-device", "cpu|auto|cuda", "where the networks run; cuda:1 is the second"
       " GPU, auto takes a GPU if there is one; default cpu", OPT_TEXT,
