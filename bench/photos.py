@@ -33,7 +33,7 @@ def unpack(package, folder):
     if tree.is_dir():
         return tree
     (folder / "debian").mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "-q", "download", package], cwd=folder / "debian", check=True, stdout=sys.stderr)
+    subprocess.run(["apt-get", "-qq", "download", package], cwd=folder / "debian", check=True, stdout=sys.stderr)
     deb = sorted((folder / "debian").glob(package + "_*.deb"))[-1]
     part = tree.with_suffix(".part")
     subprocess.run(["dpkg-deb", "-x", str(deb), str(part)], check=True)
