@@ -69,7 +69,7 @@ noinst_HEADERS += codecs/audio_registry.list codecs/audio/audio.h
 libtsrcore_la_SOURCES += codecs/audio_registry.c codecs/audio/audio.c \
 	codecs/audio/audio_batch.c \
 	codecs/audio/audio_decode.c codecs/audio/audio_describe.c \
-	codecs/audio/audio_encode.c \
+	codecs/audio/audio_encode.c codecs/audio/audio_encode_open.c \
 	codecs/audio/audio_file.c codecs/audio/audio_head.c \
 	codecs/audio/audio_play.c codecs/audio/audio_state.c
 # Several streams in time in one file.
@@ -81,6 +81,7 @@ noinst_HEADERS += codecs/audio/encodec.h codecs/audio/flow.h \
 	codecs/audio/hificodec.h codecs/audio/loader.h codecs/audio/quantiser.h
 libtsrcore_la_SOURCES += codecs/audio/blocks.c codecs/audio/encodec.c \
 	codecs/audio/encodec_nets.c codecs/audio/flow.c \
+	codecs/audio/flow_dec.c codecs/audio/flow_state.c \
 	codecs/audio/hificodec.c codecs/audio/hificodec_nets.c \
 	codecs/audio/loader.c codecs/audio/quantiser.c codecs/audio/segments.c
 noinst_HEADERS += codecs/audio/search.h
@@ -177,7 +178,8 @@ libtsrcore_la_SOURCES += codecs/kv/cuda/kv_nocuda.c
 endif
 # Checkpoints of other programs become model files.
 noinst_HEADERS += codecs/import/import_impl.h
-libtsrcore_la_SOURCES += codecs/import/import.c codecs/import/import_audio.c \
+libtsrcore_la_SOURCES += codecs/import/import.c codecs/import/import_arch.c \
+	codecs/import/import_audio.c codecs/import/import_decide.c \
 	codecs/import/import_image.c codecs/import/import_make.c
 # KV caches: names, and the form in which stores keep them.
 libtsrcore_la_SOURCES += codecs/kv/chunk.c codecs/kv/chunk_name.c

@@ -26,6 +26,7 @@ check_PROGRAMS += tests/test_symbols_coder
 check_PROGRAMS += tests/test_hyper tests/test_hyper_vectors tests/test_image
 check_PROGRAMS += tests/test_image_nomem tests/test_video tests/test_video_bad
 noinst_HEADERS += tests/image_toy.h tests/memory.h
+noinst_HEADERS += tests/progress_count.h tests/video_case.h
 check_PROGRAMS += tests/test_former tests/test_token_fill
 EXTRA_DIST += tests/vectors/fill
 EXTRA_DIST += tests/vectors/cachegen tests/cachegen_vector.py

@@ -3,6 +3,7 @@
  * after the other and on several threads. */
 #include "tests/audio_toy_case.h"
 #include "tests/memory.h"
+#include "tests/progress_count.h"
 #include "tests/poor.h"
 
 enum { COUNT = 9, MOST = 12000 };
@@ -217,31 +218,17 @@ static void test_bad(void **state)
     }
 }
 
-typedef struct counter {
-    int calls, stop_at;
-    double last;
-} counter;
-
-static int count_up(void *cookie, double done)
-{
-    counter *c = cookie;
-
-    assert_true(done >= c->last && done <= 1.0000001);
-    c->last = done;
-    return ++c->calls == c->stop_at;
-}
-
 static void test_progress(void **state)
 {
-    counter c = { 0, 0, 0 };
+    progress_count c = { 0, 0, 0 };
     static batch b;
 
     (void)state;
     open_batch(&b, sound_quiet(1));
-    b.settings.progress = (tsr_progress){ &c, count_up };
+    b.settings.progress = (tsr_progress){ &c, progress_up };
     assert_int_equal(encode(&b, b.error), TSR_OK);
     assert_true(c.calls >= COUNT && c.last > 0.99);
-    c = (counter){ 0, 3, 0 };
+    c = (progress_count){ 0, 3, 0 };
     assert_int_equal(tsr_audio_decode_batch(b.ctx, b.model, &b.settings.progress,
                                             COUNT, b.source, b.speaker, b.error),
                      TSR_E_CANCELED);
@@ -249,8 +236,8 @@ static void test_progress(void **state)
     assert_int_equal(b.error[COUNT - 1], TSR_E_CANCELED);
     close_batch(&b);
     open_batch(&b, sound_quiet(3));
-    c = (counter){ 0, 1, 0 };
-    b.settings.progress = (tsr_progress){ &c, count_up };
+    c = (progress_count){ 0, 1, 0 };
+    b.settings.progress = (tsr_progress){ &c, progress_up };
     rewind_all(&b);
     const tsr_error error = encode(&b, b.error);
     /* The others may have been through before this thread began. */

@@ -5,6 +5,7 @@
 #include "codecs/image/image.h"
 #include "codecs/lanes.h"
 #include "tests/token_case.h"
+#include "tests/progress_count.h"
 
 enum { COUNT = 7 };
 static const int side[COUNT][2] = { { 40, 24 }, { 1, 1 }, { 33, 65 }, { 40, 24 },
@@ -121,34 +122,20 @@ static void test_bad(void **state)
     close_batch(&b);
 }
 
-typedef struct counter {
-    int calls, stop_at;
-    double last;
-} counter;
-
-static int count_up(void *cookie, double done)
-{
-    counter *c = cookie;
-
-    assert_true(done >= c->last && done <= 1.0000001);
-    c->last = done;
-    return ++c->calls == c->stop_at;
-}
-
 static void test_progress(void **state)
 {
-    counter c = { 0, 0, 0 };
+    progress_count c = { 0, 0, 0 };
     tsr_image_settings s;
     batch b;
 
     (void)state;
     open_batch(&b, 0);
     tsr_image_settings_init(&s);
-    s.progress = (tsr_progress){ &c, count_up };
+    s.progress = (tsr_progress){ &c, progress_up };
     assert_int_equal(tsr_image_encode_batch(b.ctx, b.model, &s, COUNT, b.image,
                                             b.sink, b.error), TSR_OK);
     assert_true(c.calls >= COUNT && c.last > 0.99);
-    c = (counter){ 0, 3, 0 };
+    c = (progress_count){ 0, 3, 0 };
     assert_int_equal(tsr_image_decode_batch(b.ctx, b.model, &s.progress, COUNT,
                                             b.source, b.out, b.error),
                      TSR_E_CANCELED);

@@ -5,7 +5,7 @@
 #include "tests/hyper_gen.h"
 #include "tests/mcquic_model.h"
 #include "tests/memory.h"
-#include <tessera/video.h>
+#include "tests/video_case.h"
 #include "codecs/image/video.h"
 #include "lib/crc32c.h"
 
@@ -14,11 +14,6 @@ static tsr_context *loud, *quiet;
 static tsr_model *model;
 
 /* ---- pictures and packets ---- */
-
-typedef struct packet {
-    uint8_t *data;
-    size_t size;
-} packet;
 
 /* Noise, so that what is compared is more than a few values. */
 static tsr_image picture(check_rng *rng, int width, int height, int channels,
@@ -30,27 +25,6 @@ static tsr_image picture(check_rng *rng, int width, int height, int channels,
     for (size_t i = 0; i < (size_t)height * im.stride; i++)
         ((uint8_t *)im.data)[i] = (uint8_t)check_u32(rng);
     return im;
-}
-
-static tsr_video_settings settings_for(const tsr_image *im)
-{
-    tsr_video_settings s;
-
-    tsr_video_settings_init(&s);
-    s.info.width = im->width;
-    s.info.height = im->height;
-    s.info.channels = im->channels;
-    s.info.bits = im->bits;
-    return s;
-}
-
-static tsr_video_encoder *encoder_for(const tsr_image *im)
-{
-    const tsr_video_settings s = settings_for(im);
-    tsr_video_encoder *e;
-
-    assert_int_equal(tsr_video_encoder_open(&e, loud, model, &s), TSR_OK);
-    return e;
 }
 
 static tsr_video_decoder *decoder_for(tsr_context *ctx, const tsr_video_encoder *e)
@@ -65,24 +39,14 @@ static tsr_video_decoder *decoder_for(tsr_context *ctx, const tsr_video_encoder 
     return d;
 }
 
-/* A copy, exactly as long: whoever reads behind it is found out. */
-static packet copy(const void *data, size_t size)
-{
-    packet p = { malloc(size + !size), size };
-
-    assert_non_null(p.data);
-    memcpy(p.data, data, size);
-    return p;
-}
-
-static packet encode(tsr_video_encoder *e, const tsr_image *im, double quality)
+static video_packet encode(tsr_video_encoder *e, const tsr_image *im, double quality)
 {
     const uint8_t *data;
     size_t bytes;
 
     assert_int_equal(tsr_video_encoder_encode(e, im, quality, &data, &bytes),
                      TSR_OK);
-    return copy(data, bytes);
+    return video_copy(data, bytes);
 }
 
 
@@ -124,9 +88,9 @@ static void one_shape(check_rng *rng, int width, int height, int channels, int b
 {
     tsr_image im = picture(rng, width, height, channels, bits), out;
     tsr_image want = through_file(model, &im, 50, 1);
-    tsr_video_encoder *e = encoder_for(&im);
+    tsr_video_encoder *e = video_encoder_for(loud, model, &im);
     tsr_video_decoder *d = decoder_for(loud, e);
-    packet p = encode(e, &im, -1);
+    video_packet p = encode(e, &im, -1);
 
     assert_int_equal(tsr_video_decoder_decode(d, p.data, p.size, &out), TSR_OK);
     same(&out, &want);
@@ -158,13 +122,13 @@ static void test_frames(void **state)
     static const double quality[N] = { -1, 0, 100, 50, 7, 93 };
     check_rng rng = { 3 };
     tsr_image im[N], want[N], out;
-    packet p[N];
+    video_packet p[N];
     tsr_video_encoder *e = NULL;
     (void)state;
     for (int i = 0; i < N; i++) {
         im[i] = picture(&rng, 40, 31, 3, 8);
         want[i] = through_file(model, &im[i], quality[i] < 0 ? 50 : quality[i], 1);
-        e = e ? e : encoder_for(&im[i]);
+        e = e ? e : video_encoder_for(loud, model, &im[i]);
         p[i] = encode(e, &im[i], quality[i]);
     }
     assert_true(p[1].size < p[2].size);
@@ -187,7 +151,7 @@ static void test_frames(void **state)
 static void test_describe(void **state)
 {
     tsr_image im = { .width = 20, .height = 10, .channels = 4, .bits = 16 };
-    tsr_video_settings s = settings_for(&im);
+    tsr_video_settings s = video_settings_for(&im);
     tsr_video_encoder *e;
     tsr_video_info info;
     const uint8_t *data;
@@ -233,12 +197,12 @@ static void test_no_alpha(void **state)
     for (int channels = 2; channels <= 4; channels += 2) {
         tsr_image im = picture(&rng, 21, 17, channels, 8), out;
         tsr_image want = through_file(model, &im, 50, 0);
-        tsr_video_settings s = settings_for(&im);
+        tsr_video_settings s = video_settings_for(&im);
         tsr_video_encoder *e;
         s.lossless_alpha = 0;
         assert_int_equal(tsr_video_encoder_open(&e, loud, model, &s), TSR_OK);
         tsr_video_decoder *d = decoder_for(loud, e);
-        packet p = encode(e, &im, -1);
+        video_packet p = encode(e, &im, -1);
         assert_int_equal(tsr_video_decoder_info(d)->channels, channels - 1);
         assert_int_equal(tsr_video_decoder_decode(d, p.data, p.size, &out), TSR_OK);
         same(&out, &want);
@@ -258,7 +222,7 @@ static void test_mcquic(void **state)
     check_tensors list = mcquic_model(&sizes, 7);
     check_rng rng = { 9 };
     tsr_image im = picture(&rng, 50, 41, 3, 8), out;
-    const tsr_video_settings s = settings_for(&im);
+    const tsr_video_settings s = video_settings_for(&im);
     tsr_model *m;
     const uint8_t *data;
     size_t bytes;
@@ -273,7 +237,7 @@ static void test_mcquic(void **state)
     assert_int_equal(tsr_video_encoder_open(&e, loud, m, &s), TSR_OK);
     tsr_video_encoder_extradata(e, &data, &bytes);
     assert_int_equal(tsr_video_decoder_open(&d, loud, m, data, bytes), TSR_OK);
-    packet p = encode(e, &im, -1);
+    video_packet p = encode(e, &im, -1);
     assert_int_equal(p.data[0], 0);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(tsr_video_decoder_decode(d, p.data, p.size, &out), TSR_OK);
@@ -314,12 +278,12 @@ static void test_photo(void **state)
             ((uint8_t *)im.data)[(size_t)y * im.stride + (size_t)x] =
                 (uint8_t)(x + 3 * y + (x % 3) * 40);
     tsr_image want = through_file(photo, &im, 70, 1);
-    const tsr_video_settings s = settings_for(&im);
+    const tsr_video_settings s = video_settings_for(&im);
     assert_int_equal(tsr_video_encoder_open(&e, loud, photo, &s), TSR_OK);
     tsr_video_encoder_extradata(e, &data, &bytes);
     assert_int_equal(tsr_video_decoder_open(&d, loud, photo, data, bytes), TSR_OK);
     for (int i = 0; i < 2; i++) {
-        packet p = encode(e, &im, 70);
+        video_packet p = encode(e, &im, 70);
         assert_int_equal(tsr_video_decoder_decode(d, p.data, p.size, &out), TSR_OK);
         same(&out, &want);
         free(p.data);

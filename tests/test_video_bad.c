@@ -7,10 +7,10 @@
 #include "tests/golden.h"
 #include "tests/image_toy.h"
 #include "tests/memory.h"
+#include "tests/video_case.h"
 #include "tests/model_gen.h"
 #include "tests/poor.h"
 #include <tessera/model.h>
-#include <tessera/video.h>
 #include "lib/crc32c.h"
 
 static const char path[] = "./test_video_bad.safetensors";
@@ -18,22 +18,6 @@ static tsr_context *quiet;
 static tsr_model *model;
 
 /* ---- pictures and packets ---- */
-
-typedef struct packet {
-    uint8_t *data;
-    size_t size;
-} packet;
-
-/* A copy, exactly as long: whoever reads behind it is found out. */
-static packet copy(const void *data, size_t size)
-{
-    packet p = { malloc(size + !size), size };
-
-    assert_non_null(p.data);
-    if (size)
-        memcpy(p.data, data, size);
-    return p;
-}
 
 /* What the golden packets hold. */
 static uint8_t colour(int x, int y, int c)
@@ -67,46 +51,25 @@ static tsr_image picture(tsr_context *ctx, int width, int height, int channels,
     return im;
 }
 
-static tsr_video_settings settings_for(const tsr_image *im)
-{
-    tsr_video_settings s;
-
-    tsr_video_settings_init(&s);
-    s.info.width = im->width;
-    s.info.height = im->height;
-    s.info.channels = im->channels;
-    s.info.bits = im->bits;
-    return s;
-}
-
-static tsr_video_encoder *encoder_for(const tsr_image *im)
-{
-    const tsr_video_settings s = settings_for(im);
-    tsr_video_encoder *e;
-
-    assert_int_equal(tsr_video_encoder_open(&e, quiet, model, &s), TSR_OK);
-    return e;
-}
-
-static packet encode(tsr_video_encoder *e, const tsr_image *im)
+static video_packet encode(tsr_video_encoder *e, const tsr_image *im)
 {
     const uint8_t *data;
     size_t bytes;
 
     assert_int_equal(tsr_video_encoder_encode(e, im, -1, &data, &bytes), TSR_OK);
-    return copy(data, bytes);
+    return video_copy(data, bytes);
 }
 
-static packet extradata_of(const tsr_video_encoder *e)
+static video_packet extradata_of(const tsr_video_encoder *e)
 {
     const uint8_t *data;
     size_t bytes;
 
     tsr_video_encoder_extradata(e, &data, &bytes);
-    return copy(data, bytes);
+    return video_copy(data, bytes);
 }
 
-static tsr_video_decoder *decoder_for(packet extradata)
+static tsr_video_decoder *decoder_for(video_packet extradata)
 {
     tsr_video_decoder *d;
 
@@ -115,7 +78,7 @@ static tsr_video_decoder *decoder_for(packet extradata)
     return d;
 }
 
-static tsr_error decode(tsr_video_decoder *d, packet p, tsr_image *out)
+static tsr_error decode(tsr_video_decoder *d, video_packet p, tsr_image *out)
 {
     const tsr_error error = tsr_video_decoder_decode(d, p.data, p.size, out);
 
@@ -124,7 +87,7 @@ static tsr_error decode(tsr_video_decoder *d, packet p, tsr_image *out)
     return error;
 }
 
-static void seal(packet p)
+static void seal(video_packet p)
 {
     assert_true(p.size >= 4);
     tsri_put32(p.data + p.size - 4, tsri_crc32c(0, p.data, p.size - 4));
@@ -149,14 +112,14 @@ typedef struct trip {
     tsr_image im;
     tsr_video_encoder *e;
     tsr_video_decoder *d;
-    packet extradata, p;
+    video_packet extradata, p;
 } trip;
 
 static trip make_trip(int width, int height, int channels, int bits)
 {
     trip t = { .im = picture(quiet, width, height, channels, bits) };
 
-    t.e = encoder_for(&t.im);
+    t.e = video_encoder_for(quiet, model, &t.im);
     t.extradata = extradata_of(t.e);
     t.p = encode(t.e, &t.im);
     t.d = decoder_for(t.extradata);
@@ -174,11 +137,11 @@ static void drop_trip(trip *t)
 
 /* ---- golden packets ---- */
 
-static packet load(const char *name)
+static video_packet load(const char *name)
 {
     size_t size;
     char *text = golden_file(check_path(name), &size);
-    const packet p = copy(text, size);
+    const video_packet p = video_copy(text, size);
 
     free(text);
     return p;
@@ -187,7 +150,7 @@ static packet load(const char *name)
 static void test_golden(void **state)
 {
     trip t = make_trip(11, 9, 3, 8), with = make_trip(11, 9, 4, 8);
-    packet p = load("tests/golden/frame.pkt"), q;
+    video_packet p = load("tests/golden/frame.pkt"), q;
     tsr_image out;
     (void)state;
     assert_int_equal(t.p.size, p.size);
@@ -231,7 +194,7 @@ static void test_golden_bad(void **state)
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         char file[100];
         snprintf(file, sizeof file, "tests/golden/bad/%s.pkt", name[i]);
-        packet p = load(file);
+        video_packet p = load(file);
         trip *to = strstr(name[i], "alpha--") ? &with : &t;
         assert_int_equal(decode(to->d, p, &out), TSR_E_CORRUPT);
         free(p.data);
@@ -253,14 +216,14 @@ static void damage(int channels, int bits)
 
     for (size_t size = 0; size < t.p.size; size++)
         for (int sealed = 0; sealed < 2; sealed++) {
-            packet cut = copy(t.p.data, size);
+            video_packet cut = video_copy(t.p.data, size);
             if (sealed && size >= 4)
                 seal(cut);
             assert_int_equal(decode(t.d, cut, &out), TSR_E_CORRUPT);
             free(cut.data);
         }
     for (size_t bit = 0; bit < 8 * t.p.size; bit++) {
-        packet flip = copy(t.p.data, t.p.size);
+        video_packet flip = video_copy(t.p.data, t.p.size);
         flip.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         assert_int_equal(decode(t.d, flip, &out), TSR_E_CORRUPT);
         seal(flip);
@@ -293,7 +256,7 @@ static void test_units(void **state)
         size_t at = front;
         for (int i = 0; i < unit; i++)
             at += 2 * (3 * (size_t)(i % 3 < 2 ? 8 : 4) * (i / 3 < 2 ? 8 : 4) + 1);
-        packet p = copy(t.p.data, t.p.size);
+        video_packet p = video_copy(t.p.data, t.p.size);
         p.data[at] ^= 1;
         assert_int_equal(decode(t.d, p, &out), TSR_E_CORRUPT);
         for (int y = 0; y < 20; y++)
@@ -310,7 +273,7 @@ static void test_units(void **state)
 static void test_alpha(void **state)
 {
     trip t = make_trip(11, 9, 4, 8);
-    packet p = copy(t.p.data, t.p.size);
+    video_packet p = video_copy(t.p.data, t.p.size);
     tsr_image out;
     (void)state;
     p.data[p.size - 6] ^= 1;
@@ -334,7 +297,7 @@ static void test_extradata(void **state)
     (void)state;
     assert_int_equal(t.extradata.size, 60 + strlen("video toy"));
     for (size_t size = 0; size < 60; size++) {
-        packet cut = copy(t.extradata.data, size);
+        video_packet cut = video_copy(t.extradata.data, size);
         assert_int_equal(tsr_video_describe(quiet, cut.data, size, &info),
                          TSR_E_CORRUPT);
         assert_int_equal(tsr_video_decoder_open(&d, quiet, model, cut.data, size),
@@ -343,7 +306,7 @@ static void test_extradata(void **state)
         free(cut.data);
     }
     for (size_t bit = 0; bit < 8 * 28; bit++) {
-        packet flip = copy(t.extradata.data, t.extradata.size);
+        video_packet flip = video_copy(t.extradata.data, t.extradata.size);
         flip.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
         const tsr_error said = tsr_video_describe(quiet, flip.data, flip.size, &info);
         const tsr_error open = tsr_video_decoder_open(&d, quiet, model, flip.data,
@@ -359,7 +322,7 @@ static void test_extradata(void **state)
         tsr_video_decoder_close(&d);
         free(flip.data);
     }
-    packet longer = copy(t.extradata.data, t.extradata.size);
+    video_packet longer = video_copy(t.extradata.data, t.extradata.size);
     longer.data = realloc(longer.data, 28 + 32 + 64);
     memset(longer.data + t.extradata.size, 'x', 28 + 32 + 64 - t.extradata.size);
     assert_int_equal(tsr_video_describe(quiet, longer.data, 28 + 32 + 63, &info),
@@ -386,7 +349,7 @@ static tsr_error try_settings(tsr_context *ctx, const tsr_video_settings *s)
 static void test_settings(void **state)
 {
     const tsr_image im = { .width = 11, .height = 9, .channels = 3, .bits = 8 };
-    const tsr_video_settings good = settings_for(&im);
+    const tsr_video_settings good = video_settings_for(&im);
     tsr_video_settings s = good;
     (void)state;
     assert_int_equal(try_settings(quiet, &good), TSR_OK);
@@ -437,7 +400,7 @@ static void test_frames(void **state)
                      TSR_E_ARG);
     assert_int_equal(tsr_video_encoder_encode(t.e, &t.im, NAN, &data, &bytes),
                      TSR_E_ARG);
-    packet p = encode(t.e, &t.im); /* and goes on */
+    video_packet p = encode(t.e, &t.im); /* and goes on */
     assert_int_equal(p.size, t.p.size);
     free(p.data);
     drop_trip(&t);
@@ -446,7 +409,7 @@ static void test_frames(void **state)
 static void test_limits(void **state)
 {
     trip t = make_trip(11, 9, 3, 8);
-    const tsr_video_settings s = settings_for(&t.im);
+    const tsr_video_settings s = video_settings_for(&t.im);
     tsr_context_settings cs;
     tsr_context *small;
     tsr_video_decoder *d;
@@ -475,7 +438,7 @@ static void test_models(void **state)
 {
     static const char other[] = "./test_video_other.safetensors";
     trip t = make_trip(11, 9, 3, 8);
-    const tsr_video_settings s = settings_for(&t.im);
+    const tsr_video_settings s = video_settings_for(&t.im);
     tsr_video_encoder *e;
     tsr_video_decoder *d;
     tsr_model *m;
@@ -513,12 +476,12 @@ typedef struct job {
     tsr_context *ctx;
     tsr_model *model;
     tsr_image im;
-    packet extradata, p;
+    video_packet extradata, p;
 } job;
 
 static tsr_error encode_job(job *j)
 {
-    const tsr_video_settings s = settings_for(&j->im);
+    const tsr_video_settings s = video_settings_for(&j->im);
     tsr_video_encoder *e;
     const uint8_t *data = NULL;
     size_t bytes;

@@ -1,71 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <math.h>
-#include <string.h>
 #include "codecs/audio/flow.h"
-#include "lib/bytes.h"
-
-/* ---- samples that wait ---- */
-
-tsr_error tsri_fifo_put(tsri_fifo *fifo, tsr_context *ctx, const float *x,
-                        size_t n)
-{
-    if (fifo->head > fifo->used) { /* cheap: less is moved than was dropped */
-        memcpy(fifo->data, fifo->data + fifo->head, fifo->used * sizeof *x);
-        fifo->head = 0;
-    }
-    TSR_TRY(tsri_grow(ctx, &fifo->data, &fifo->room, fifo->head + fifo->used, n,
-                      sizeof *x));
-    if (n)
-        memcpy(fifo->data + fifo->head + fifo->used, x, n * sizeof *x);
-    fifo->used += n;
-    return TSR_OK;
-}
-
-/* ---- states as bytes ---- */
-
-void tsri_save64(tsri_saver *s, uint64_t v)
-{
-    tsri_put64(s->at, v);
-    s->at += 8;
-}
-
-void tsri_save_floats(tsri_saver *s, const float *x, size_t n)
-{
-    if (n)
-        memcpy(s->at, x, n * sizeof *x);
-    s->at += n * sizeof *x;
-}
-
-uint64_t tsri_restore64(tsri_restorer *r, uint64_t limit)
-{
-    uint64_t v = 0;
-
-    r->good = r->good && r->end - r->at >= 8;
-    if (r->good) {
-        v = tsri_get64(r->at);
-        r->at += 8;
-        r->good = v <= limit;
-    }
-    return r->good ? v : 0;
-}
-
-size_t tsri_restore_left(const tsri_restorer *r)
-{
-    return (size_t)(r->end - r->at) / sizeof(float);
-}
-
-bool tsri_restore_floats(tsri_restorer *r, float *x, size_t n)
-{
-    r->good = r->good && tsri_restore_left(r) >= n;
-    if (!r->good)
-        return false;
-    if (n)
-        memcpy(x, r->at, n * sizeof *x);
-    r->at += n * sizeof *x;
-    for (size_t i = 0; i < n; i++)
-        r->good = r->good && isfinite(x[i]);
-    return r->good;
-}
 
 /* ---- the model ---- */
 
@@ -207,7 +141,7 @@ typedef struct encoder {
     float z[];              /* [tsri_flow_batch()][latent] */
 } encoder;
 
-static tsr_error bad_books(const tsri_flow *flow, int books)
+tsr_error tsri_flow_bad_books(const tsri_flow *flow, int books)
 {
     return tsri_fail(flow->ctx, TSR_E_ARG, "%d books: this model has %d to %d",
                      books, flow->quantiser.shape.groups, flow->shape.books);
@@ -229,7 +163,7 @@ tsr_error tsri_flow_enc_open(void **enc, const void *self,
                          tsr_model_path(flow->model));
     if (options->books < flow->quantiser.shape.groups ||
         options->books > flow->shape.books)
-        return bad_books(flow, options->books);
+        return tsri_flow_bad_books(flow, options->books);
     encoder *e = tsri_calloc(flow->ctx, 1, sizeof *e +
                              (size_t)tsri_flow_batch(flow) * latent *
                              sizeof *e->z);
@@ -313,33 +247,10 @@ void tsri_flow_enc_latency(const void *enc, uint64_t *start,
     }
 }
 
-/* A state begins with what it belongs to. */
-enum { HEAD_BYTES = 16, ENC_MAGIC = 0x43455354, DEC_MAGIC = 0x43445354 };
-
-static void save_head(uint8_t *state, uint32_t magic, bool blocks, int books)
-{
-    tsri_put32(state, magic);
-    tsri_put32(state + 4, blocks);
-    tsri_put32(state + 8, (uint32_t)books);
-    tsri_put32(state + 12, 0);
-}
-
-static tsr_error load_head(const tsri_flow *flow, const uint8_t *state,
-                           size_t bytes, uint32_t magic, bool blocks, int books)
-{
-    uint8_t want[HEAD_BYTES];
-
-    save_head(want, magic, blocks, books);
-    if (bytes >= HEAD_BYTES && !memcmp(state, want, HEAD_BYTES))
-        return TSR_OK;
-    return tsri_fail(flow->ctx, TSR_E_CORRUPT,
-                     "the state is of another stream");
-}
-
 size_t tsri_flow_enc_state_bytes(const void *enc)
 {
     const encoder *e = enc;
-    return HEAD_BYTES + (e->blocks ? tsri_blocks_state_bytes(e->blocks)
+    return TSRI_FLOW_HEAD + (e->blocks ? tsri_blocks_state_bytes(e->blocks)
                                    : tsri_search_state_bytes(e->search) +
                                          tsri_seq_state_bytes(e->stream));
 }
@@ -348,8 +259,8 @@ void tsri_flow_enc_state_save(const void *enc, uint8_t *state)
 {
     const encoder *e = enc;
 
-    save_head(state, ENC_MAGIC, e->blocks != NULL, e->books);
-    state += HEAD_BYTES;
+    tsri_flow_head_save(state, TSRI_FLOW_ENC, e->blocks != NULL, e->books);
+    state += TSRI_FLOW_HEAD;
     if (e->blocks) {
         tsri_blocks_state_save(e->blocks, state);
     } else {
@@ -364,175 +275,14 @@ tsr_error tsri_flow_enc_state_load(void *enc, const uint8_t *state,
 {
     encoder *e = enc;
 
-    TSR_TRY(load_head(e->flow, state, bytes, ENC_MAGIC, e->blocks != NULL,
-                      e->books));
-    state += HEAD_BYTES;
-    bytes -= HEAD_BYTES;
+    TSR_TRY(tsri_flow_head_load(e->flow, state, bytes, TSRI_FLOW_ENC,
+                                e->blocks != NULL, e->books));
+    state += TSRI_FLOW_HEAD;
+    bytes -= TSRI_FLOW_HEAD;
     if (e->blocks)
         return tsri_blocks_state_load(e->blocks, state, bytes);
     const size_t own = tsri_search_state_bytes(e->search);
     if (bytes < own || !tsri_search_state_load(e->search, state))
         return tsri_fail(e->flow->ctx, TSR_E_CORRUPT, "the state is damaged");
     return tsri_seq_state_load(e->stream, state + own, bytes - own);
-}
-
-/* ---- codes to samples ---- */
-
-typedef struct decoder {
-    const tsri_flow *flow;
-    tsri_segments *segments; /* NULL if there are none */
-    tsri_seq_stream *stream;
-    bool lazy;
-    float *y;               /* a decoded segment */
-    float z[];              /* [TSRI_FLOW_BATCH][latent] */
-} decoder;
-
-static tsr_error open_segments(decoder *d)
-{
-    const tsri_audio_shape *s = &d->flow->shape;
-
-    d->y = tsri_alloc(d->flow->ctx, (size_t)s->segment_frames * (size_t)s->hop *
-                      (size_t)s->channels, sizeof *d->y);
-    if (!d->y)
-        return tsri_nomem(d->flow->ctx);
-    return tsri_segments_open(&d->segments, d->flow);
-}
-
-tsr_error tsri_flow_dec_open(void **dec, const void *self,
-                             const tsri_audio_options *options)
-{
-    const tsri_flow *flow = self;
-    const size_t latent = (size_t)tsri_seq_in_channels(flow->dec);
-
-    decoder *d = tsri_calloc(flow->ctx, 1, sizeof *d + TSRI_FLOW_BATCH *
-                             latent * sizeof *d->z);
-    *dec = d;
-    if (!d)
-        return tsri_nomem(flow->ctx);
-    d->flow = flow;
-    d->lazy = options->lazy;
-    tsr_error error = tsri_seq_open(&d->stream, flow->dec, flow->ctx,
-                                    options->zero_start &&
-                                    !flow->shape.segmented);
-    if (!error && flow->shape.segmented)
-        error = open_segments(d);
-    if (error)
-        tsri_flow_dec_close(dec);
-    return error;
-}
-
-void tsri_flow_dec_close(void **dec)
-{
-    decoder *d = *dec;
-    if (!d)
-        return;
-    tsri_segments_close(&d->segments);
-    tsri_seq_close(&d->stream);
-    tsri_free(d->flow->ctx, d->y);
-    tsri_free(d->flow->ctx, d);
-    *dec = NULL;
-}
-
-/* Codes into the net. */
-static tsr_error run_codes(decoder *d, const uint16_t *codes, int frames,
-                           int books, bool lazy, bool end)
-{
-    int done = 0;
-
-    do {
-        const int n = tsri_min(frames - done, TSRI_FLOW_BATCH);
-        TSR_TRY(tsri_quantiser_lookup(&d->flow->quantiser,
-                                      codes + (size_t)done * (size_t)books, n,
-                                      books, d->z));
-        done += n;
-        TSR_TRY(tsri_seq_push(d->stream, d->z, (size_t)n, lazy,
-                              end && done == frames));
-    } while (done < frames);
-    return TSR_OK;
-}
-
-static tsr_error push_segment(decoder *d, const uint16_t *codes, int frames,
-                              int books, const uint8_t *side)
-{
-    const tsri_audio_shape *s = &d->flow->shape;
-    float scale;
-
-    if (!tsri_segments_scale(side, &scale))
-        return tsri_fail(d->flow->ctx, TSR_E_CORRUPT,
-                         "the loudness of a segment is no number");
-    if (frames > s->segment_frames)
-        return tsri_fail(d->flow->ctx, TSR_E_CORRUPT, "a segment of %d frames, "
-                         "at most %d", frames, s->segment_frames);
-    tsri_seq_reset(d->stream);
-    TSR_TRY(run_codes(d, codes, frames, books, true, true));
-    const size_t n = tsri_seq_take(d->stream, d->y,
-                                   (size_t)frames * (size_t)s->hop);
-    return tsri_segments_add(d->segments, d->y, n, scale);
-}
-
-bool tsri_flow_side_good(const uint8_t *side)
-{
-    float scale;
-    return tsri_segments_scale(side, &scale);
-}
-
-tsr_error tsri_flow_dec_push(void *dec, const uint16_t *codes, int frames,
-                             int books, const uint8_t *side, bool end)
-{
-    decoder *d = dec;
-
-    if (frames && (books < 1 || books > d->flow->shape.books))
-        return bad_books(d->flow, books);
-    if (!d->segments)
-        return run_codes(d, codes, frames, books, d->lazy, end);
-    if (frames)
-        TSR_TRY(push_segment(d, codes, frames, books, side));
-    return end ? tsri_segments_end(d->segments) : TSR_OK;
-}
-
-tsr_error tsri_flow_dec_take(void *dec, float *x, size_t room, size_t *n)
-{
-    decoder *d = dec;
-
-    if (!d->segments) {
-        *n = tsri_seq_take(d->stream, x, room);
-        return TSR_OK;
-    }
-    const size_t channels = (size_t)d->flow->shape.channels;
-    const size_t ready = d->segments->out.used / channels;
-    *n = room < ready ? room : ready;
-    if (*n)
-        memcpy(x, tsri_fifo_at(&d->segments->out), *n * channels * sizeof *x);
-    tsri_fifo_drop(&d->segments->out, *n * channels);
-    return TSR_OK;
-}
-
-size_t tsri_flow_dec_state_bytes(const void *dec)
-{
-    const decoder *d = dec;
-    return HEAD_BYTES + (d->segments ? tsri_segments_state_bytes(d->segments)
-                                     : tsri_seq_state_bytes(d->stream));
-}
-
-void tsri_flow_dec_state_save(const void *dec, uint8_t *state)
-{
-    const decoder *d = dec;
-
-    save_head(state, DEC_MAGIC, d->segments != NULL, 0);
-    if (d->segments)
-        tsri_segments_state_save(d->segments, state + HEAD_BYTES);
-    else
-        tsri_seq_state_save(d->stream, state + HEAD_BYTES);
-}
-
-tsr_error tsri_flow_dec_state_load(void *dec, const uint8_t *state,
-                                   size_t bytes)
-{
-    decoder *d = dec;
-
-    TSR_TRY(load_head(d->flow, state, bytes, DEC_MAGIC, d->segments != NULL, 0));
-    state += HEAD_BYTES;
-    bytes -= HEAD_BYTES;
-    return d->segments ? tsri_segments_state_load(d->segments, state, bytes)
-                       : tsri_seq_state_load(d->stream, state, bytes);
 }

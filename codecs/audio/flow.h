@@ -49,6 +49,9 @@ tsr_error tsri_flow_open(void **self, tsr_context *ctx, tsr_model *model,
 tsr_error tsri_flow_ready(tsri_flow *flow, const tsri_audio_form *form,
                           int default_books);
 
+/** TSR_E_ARG, which says how many books the model has. */
+tsr_error tsri_flow_bad_books(const tsri_flow *flow, int books);
+
 /** Makes the quantiser of the books quantizer.vq.layers.N._codebook.embed.
  *  encodec.c */
 tsr_error tsri_encodec_books(tsri_flow *flow);
@@ -99,6 +102,14 @@ uint64_t tsri_restore64(tsri_restorer *r, uint64_t limit);
 bool tsri_restore_floats(tsri_restorer *r, float *x, size_t n);
 /** How many floats are left. */
 size_t tsri_restore_left(const tsri_restorer *r);
+
+/** A state begins with what it belongs to: these bytes. */
+enum { TSRI_FLOW_HEAD = 16, TSRI_FLOW_ENC = 0x43455354, TSRI_FLOW_DEC = 0x43445354 };
+void tsri_flow_head_save(uint8_t *state, uint32_t magic, bool blocks, int books);
+/** Returns TSR_OK; TSR_E_CORRUPT another head, or fewer bytes. */
+tsr_error tsri_flow_head_load(const tsri_flow *flow, const uint8_t *state,
+                              size_t bytes, uint32_t magic, bool blocks,
+                              int books);
 
 /* ---- blocks: segments and windows, encoder ---- */
 

@@ -79,6 +79,10 @@ struct tsri_arch {
 
 extern const tsri_arch *const tsri_archs[];     /* NULL ends them */
 
+/** Finds im->arch, the one wanted (NULL, "auto": any), and the prefix of each
+ *  file. */
+tsr_error tsri_import_recognise(tsr_import *im, const char *wanted);
+
 /** Input NAME (printf-style) without the prefix of its file; SIZE_MAX: none. */
 __attribute__((format(printf, 2, 3)))
 size_t tsri_import_find(const tsr_import *im, const char *name, ...);

@@ -1,38 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Files of McQuic's and EnCodec's own programs of anybody's making: what is read
  * can be written, and is then read as the same. */
+#include "tests/fuzz/fuzz_bytes.h"
 #include "tests/fuzz/fuzz_model.h"
 #include <tessera/ecdc.h>
 #include <tessera/import.h>
 #include <tessera/mcq.h>
-
-/* A file in memory. */
-typedef struct bytes {
-    uint8_t *data;
-    size_t size, at;
-} bytes;
-
-static tsr_error put(void *cookie, const void *data, size_t size)
-{
-    bytes *b = cookie;
-
-    b->data = realloc(b->data, b->size + size + 1);
-    FUZZ_CHECK(b->data);
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return TSR_OK;
-}
-
-static tsr_error get(void *cookie, void *data, size_t size, size_t *got)
-{
-    bytes *b = cookie;
-
-    *got = b->size - b->at < size ? b->size - b->at : size;
-    if (*got)
-        memcpy(data, b->data + b->at, *got);
-    b->at += *got;
-    return TSR_OK;
-}
 
 /* The checkpoint of a small model, imported; opened once. */
 static tsr_model *model_of(bool sound)
@@ -42,8 +15,8 @@ static tsr_model *model_of(bool sound)
     char from[4096];
     const char *const files[] = { from };
     tsr_import *import;
-    bytes out = { NULL, 0, 0 };
-    const tsr_sink sink = { &out, put };
+    fuzz_bytes out = { NULL, 0, 0 };
+    const tsr_sink sink = { &out, fuzz_put };
 
     if (models[sound])
         return models[sound];
@@ -57,20 +30,20 @@ static tsr_model *model_of(bool sound)
     return models[sound];
 }
 
-static tsr_error read_foreign(bool sound, bytes *in, bytes *out)
+static tsr_error read_foreign(bool sound, fuzz_bytes *in, fuzz_bytes *out)
 {
-    const tsr_source source = { in, get };
-    const tsr_sink sink = { out, put };
+    const tsr_source source = { in, fuzz_get };
+    const tsr_sink sink = { out, fuzz_put };
 
     return (sound ? tsr_ecdc_read : tsr_mcq_read)(
         fuzz_context(false), model_of(sound), &source, &sink);
 }
 
-static void there_and_back(bool sound, bytes *tess)
+static void there_and_back(bool sound, fuzz_bytes *tess)
 {
-    bytes own = { NULL, 0, 0 }, again = { NULL, 0, 0 };
-    const tsr_source source = { tess, get };
-    const tsr_sink sink = { &own, put };
+    fuzz_bytes own = { NULL, 0, 0 }, again = { NULL, 0, 0 };
+    const tsr_source source = { tess, fuzz_get };
+    const tsr_sink sink = { &own, fuzz_put };
 
     FUZZ_CHECK(!(sound ? tsr_ecdc_write : tsr_mcq_write)(
         fuzz_context(false), model_of(sound), &source, &sink));
@@ -85,7 +58,7 @@ void fuzz_target(const uint8_t *data, size_t size)
 {
     fuzz_input in = { data, size };
     const bool sound = fuzz_u8(&in) & 1;
-    bytes file = { fuzz_copy(&in), in.size, 0 }, tess = { NULL, 0, 0 };
+    fuzz_bytes file = { fuzz_copy(&in), in.size, 0 }, tess = { NULL, 0, 0 };
     const tsr_error error = read_foreign(sound, &file, &tess);
 
     FUZZ_CHECK(error != TSR_E_INTERNAL && error != TSR_E_NOMEM);

@@ -2,6 +2,7 @@
 /* Files in the safetensors format: any bytes, heads of any text before as many
  * zeros as they ask for (up to a limit), and indices of shards.  What is read as a
  * model is there, byte for byte, and reads the same when it is written. */
+#include "tests/fuzz/fuzz_bytes.h"
 #include "tests/fuzz/fuzz_model.h"
 #include "lib/checkpoint.h"
 #include "lib/model_write.h"
@@ -32,29 +33,13 @@ static void read_model(const tsr_model *m)
     FUZZ_CHECK(sum + 1 || !sum);    /* so that the sum is needed */
 }
 
-typedef struct bytes {
-    uint8_t *data;
-    size_t size;
-} bytes;
-
-static tsr_error put(void *cookie, const void *data, size_t size)
-{
-    bytes *b = cookie;
-
-    b->data = realloc(b->data, b->size + size + 1);
-    FUZZ_CHECK(b->data);
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return TSR_OK;
-}
-
 /* The same hash, since the same tensors. */
 static void write_again(const tsr_model *m)
 {
     const size_t n = tsr_model_tensor_count(m);
     tsr_tensor *all = calloc(n + 1, sizeof *all);
-    bytes out = { NULL, 0 };
-    const tsr_sink sink = { &out, put };
+    fuzz_bytes out = { NULL, 0, 0 };
+    const tsr_sink sink = { &out, fuzz_put };
     tsr_model *again;
 
     FUZZ_CHECK(all);

@@ -2,6 +2,7 @@
 /* Models of every codec, changed: tensors of other types and sizes, left out, or
  * full of numbers that nobody trained; and the checkpoints that models are imported
  * from.  What opens all the same codes a small picture or sound. */
+#include "tests/fuzz/fuzz_bytes.h"
 #include "tests/fuzz/fuzz_model.h"
 #include <tessera/audio.h>
 #include <tessera/image.h>
@@ -10,33 +11,6 @@
 #include "lib/model_write.h"
 
 enum { SAMPLES = 2000, WIDTH = 19, HEIGHT = 14, PACKETS = 8 };
-
-typedef struct bytes {
-    uint8_t *data;
-    size_t size, at;
-} bytes;
-
-static tsr_error put(void *cookie, const void *data, size_t size)
-{
-    bytes *b = cookie;
-
-    b->data = realloc(b->data, b->size + size + 1);
-    FUZZ_CHECK(b->data);
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return TSR_OK;
-}
-
-static tsr_error get(void *cookie, void *data, size_t size, size_t *got)
-{
-    bytes *b = cookie;
-
-    *got = b->size - b->at < size ? b->size - b->at : size;
-    if (*got)
-        memcpy(data, b->data + b->at, *got);
-    b->at += *got;
-    return TSR_OK;
-}
 
 /* ---- where models come from ---- */
 
@@ -50,10 +24,10 @@ static const struct { const char *path; bool checkpoint; } sources[] = {
 };
 enum { SOURCES = sizeof sources / sizeof *sources };
 
-static tsr_error imported(bytes *out, const char *path)
+static tsr_error imported(fuzz_bytes *out, const char *path)
 {
     const char *const files[] = { path };
-    const tsr_sink sink = { out, put };
+    const tsr_sink sink = { out, fuzz_put };
     tsr_import_settings s;
     tsr_import *import;
 
@@ -95,7 +69,7 @@ static tsr_model *nothing(void)
 static tsr_model *original(uint32_t which)
 {
     static tsr_model *models[SOURCES];
-    bytes file = { NULL, 0, 0 };
+    fuzz_bytes file = { NULL, 0, 0 };
 
     if (models[which])
         return models[which];
@@ -163,7 +137,7 @@ static list copy_checkpoint(tsri_checkpoint *cp)
     return l;
 }
 
-/* Sets elements: one, or from one on all, to bytes that are numbers of note. */
+/* Sets elements: one, or from one on all, to fuzz_bytes that are numbers of note. */
 static void change_numbers(tsr_tensor *t, fuzz_input *in)
 {
     static const uint32_t notes[] = { 0, 0x7fc00000, 0x7f800000, 0xff800000,
@@ -214,7 +188,7 @@ static void change_type(tsr_tensor *t, fuzz_input *in)
     const size_t n = t->bytes / tsr_dtype_bytes(t->dtype);
 
     if (tsr_dtype_bytes(type) > tsr_dtype_bytes(t->dtype))
-        return;     /* there are not so many bytes */
+        return;     /* there are not so many fuzz_bytes */
     t->dtype = type;
     t->bytes = n * tsr_dtype_bytes(type);
 }
@@ -243,9 +217,9 @@ static void code_picture(tsr_model *m)
 {
     tsr_context *ctx = fuzz_context(false);
     tsr_image im = { .width = WIDTH, .height = HEIGHT, .channels = 3, .bits = 8 };
-    bytes file = { NULL, 0, 0 };
-    const tsr_sink sink = { &file, put };
-    const tsr_source source = { &file, get };
+    fuzz_bytes file = { NULL, 0, 0 };
+    const tsr_sink sink = { &file, fuzz_put };
+    const tsr_source source = { &file, fuzz_get };
     tsr_image out = { .data = NULL };
 
     FUZZ_CHECK(!tsr_image_alloc(ctx, &im));
@@ -302,7 +276,7 @@ static void code_sound(tsr_model *m)
     tsr_audio_encoder_close(&e);
 }
 
-static void use(const bytes *file)
+static void use(const fuzz_bytes *file)
 {
     tsr_model *m;
 
@@ -314,10 +288,10 @@ static void use(const bytes *file)
 }
 
 /* The tensors as a checkpoint, which becomes a model or not. */
-static void import(const bytes *file)
+static void import(const fuzz_bytes *file)
 {
     const char *path = fuzz_file(".safetensors", file->data, file->size);
-    bytes model = { NULL, 0, 0 };
+    fuzz_bytes model = { NULL, 0, 0 };
 
     const tsr_error error = imported(&model, path);
     remove(path);
@@ -333,8 +307,8 @@ void fuzz_target(const uint8_t *data, size_t size)
     const uint32_t which = fuzz_below(&in, SOURCES);
     const bool whole = fuzz_u8(&in) % 3 || !sources[which].checkpoint;
     list l = whole ? copy_model(original(which)) : copy_checkpoint(checkpoint(which));
-    bytes file = { NULL, 0, 0 };
-    const tsr_sink sink = { &file, put };
+    fuzz_bytes file = { NULL, 0, 0 };
+    const tsr_sink sink = { &file, fuzz_put };
 
     change(&l, &in);
     FUZZ_CHECK(!tsri_model_write(fuzz_context(false), whole ? original(which) : nothing(),

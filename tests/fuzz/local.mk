@@ -2,7 +2,7 @@
 # Fuzz targets, replayed with their corpora: a file fuzz_X.c, a file corpus/X (and
 # found/X, inputs that once found a fault) and three lines each.  docs/fuzzing.md.
 noinst_HEADERS += tests/fuzz/fuzz.h
-noinst_HEADERS += tests/fuzz/fuzz_model.h
+noinst_HEADERS += tests/fuzz/fuzz_bytes.h tests/fuzz/fuzz_model.h
 EXTRA_DIST += tests/fuzz/run.sh tests/fuzz/corpus tests/fuzz/corpus.py
 EXTRA_DIST += tests/fuzz/found tests/fuzz/seeds.py
 check_PROGRAMS += $(TSR_FUZZ)
