@@ -6,7 +6,7 @@ EXTRA_DIST += docs/kv-store.md
 EXTRA_DIST += docs/codecs/semantic.md
 EXTRA_DIST += docs/gpu.md
 EXTRA_DIST += docs/fuzzing.md SECURITY.md
-EXTRA_DIST += docs/limits.md
+EXTRA_DIST += docs/limits.md docs/analysis.md
 
 # The manual.  A page for each command, and the completion, are made by the
 # program from its tables of options.
