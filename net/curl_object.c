@@ -183,13 +183,28 @@ tsr_error tsri_web_get(tsr_store *s, const char *key, uint64_t offset,
 
 /* ---- the others ---- */
 
+static tsr_error begin_one(tsri_web *w, const char *key)
+{
+    char url[URL_ROOM];
+    const tsr_error error = address(w, key, url);
+    return error ? error : tsri_web_begin(w, url, NULL, NULL);
+}
+
+/* Sends what changes an object; any good answer will do. */
+static tsr_error change(tsri_web *w, const char *key,
+                        const struct curl_slist *headers)
+{
+    const tsr_error error = tsri_web_send(w, key, headers);
+    if (!error && w->answer.status / 100 != 2)
+        return tsri_store_fail(w->store, TSR_E_IO, "%s: %s answers %ld", key,
+                               w->place, w->answer.status);
+    return error;
+}
+
 tsr_error tsri_web_stat(tsr_store *s, const char *key, tsr_store_entry *entry)
 {
     tsri_web *w = s->state;
-    char url[URL_ROOM];
-    tsr_error error = address(w, key, url);
-    if (!error)
-        error = tsri_web_begin(w, url, NULL, NULL);
+    tsr_error error = begin_one(w, key);
     if (error)
         return error;
     curl_easy_setopt(w->easy, CURLOPT_NOBODY, 1L);
@@ -207,10 +222,7 @@ tsr_error tsri_web_put(tsr_store *s, const char *key, const void *data,
                        size_t size)
 {
     tsri_web *w = s->state;
-    char url[URL_ROOM];
-    tsr_error error = address(w, key, url);
-    if (!error)
-        error = tsri_web_begin(w, url, NULL, NULL);
+    const tsr_error error = begin_one(w, key);
     if (error)
         return error;
     /* As the body of a POST by another name it is sent from where it lies, can
@@ -219,28 +231,17 @@ tsr_error tsri_web_put(tsr_store *s, const char *key, const void *data,
     curl_easy_setopt(w->easy, CURLOPT_CUSTOMREQUEST, "PUT");
     curl_easy_setopt(w->easy, CURLOPT_POSTFIELDS, size ? data : "");
     curl_easy_setopt(w->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)size);
-    error = tsri_web_send(w, key, w->put_headers);
-    if (!error && w->answer.status / 100 != 2)
-        error = tsri_store_fail(s, TSR_E_IO, "%s: %s answers %ld", key, w->place,
-                                w->answer.status);
-    return error;
+    return change(w, key, w->put_headers);
 }
 
 tsr_error tsri_web_remove(tsr_store *s, const char *key)
 {
     tsri_web *w = s->state;
-    char url[URL_ROOM];
-    tsr_error error = address(w, key, url);
-    if (!error)
-        error = tsri_web_begin(w, url, NULL, NULL);
+    const tsr_error error = begin_one(w, key);
     if (error)
         return error;
     curl_easy_setopt(w->easy, CURLOPT_CUSTOMREQUEST, "DELETE");
-    error = tsri_web_send(w, key, w->headers);
-    if (!error && w->answer.status / 100 != 2)
-        error = tsri_store_fail(s, TSR_E_IO, "%s: %s answers %ld", key, w->place,
-                                w->answer.status);
-    return error;
+    return change(w, key, w->headers);
 }
 
 /* ---- documents ---- */

@@ -3,51 +3,30 @@
  * a decode there is an error, nothing is lost and nothing is used. */
 #include "config.h"
 #include "tests/hyper_gen.h"
+#include "tests/memory.h"
 #include "tests/poor.h"
 #include <tessera/image.h>
 #include <tessera/model.h>
 
 static const char path[] = "test_image_nomem.safetensors";
-typedef struct stream {
-    uint8_t data[1 << 16];
-    size_t size, at;
-} stream;
-
-static tsr_error take(void *cookie, const void *data, size_t size)
-{
-    stream *s = cookie;
-    assert_true(size <= sizeof s->data - s->size);
-    memcpy(s->data + s->size, data, size);
-    s->size += size;
-    return TSR_OK;
-}
-
-static tsr_error give(void *cookie, void *data, size_t size, size_t *got)
-{
-    stream *s = cookie;
-    *got = s->size - s->at < size ? s->size - s->at : size;
-    memcpy(data, s->data + s->at, *got);
-    s->at += *got;
-    return TSR_OK;
-}
 
 typedef struct job {
     tsr_context *ctx;
     tsr_model *model;
-    stream stream;
+    mem_file stream;
     tsr_image image;
 } job;
 
 static tsr_error encode(job *j)
 {
-    const tsr_sink sink = { &j->stream, take };
+    const tsr_sink sink = { &j->stream, mem_write };
     j->stream.size = 0;
     return tsr_image_encode(j->ctx, j->model, NULL, &j->image, &sink);
 }
 
 static tsr_error decode(job *j)
 {
-    const tsr_source source = { &j->stream, give };
+    const tsr_source source = { &j->stream, mem_read };
     tsr_image out;
     j->stream.at = 0;
     const tsr_error error = tsr_image_decode(j->ctx, j->model, NULL, &source, &out);
@@ -105,6 +84,7 @@ static void each(const char *backend, int channels)
     assert_in_range(starve(&j, decode), 100, POOR_MANY - 1);
     poor_left = POOR_MANY;
     tsr_image_free(j.ctx, &j.image);
+    free(j.stream.data);
     tsr_model_unref(&j.model);
     assert_int_equal(poor_held, before);
     tsr_context_close(&j.ctx);

@@ -2,6 +2,7 @@
 /* McQuic as a codec: units there and back at all sizes, tiles, damage, models
  * that are not what they should be. */
 #include "tests/mcquic_model.h"
+#include "tests/memory.h"
 #include "codecs/image/mcquic.h"
 #include "lib/core.h"
 
@@ -276,29 +277,6 @@ static void test_shapes(void **state)
 
 /* ---- through the public functions ---- */
 
-typedef struct sink_bytes {
-    uint8_t data[1 << 14];
-    size_t size, at;
-} sink_bytes;
-
-static tsr_error keep(void *cookie, const void *data, size_t size)
-{
-    sink_bytes *m = cookie;
-    assert_true(m->size + size <= sizeof m->data);
-    memcpy(m->data + m->size, data, size);
-    m->size += size;
-    return TSR_OK;
-}
-
-static tsr_error give(void *cookie, void *data, size_t size, size_t *got)
-{
-    sink_bytes *m = cookie;
-    *got = m->size - m->at < size ? m->size - m->at : size;
-    memcpy(data, m->data + m->at, *got);
-    m->at += *got;
-    return TSR_OK;
-}
-
 static void assert_bytes(const tsr_image *image, const canvas *want)
 {
     assert_true(image->width == want->width && image->height == want->height);
@@ -327,14 +305,13 @@ static void test_public(void **state)
     canvas want = decode_pixels(self);
     assert_int_equal(tsr_model_open(&model, ctx, file), TSR_OK);
     for (int container = 0; container < 2; container++) {
-        static sink_bytes kept;
-        const tsr_sink sink = { &kept, keep };
-        const tsr_source source = { &kept, give };
+        mem_file kept = { 0 };
+        const tsr_sink sink = { &kept, mem_write };
+        const tsr_source source = { &kept, mem_read };
         tsr_image_settings settings;
         tsr_image_info info;
         tsr_image_settings_init(&settings);
         settings.container = container;
-        kept.size = kept.at = 0;
         assert_int_equal(tsr_image_encode(ctx, model, &settings, &image, &sink),
                          TSR_OK);
         assert_int_equal(tsr_image_decode(ctx, model, NULL, &source, &out),
@@ -347,6 +324,7 @@ static void test_public(void **state)
         assert_int_equal(info.compact, !container);
         assert_string_equal(info.layer_name[0], "level 2");
         assert_true(info.layer_bytes[2] > info.layer_bytes[1]);
+        free(kept.data);
     }
     tsr_model_unref(&model);
     canvas_free(&want);

@@ -306,6 +306,28 @@ class Visitor:
         log.check(code)
 
 
+class Handle:
+    """What is closed by itself in the end, by close(), or by `with`.  A subclass
+    has `handle`, `kind` (its name in messages) and free()."""
+
+    def close(self):
+        if getattr(self, "handle", None):
+            self.free()
+
+    __del__ = close
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.close()
+
+    def opened(self):
+        if not self.handle:
+            raise ValueError("the %s is closed" % self.kind)
+        return self.handle
+
+
 class Context:
     """Memory, messages and worker threads of other objects; one thread at a
     time."""

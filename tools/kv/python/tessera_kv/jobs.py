@@ -26,9 +26,12 @@ class Result:
         self.late = bool(struct.late)
 
 
-class Job:
+class Job(lib.Handle):
     """A push or a pull that goes on by itself; the view's arrays are kept until
-    it ends.  Methods may be called from any thread."""
+    it ends.  Methods may be called from any thread; close() cancels what is not
+    done, and waits for its threads."""
+
+    kind = "job"
 
     def __init__(self, settings, keep):
         self.settings, self.keep = settings, keep
@@ -53,23 +56,8 @@ class Job:
     def cancel(self):
         self.net.tsr_kv_job_cancel(self.opened())
 
-    def close(self):
-        """Cancels what is not done, and waits for its threads."""
-        if getattr(self, "handle", None):
-            self.net.tsr_kv_job_close(byref(self.handle))
-
-    __del__ = close
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *what):
-        self.close()
-
-    def opened(self):
-        if not self.handle:
-            raise ValueError("the job is closed")
-        return self.handle
+    def free(self):
+        self.net.tsr_kv_job_close(byref(self.handle))
 
 
     def begin(self, function, *words):

@@ -37,7 +37,7 @@ def schemes():
         names.append(name.decode())
 
 
-class Store:
+class Store(lib.Handle):
     """A connection to a store; one thread at a time but for cancel().
 
     url      /path, redis://, s3://, http(s)://
@@ -46,6 +46,8 @@ class Store:
     A chunk that is not there is a TesseraError with name "MISSING".
     """
 
+    kind = "store"
+
     def __init__(self, url, **options):
         self.log, self.handle = lib.Log(), c_void_p()
         self.net = lib.net()
@@ -53,22 +55,8 @@ class Store:
         self.log.check(self.net.tsr_store_open(byref(self.handle), url.encode(),
                                                byref(settings)))
 
-    def close(self):
-        if getattr(self, "handle", None):
-            self.net.tsr_store_close(byref(self.handle))
-
-    __del__ = close
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *what):
-        self.close()
-
-    def opened(self):
-        if not self.handle:
-            raise ValueError("the store is closed")
-        return self.handle
+    def free(self):
+        self.net.tsr_store_close(byref(self.handle))
 
     def get(self, key, offset=0, size=0):
         """Bytes from offset on, `size` of them or to the end (0)."""
