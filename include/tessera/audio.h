@@ -413,8 +413,9 @@ typedef struct tsr_audio_info {
 } tsr_audio_info;
 
 /** Reads extradata (the fields codec .. droppable and semantic_books ..
- *  other_codewords of *info, the others are 0) or the head of one packet of such a stream (packet->data and bytes are what was given); need no
- *  model.  Return TSR_OK; TSR_E_CORRUPT. */
+ *  other_codewords of *info, the others are 0) or the head of one packet of such
+ *  a stream (packet->data and bytes are what was given); need no model.  Return
+ *  TSR_OK; TSR_E_CORRUPT. */
 TSR_API TSR_CHECKED tsr_error
 tsr_audio_describe(tsr_context *context, const void *extradata, size_t bytes,
                    tsr_audio_info *info);

@@ -14,8 +14,9 @@ extern "C" {
 /**
  * Published checkpoints of neural codecs become model files (docs/models.md,
  * "Importing"): PyTorch files (.pth .ckpt .th .mcquic ...), .npy, .npz,
- * .safetensors, *.safetensors.index.json, .gguf without quantised tensors.  Nothing that a file says is
- * executed; broken and hostile files are refused with the reason.
+ * .safetensors, *.safetensors.index.json, .gguf without quantised tensors.
+ * Nothing that a file says is executed; broken and hostile files are refused with
+ * the reason.
  */
 typedef struct tsr_import tsr_import;
 

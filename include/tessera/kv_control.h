@@ -41,7 +41,7 @@ typedef struct tsr_kv_control tsr_kv_control;
 
 /** Set with tsr_kv_control_settings_init(). */
 typedef struct tsr_kv_control_settings {
-    size_t size;
+    size_t size;            /**< sizeof this; another is TSR_E_ARG */
     const char *policy;     /**< default "deadline"; tsr_kv_policy_at() */
     int chunks;             /**< 1..2^20 */
     int layers;             /**< 1..1024 */
@@ -101,7 +101,8 @@ typedef struct tsr_kv_step {
 /** What to do at `now` (seconds since the start, never falling).  `room`: 1, a
  *  fetch can begin; 0, all connections are busy: the answer is any other.  What
  *  was given out counts as under way until it is reported; ask again for more
- *  requests at a time, and after every report.  A chunk has one request under way at most; one for several levels is
+ *  requests at a time, and after every report.  A chunk has one request under way
+ *  at most; one for several levels is
  *  for all layers, one for some layers for one level.  A chunk is to be recomputed
  *  when all before it are there: fetched with the floor's levels, or recomputed;
  *  if a fetch of it is under way (on a link that stalls), drop that one, reports

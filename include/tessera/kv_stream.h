@@ -48,7 +48,7 @@ typedef struct tsr_kv_arrival {
     size_t first_token, tokens; /**< in the context */
     const uint8_t *object;      /**< valid during the call; units of levels that
                                      were not fetched are zeros */
-    size_t size;
+    size_t size;            /**< sizeof this; another is TSR_E_ARG */
     int levels;                 /**< complete in all layers, >= 1 */
 } tsr_kv_arrival;
 
