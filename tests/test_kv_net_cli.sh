@@ -125,6 +125,12 @@ if test -n "$http" && serve ./served; then
     "$tessera" kv pull -model m -chunk 64 -ids "$sample" "$url" \
         stopped.safetensors 2> stopped.err &
     pulling=$!
+    # On a busy machine it takes a while until the program has begun and hears
+    # signals: the 15th bit says that it does.
+    for _ in $(seq 40); do
+        grep -qs '^SigCgt:.*[4-7c-f]...$' "/proc/$pulling/status" && break
+        sleep 0.25
+    done
     sleep 0.3
     kill -TERM "$pulling"
     wait "$pulling"
