@@ -2,7 +2,7 @@
 /* Views of caches: read, written and refused; tiles in one pass. */
 #include <math.h>
 #include "codecs/kv/move_impl.h"
-#include "tests/check.h"
+#include "tests/kv_case.h"
 
 /* Plain C, and what this machine has. */
 enum { CPUS = 2, GUARD = 64 };
@@ -215,20 +215,9 @@ static int checked(tsr_context *ctx, const cache *c, bool writing)
     return tsri_kv_view_check(ctx, &c->view, &c->shape, writing);
 }
 
-/* Silent: what follows is meant to fail. */
-static tsr_context *quiet_context(void)
-{
-    tsr_context_settings s;
-    tsr_context *ctx;
-    tsr_context_settings_init(&s);
-    s.threads = 1;
-    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
-    return ctx;
-}
-
 static void no_views(void **state)
 {
-    tsr_context *ctx = quiet_context();
+    tsr_context *ctx = kv_quiet_context(1);
     check_rng r = { 17 };
     cache good, c;
 
@@ -281,7 +270,7 @@ static void no_views(void **state)
 
 static void views_at_the_edge(void **state)
 {
-    tsr_context *ctx = quiet_context();
+    tsr_context *ctx = kv_quiet_context(1);
     check_rng r = { 19 };
     cache c;
 
@@ -316,7 +305,7 @@ static void views_at_the_edge(void **state)
 /* Planes of different dims share strides. */
 static void two_planes(void **state)
 {
-    tsr_context *ctx = quiet_context();
+    tsr_context *ctx = kv_quiet_context(1);
     const tsr_kv_shape shape = { 2, 2, { 2, 1 }, { 16, 8 } };
     uint8_t memory[2 * 4 * 64];
     void *base[4] = { memory, memory + 32, memory + 256, memory + 288 };

@@ -2,7 +2,7 @@
 /* Rotary position embeddings: angles, and heads turned by them. */
 #include <math.h>
 #include "codecs/kv/move_impl.h"
-#include "tests/check.h"
+#include "tests/kv_case.h"
 
 /* Plain C, and what this machine has. */
 enum { CPUS = 2 };
@@ -91,20 +91,9 @@ static void angles(void **state)
     tsr_context_close(&ctx);
 }
 
-/* Silent: what follows is meant to fail. */
-static tsr_context *quiet_context(void)
-{
-    tsr_context_settings s;
-    tsr_context *ctx;
-    tsr_context_settings_init(&s);
-    s.threads = 1;
-    assert_int_equal(tsr_context_open(&ctx, &s), TSR_OK);
-    return ctx;
-}
-
 static void no_ropes(void **state)
 {
-    tsr_context *ctx = quiet_context();
+    tsr_context *ctx = kv_quiet_context(1);
     const tsr_kv_rope good = { 1, 0, 64, 5e5, 2, 8, 1, 4, 8192 };
     tsr_kv_rope c;
     tsri_rope *rope;
