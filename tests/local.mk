@@ -84,6 +84,7 @@ noinst_HEADERS += tests/cuda_image.h
 check_PROGRAMS += tests/cuda_image
 tests_cuda_image_SOURCES = tests/cuda_image.c tests/cuda_image_memory.c \
 	tests/cuda_image_ties.c
+tests_cuda_image_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS) -D_XOPEN_SOURCE=700
 noinst_HEADERS += tests/token_vector.h
 check_PROGRAMS += tests/test_golden
 # Parts of the program, by themselves.
