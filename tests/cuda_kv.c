@@ -654,6 +654,8 @@ static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
             "values that are none");
     verdict(decoded_only || keeps_to_room(&p), "room");
     verdict(same_parts(&p), "parts");
+    upload_cache(&p, p.cache);
+    verdict(decoded_only || same_bytes(&p), "bytes, with parts left in the items");
     verdict(same_verdicts(&p), "damage");
     close_problem(&p);
 }

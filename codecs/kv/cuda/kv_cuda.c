@@ -366,7 +366,8 @@ static tsr_error carry(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
     pack(&p, header, sizeof header);
     pack(&p, items->view.base, (size_t)(j->layers * j->planes) * sizeof *j->base);
     for (int i = 0; i < j->objects; i++) {
-        const size_t from = items[i].part_first, n = items[i].part_tokens;
+        const size_t from = encoding ? 0 : items[i].part_first;
+        const size_t n = encoding ? 0 : items[i].part_tokens;
         const tsri_kv_gpu_item item = {
             items[i].view.blocks, items[i].first_token, items[i].data,
             items[i].size, items[i].bytes, items[i].status,

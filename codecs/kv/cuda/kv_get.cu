@@ -407,8 +407,7 @@ void get_levels(job j, size_t segments)
     __syncthreads();
     for (size_t n = segments * blockIdx.x / gridDim.x + warp; n < end; n += warps) {
         to.p = find_spot(j, n);
-        if (j.object[to.p.object].good && to.p.rows && is_wanted(j, to.p.group) &&
-            levels_of(j, to.p.object, to.p.tile))
+        if (j.object[to.p.object].good && to.p.rows && is_wanted(j, to.p.group))
             get_segment(j, to);
     }
 }

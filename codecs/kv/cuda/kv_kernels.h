@@ -103,7 +103,7 @@ typedef struct tsri_kv_gpu_item {
     int32_t *status;
     uint32_t pos0, sinks;   /**< encoder */
     int32_t level;          /**< decoder: levels wanted; 0: all */
-    uint32_t from, to;      /**< decoder: tokens wanted, without the last */
+    uint32_t from, to;      /**< tokens wanted, without the last; encoder: all */
     const int32_t *ids;     /**< of its tokens, or NULL */
     const uint8_t *boost;   /**< encoder: alike */
 } tsri_kv_gpu_item;
