@@ -530,8 +530,14 @@ static void test_turboquant_dim(void **state)
 /* Sums of a word of each stage are found again, and what is near. */
 static void test_vq(void **state)
 {
-    static const struct { int layer, plane; const char *name; } of[] = {
-        { 3, 0, "vq.3.0" }, { 3, 1, "vq.3.1" }, { 4, 0, "vq.4.0" }
+    static const struct {
+        int layer, plane;
+        const char *name, *method;
+        size_t size;            /* 0: any */
+    } of[] = {
+        { 3, 0, "vq.3.0", "vq", 0 },
+        { 3, 0, "vq.3.0", "vq:plain=1", 1 + 50 * 16 * 5 / 8 },
+        { 3, 1, "vq.3.1", "vq", 0 }, { 4, 0, "vq.4.0", "vq", 0 }
     };
     tsri_kv_tile tile = kv_tile(2, 64, 50);
     const size_t n = tsri_kv_values(&tile);
@@ -539,7 +545,7 @@ static void test_vq(void **state)
     float *x = malloc(n * sizeof *x), *y = malloc(n * sizeof *y);
     (void)state;
 
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         const tsr_tensor *t = tsr_model_tensor(books, of[i].name);
         const uint64_t *dims = t->dims + t->rank - 3;
         const size_t d = (size_t)dims[2], k = (size_t)dims[1];
@@ -553,8 +559,9 @@ static void test_vq(void **state)
                 x[v * d + c] = tsri_getf32((const uint8_t *)t->data +
                                            4 * (word + c));
         }
-        start(&j, "vq", &tile);
+        start(&j, of[i].method, &tile);
         encode(&j, ctx->cpu, x);
+        assert_true(!of[i].size || j.size == of[i].size);
         assert_int_equal(decode(&j, ctx->cpu, j.size, y), TSR_OK);
         if (t->rank == 3)
             assert_memory_equal(x, y, n * sizeof *x);

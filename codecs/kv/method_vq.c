@@ -12,12 +12,15 @@
 #include "entropy/packing.h"
 #include "vq/rows.h"
 
+enum { PLAIN, OPTIONS };
 enum { MAX_STAGES = 8, MAX_ENTRIES = 65536, WORK = 8 << 20 };
+
+static const tsri_kv_option options[OPTIONS] = { { "plain", 0, 1, 1, 0, 1 } };
 
 static tsr_error check(const uint8_t params[40], const tsr_kv_shape *shape)
 {
     (void)shape;
-    return tsri_kv_options_check(NULL, 0, params);
+    return tsri_kv_options_check(options, OPTIONS, params);
 }
 
 typedef struct books {
@@ -64,7 +67,7 @@ static tsr_error settings(tsr_context *ctx, const tsr_kv_settings *s,
                                  tile.layer, tile.plane,
                                  tile.heads * tile.dim);
         }
-    return tsri_kv_options_read(ctx, s, NULL, 0, params);
+    return tsri_kv_options_read(ctx, s, options, OPTIONS, params);
 }
 
 static size_t indices_of(const tsri_kv_tile *tile, const books *b)
@@ -188,7 +191,8 @@ static size_t put_indices(const tsri_kv_tile *tile, const parts *p,
                                       p->b.entries };
         for (size_t i = 0; i < n; i++)
             p->code[i] = (uint8_t)p->index[i];
-        return tsri_kv_codes_put(&codes, false, cpu, arena, out);
+        return tsri_kv_codes_put(&codes, tsri_kv_option_at(tile->params, PLAIN), cpu,
+                                 arena, out);
     }
     return packing_of(&p->b, &packing) &&
            !tsri_pack32(&packing, &ctx, (const uint32_t *)p->index, n, out)
