@@ -159,9 +159,14 @@ libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_cuda.c \
 	codecs/kv/cuda/kv_pack.cu codecs/kv/cuda/kv_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_cuda_method.c
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_method.cu
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_far_put.cu
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_gear_put.cu
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_kvquant_put.cu
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_vq_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_method_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_parts.cu
-noinst_HEADERS += codecs/kv/cuda/coded.cuh codecs/kv/cuda/method.cuh
+noinst_HEADERS += codecs/kv/cuda/coded.cuh codecs/kv/cuda/far.cuh \
+	codecs/kv/cuda/method.cuh
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_refer.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_destination.c
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \
@@ -170,6 +175,10 @@ cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \
 	codecs/kv/cuda/$(DEPDIR)/kv_matrix.cu.d \
 	codecs/kv/cuda/$(DEPDIR)/kv_pack.cu.d codecs/kv/cuda/$(DEPDIR)/kv_put.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_method.cu.d
+cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_far_put.cu.d
+cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_gear_put.cu.d
+cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_kvquant_put.cu.d
+cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_vq_put.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_method_put.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_parts.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_refer.cu.d

@@ -253,7 +253,9 @@ static size_t make_objects(problem *p)
 static void time_method(tsr_context *ctx, tsri_cuda *gpu, const char *method)
 {
     const test_case t = { SHAPE(32, 2, 8, 128), 1, 0, 128, TSR_KV_BF16, NHD, 8, 256,
-                          256, 0, 0, 0, 4096, 0, .levels = 1, .method = method };
+                          256, 0, 0, 0, 4096, 0, .levels = 1, .method = method,
+                          .profile = strncmp(method, "vq", 2) ? 0 : TABLES,
+                          .entries = 256 };
     problem p = { .t = &t, .ctx = ctx, .gpu = gpu };
     stopwatch w = { .gpu = gpu };
     bool good = true;
@@ -292,8 +294,9 @@ int bench(tsr_context *ctx, tsri_cuda *gpu, const char *only)
 {
     static const char *const methods[] = {
         "cachegen:plain=1", "cachegen", "kivi:residual=0,plain=1",
-        "kivi:residual=0", "kvquant", "gear", "zipcache:plain=1", "zipcache",
-        "turboquant:plain=1", "turboquant", "fp8:plain=1", "fp8", "lossless"
+        "kivi:residual=0", "kvquant:plain=1", "kvquant", "gear:plain=1", "gear",
+        "zipcache:plain=1", "zipcache", "turboquant:plain=1", "turboquant",
+        "fp8:plain=1", "fp8", "lossless", "vq:plain=1"
     };
     static const timing timings[] = {
         { "none", 8, 4, 1, 0, 0 }, { "none", 8, 2, 1, 0, 0 },

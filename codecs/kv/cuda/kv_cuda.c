@@ -102,13 +102,24 @@ static void lay_out_text(tsri_kv_gpu_job *j, uint8_t *scratch, room *r,
                                           sizeof *j->said));
 }
 
+enum { KVQUANT = 3, GEAR = 4, ZIPCACHE = 5, MIKV = 6, VQ = 10 };
+
 static bool is_classed(const tsri_kv_gpu_job *j)
 {
-    return j->method == 5 || j->method == 6;    /* zipcache, mikv */
+    return j->method == ZIPCACHE || j->method == MIKV;
+}
+
+/* Bytes of scratch of a unit. */
+static size_t unit_bytes(const tsri_kv_gpu_job *j, bool encoding)
+{
+    if (encoding && (j->method == KVQUANT || j->method == GEAR))
+        return tsri_kv_gpu_far_bytes(j);
+    return encoding && j->method == VQ ? tsri_kv_gpu_vq_bytes(j)
+                                       : tsri_kv_gpu_unit_bytes(j);
 }
 
 /* What published methods need. */
-static void lay_out_units(tsri_kv_gpu_job *j, uint8_t *scratch, room *r)
+static void lay_out_units(tsri_kv_gpu_job *j, uint8_t *scratch, room *r, bool encoding)
 {
     const size_t tiles = (size_t)j->objects * (size_t)j->tiles;
     const size_t units = tiles * (size_t)j->groups;
@@ -118,7 +129,7 @@ static void lay_out_units(tsri_kv_gpu_job *j, uint8_t *scratch, room *r)
                                           (size_t)j->tokens * sizeof *j->rank));
         j->salient = (void *)(scratch + take(r, tiles, sizeof *j->salient));
     }
-    j->unit_bytes = tsri_kv_gpu_unit_bytes(j);
+    j->unit_bytes = unit_bytes(j, encoding);
     j->units = scratch + take(r, units, tsri_kv_gpu_unit_size());
     j->unit_room = scratch + take(r, units, j->unit_bytes);
 }
@@ -154,7 +165,7 @@ static size_t lay_out(tsri_kv_gpu_job *j, uint8_t *scratch, bool encoding)
                                        tokens * sizeof *j->x));
     lay_out_text(j, scratch, &r, encoding);
     if (j->method)
-        lay_out_units(j, scratch, &r);
+        lay_out_units(j, scratch, &r, encoding);
     if (encoding)
         lay_out_encoder(j, scratch, &r, segments * tiles);
     return r.fits ? r.at : 0;
@@ -417,9 +428,10 @@ static tsr_error start(tsr_kv_cuda *g, tsri_kv_gpu_job *j,
 }
 
 /* Queues the kernels of a call one after another. */
+typedef cudaError_t launcher(const tsri_kv_gpu_job *, cudaStream_t);
+
 static tsr_error queue(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
-                       cudaError_t (*kernel)(const tsri_kv_gpu_job *, cudaStream_t),
-                       cudaStream_t stream, const char *what)
+                       launcher *kernel, cudaStream_t stream, const char *what)
 {
     return tsri_cuda_check(g->gpu, kernel(j, stream), what);
 }
@@ -472,15 +484,29 @@ static tsr_error decode_rows(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
     return queue(g, j, tsri_kv_gpu_store, stream, "store");
 }
 
+/* What makes units of a method: their bytes, and once these are placed they. */
+static launcher *sizes_of(int method)
+{
+    return method == KVQUANT ? tsri_kv_gpu_size_kvquant :
+           method == GEAR ? tsri_kv_gpu_size_gear :
+           method == VQ ? tsri_kv_gpu_size_vq : tsri_kv_gpu_size_method;
+}
+static launcher *units_of(int method)
+{
+    return method == KVQUANT ? tsri_kv_gpu_put_kvquant :
+           method == GEAR ? tsri_kv_gpu_put_gear :
+           method == VQ ? tsri_kv_gpu_put_vq : tsri_kv_gpu_put_units;
+}
+
 static tsr_error encode_method(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
                                cudaStream_t stream)
 {
     if (j->tokens) {
         TSR_TRY(queue(g, j, tsri_kv_gpu_rank_given, stream, "classes of tokens"));
-        TSR_TRY(queue(g, j, tsri_kv_gpu_size_method, stream, "sizes"));
+        TSR_TRY(queue(g, j, sizes_of(j->method), stream, "sizes"));
     }
     TSR_TRY(queue(g, j, tsri_kv_gpu_arrange, stream, "places"));
-    return j->tokens ? queue(g, j, tsri_kv_gpu_put_units, stream, "method") : TSR_OK;
+    return j->tokens ? queue(g, j, units_of(j->method), stream, "method") : TSR_OK;
 }
 
 static tsr_error can_encode(const tsr_kv_cuda *g)
@@ -490,8 +516,8 @@ static tsr_error can_encode(const tsr_kv_cuda *g)
     if (kv->method)
         return tsri_kv_gpu_encodes(kv) ? TSR_OK
             : tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: %s is not encoded "
-                        "in this form (cachegen, kivi, zipcache, mikv, turboquant and "
-                        "fp8 are, with plain=1)", kv->method->name);
+                        "in this form (what has an option plain is, with plain=1)",
+                        kv->method->name);
     if (kv->step[0] == 0 || kv->step[1] == 0)
         return tsri_fail(kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
     return TSR_OK;

@@ -10,22 +10,9 @@
 #include "vq/scalar.h"
 
 enum {
-    CACHEGEN = 1, KIVI = 2, KVQUANT = 3, ZIPCACHE = 5, MIKV = 6, TURBOQUANT = 7,
-    FP8 = 8, VQ = 10, METHODS, MOST_LEVELS = 16
+    CACHEGEN = 1, KIVI = 2, KVQUANT = 3, GEAR = 4, ZIPCACHE = 5, MIKV = 6,
+    TURBOQUANT = 7, FP8 = 8, VQ = 10, METHODS, MOST_LEVELS = 16, MOST_CODES = 256
 };
-
-/* Others, and what is entropy-coded, have tables made by search, or by going from
- * value to value. */
-bool tsri_kv_gpu_encodes(const tsr_kv *kv)
-{
-    static const uint8_t plain[METHODS] = {     /* 1 + where params say so */
-        [CACHEGEN] = 3, [KIVI] = 4, [ZIPCACHE] = 3, [MIKV] = 3, [TURBOQUANT] = 4,
-        [FP8] = 2
-    };
-    const int at = plain[kv->method->number];
-
-    return at && tsri_get16(kv->params + 2 * (at - 1));
-}
 
 static tsr_error put_shapes(tsr_kv_cuda *g)
 {
@@ -48,6 +35,32 @@ static const tsr_tensor *tensor_of(const tsr_kv *kv, const char *what, int plane
         return NULL;
     snprintf(name, sizeof name, "%s.%d.%d", what, plane / planes, plane % planes);
     return tsr_model_tensor(kv->model, name);
+}
+
+/* Are no indices of vq codes? */
+static bool has_large_books(const tsr_kv *kv)
+{
+    const tsr_kv_shape *s = &kv->settings.shape;
+
+    for (int i = 0; i < s->layers * s->planes; i++) {
+        const tsr_tensor *t = tensor_of(kv, "vq", i);
+        if (t->dims[t->rank - 2] <= MOST_CODES)
+            return false;
+    }
+    return true;
+}
+
+/* What is entropy-coded has tables made by search, or by going from value to value. */
+bool tsri_kv_gpu_encodes(const tsr_kv *kv)
+{
+    static const uint8_t plain[METHODS] = {     /* 1 + where params say so */
+        [CACHEGEN] = 3, [KIVI] = 4, [KVQUANT] = 4, [GEAR] = 5, [ZIPCACHE] = 3,
+        [MIKV] = 3, [TURBOQUANT] = 4, [FP8] = 2, [VQ] = 1
+    };
+    const int number = kv->method->number, at = plain[number];
+
+    return (at && tsri_get16(kv->params + 2 * (at - 1))) ||
+        (number == VQ && has_large_books(kv));
 }
 
 /* ---- kvquant ---- */
@@ -111,33 +124,49 @@ static tsr_error set_books(const tsr_tensor *t, tsri_kv_gpu_books *books)
         .stages = t->rank == 4 ? (int)t->dims[0] : 1, .groups = (int)dims[0],
         .entries = (int)dims[1], .dims = (int)dims[2],
         .digits = packing.digits, .bits = packing.bits };
-    for (int i = 0; dims[1] > 256 && i < packing.digits; i++)
+    for (int i = 0; dims[1] > MOST_CODES && i < packing.digits; i++)
         books->rest_bits[i] = bits_of(dims[1], i);
     return TSR_OK;
 }
 
-static size_t bytes_of(const tsri_kv_gpu_books *b)
+static size_t entries_of(const tsri_kv_gpu_books *b)
 {
-    return (size_t)b->stages * (size_t)b->groups * (size_t)b->entries *
-        (size_t)b->dims * sizeof(float);
+    return (size_t)b->stages * (size_t)b->groups * (size_t)b->entries;
 }
 
-static tsr_error bring_books(tsr_kv_cuda *g, tsri_kv_gpu_books *books, int planes)
+/* Sums of squares, in order as vq/codebook.c has them. */
+static float *set_norms(const tsr_tensor *t, const tsri_kv_gpu_books *b, float *norm)
 {
-    size_t bytes = 0;
-    uint8_t *at;
+    const uint8_t *from = t->data;
+
+    for (size_t n = entries_of(b); n; n--, norm++) {
+        *norm = 0;
+        for (int d = 0; d < b->dims; d++, from += 4)
+            *norm += tsri_getf32(from) * tsri_getf32(from);
+    }
+    return norm;
+}
+
+/* To `at`: the entries of all planes, then their norms, floats. */
+static tsr_error bring_books(tsr_kv_cuda *g, tsri_kv_gpu_books *books, int planes,
+                             float *norm, uint8_t *at)
+{
+    const float *const norms = norm;
+    size_t entries = 0;
 
     for (int i = 0; i < planes; i++) {
-        TSR_TRY(set_books(tensor_of(g->kv, "vq", i), &books[i]));
-        bytes += bytes_of(&books[i]);
-    }
-    TSR_TRY(tsri_kv_gpu_room(g, bytes, 1, &at));
-    for (int i = 0; i < planes; i++) {
-        const size_t size = bytes_of(&books[i]);
-        TSR_TRY(tsri_cuda_upload(g->gpu, at, tensor_of(g->kv, "vq", i)->data, size));
+        const tsr_tensor *t = tensor_of(g->kv, "vq", i);
+        const size_t size = entries_of(&books[i]) * (size_t)books[i].dims * sizeof(float);
+        TSR_TRY(tsri_cuda_upload(g->gpu, at, t->data, size));
         books[i].at = (const float *)(const void *)at;
         at += size;
+        norm = set_norms(t, &books[i], norm);
     }
+    for (int i = 0; i < planes; i++) {
+        books[i].norm = (const float *)(const void *)at + entries;
+        entries += entries_of(&books[i]);
+    }
+    TSR_TRY(tsri_cuda_upload(g->gpu, at, norms, entries * sizeof *norms));
     return tsri_kv_gpu_put(g, books, (size_t)planes, sizeof *books,
                            &g->encoder.books);
 }
@@ -147,10 +176,29 @@ static tsr_error put_books(tsr_kv_cuda *g)
     const tsr_kv *kv = g->kv;
     const int planes = kv->settings.shape.layers * kv->settings.shape.planes;
     tsri_kv_gpu_books *books = tsri_calloc(kv->ctx, (size_t)planes, sizeof *books);
-    tsr_error error = books ? bring_books(g, books, planes) : tsri_nomem(kv->ctx);
-    const tsr_error waited = tsri_cuda_sync(g->gpu);
+    tsr_error error = books ? TSR_OK : tsri_nomem(kv->ctx), waited;
+    size_t floats = 0, entries = 0;
+    float *norm = NULL;
+    uint8_t *at;
 
+    for (int i = 0; !error && i < planes; i++) {
+        error = set_books(tensor_of(kv, "vq", i), &books[i]);
+        const int indices = books[i].stages * books[i].groups;
+        g->encoder.indices = tsri_max(g->encoder.indices, indices);
+        entries += entries_of(&books[i]);
+        floats += entries_of(&books[i]) * (size_t)(books[i].dims + 1);
+    }
+    if (!error)
+        norm = tsri_alloc(kv->ctx, entries, sizeof *norm);
+    if (!error && !norm)
+        error = tsri_nomem(kv->ctx);
+    if (!error)
+        error = tsri_kv_gpu_room(g, floats, sizeof(float), &at);
+    if (!error)
+        error = bring_books(g, books, planes, norm, at);
+    waited = tsri_cuda_sync(g->gpu);
     tsri_free(kv->ctx, books);
+    tsri_free(kv->ctx, norm);
     return error ? error : waited;
 }
 

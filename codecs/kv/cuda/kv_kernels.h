@@ -63,7 +63,7 @@ enum { TSRI_KV_GPU_DIGITS = 8 };
  *  than 256 entries are packed: `digits` in a number of `bits`, rest_bits[n] where
  *  there are only n. */
 typedef struct tsri_kv_gpu_books {
-    const float *at;
+    const float *at, *norm;     /**< norm: sums of squares of the entries */
     int stages, groups, entries, dims;
     int digits, bits, rest_bits[TSRI_KV_GPU_DIGITS];
 } tsri_kv_gpu_books;
@@ -131,6 +131,7 @@ typedef struct tsri_kv_gpu_job {
     int method, param[4];           /* published methods; 0: rows */
     const tsri_kv_gpu_shapes *shapes;
     const tsri_kv_gpu_books *books; /* vq: of each plane */
+    int indices;                    /* vq: of a token in all stages, at most */
     const float *level;             /* kvquant: of the profile, [planes][16] */
     const uint8_t *has_level;       /* of each plane, or NULL: no profile */
     int reference, anchor;          /* of the profile: tsri_kv_reference */
@@ -254,8 +255,24 @@ cudaError_t tsri_kv_gpu_rank_given(const tsri_kv_gpu_job *job, cudaStream_t stre
 cudaError_t tsri_kv_gpu_size_method(const tsri_kv_gpu_job *job,
                                     cudaStream_t stream);
 cudaError_t tsri_kv_gpu_put_units(const tsri_kv_gpu_job *job, cudaStream_t stream);
+/** The same of methods that are no matter of a shape and groups.  kvquant, gear: what
+ *  is far out is marked, which is of no use to others; once all before them is done the
+ *  marks are coded, and the units' bytes known. */
+cudaError_t tsri_kv_gpu_size_kvquant(const tsri_kv_gpu_job *job,
+                                     cudaStream_t stream);
+cudaError_t tsri_kv_gpu_put_kvquant(const tsri_kv_gpu_job *job,
+                                    cudaStream_t stream);
+cudaError_t tsri_kv_gpu_size_gear(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_put_gear(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_mark(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_code_marks(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_size_vq(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_put_vq(const tsri_kv_gpu_job *job, cudaStream_t stream);
 /** Bytes of job.unit_room a unit needs; of an entry of job.units. */
 size_t tsri_kv_gpu_unit_bytes(const tsri_kv_gpu_job *job);
+/** The same of an encoder: of kvquant and gear, of vq. */
+size_t tsri_kv_gpu_far_bytes(const tsri_kv_gpu_job *job);
+size_t tsri_kv_gpu_vq_bytes(const tsri_kv_gpu_job *job);
 size_t tsri_kv_gpu_unit_size(void);
 
 /** Encoder: what objects are before it is known what is in them; centres (not
