@@ -664,6 +664,34 @@ static void test_numbers(void **state)
     tsr_context_close(&ctx);
 }
 
+/* An input whose last row and column no output is made of. */
+static void test_unread_border(void **state)
+{
+    enum { H = 6, W = 8 };
+    tsr_context *ctx = nn_context("device", 1);
+    tsri_dmap in, out;
+    tsri_net *net;
+    (void)state;
+
+    assert_int_equal(tsri_net_new(&net, ctx, 1), TSR_OK);
+    assert_int_equal(tsri_net_finish(net, tsri_net_conv(net, 0, &(tsri_conv){
+        .in = 1, .out = 1, .kernel = 1, .stride = 2,
+        .weight = (float[]){ 1 } })), TSR_OK);
+    assert_int_equal(tsri_dmap_new(net, 1, H, W, &in), TSR_OK);
+    assert_int_equal(tsri_dmap_new(net, 1, H / 2, W / 2, &out), TSR_OK);
+    for (int i = 0; i < H * W; i++)
+        in.data[i] = (float)i;
+    assert_int_equal(tsri_net_run_io(net, H, W, &(tsri_net_io){ .map = &in },
+                                     &(tsri_net_io){ .map = &out }), TSR_OK);
+    for (int y = 0; y < H / 2; y++)
+        for (int x = 0; x < W / 2; x++)
+            assert_float_equal(out.data[y * (W / 2) + x], 2 * y * W + 2 * x, 0);
+    tsri_dmap_free(net, &in);
+    tsri_dmap_free(net, &out);
+    tsri_net_free(&net);
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -680,6 +708,7 @@ int main(void)
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_io),
+        cmocka_unit_test(test_unread_border),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -532,13 +532,16 @@ void tsri_dmap_free(const tsri_net *net, tsri_dmap *map)
     map->data = NULL;
 }
 
+/* The input is there whole, even if its last row or column is not needed. */
 static tsr_error plan_whole(const tsri_net *net, int height, int width)
 {
     int h, w;
 
     tsri_net_out_size(net, height, width, &h, &w);
-    return tsri_plan((tsri_net *)(uintptr_t)net, height, width,
-                     (tsri_rect){ 0, 0, h, w });
+    TSR_TRY(tsri_plan((tsri_net *)(uintptr_t)net, height, width,
+                      (tsri_rect){ 0, 0, h, w }));
+    net->place[0].rect = (tsri_rect){ 0, 0, height, width };
+    return TSR_OK;
 }
 
 bool tsri_net_fits(const tsri_net *net, int height, int width)
