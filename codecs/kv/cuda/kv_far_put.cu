@@ -233,14 +233,15 @@ static __global__ __launch_bounds__(THREADS) void gather_marks(job j, int parts)
 
 /* ---- decisions: entropy/range.c has what is done here ---- */
 
+enum { LAST_RATE = 7 };
+
 struct decisions_out {
     uint64_t low;
-    uint32_t range, fast, slow, seen;
+    uint32_t range, fast, slow;
     uint8_t *out, *at;
 
     __device__ explicit decisions_out(uint8_t *to)
-        : low(0), range(UINT32_MAX), fast(1 << 15), slow(1 << 15), seen(0), out(to),
-          at(to) {}
+        : low(0), range(UINT32_MAX), fast(1 << 15), slow(1 << 15), out(to), at(to) {}
     __device__ void carry()
     {
         uint8_t *p = at;
@@ -250,10 +251,10 @@ struct decisions_out {
                 ;
         low &= UINT32_MAX;
     }
-    __device__ void put(bool bit)
+    /* rate: of the slow model, as many have been seen; from the 64th on the last. */
+    __device__ void put(bool bit, int rate)
     {
         const uint32_t below = range_in::part(range, (fast + slow) / 2, 16);
-        const int rate = 32 - __clz(seen + 1);
 
         low += bit ? 0 : below;
         range = bit ? below : range - below;
@@ -265,7 +266,6 @@ struct decisions_out {
         }
         fast = towards(fast, bit, min(rate, 4));
         slow = towards(slow, bit, rate);
-        seen += rate < 7;
     }
     /* Its bytes. */
     __device__ uint32_t finish()
@@ -297,8 +297,13 @@ static __global__ __launch_bounds__(WARP) void code_marks(job j)
         listed &l = f.word()[i / 32];
         const uint32_t mask = l.mask;
         l.before = count;
-        for (int k = 0; k < 32 && i + k < f.n; k++)
-            out.put(mask >> k & 1);
+        const int n = (int)min(f.n - i, (size_t)32);
+        if (i < 64)
+            for (int k = 0; k < n; k++)
+                out.put(mask >> k & 1, 32 - __clz((uint32_t)i + k + 1));
+        else
+            for (int k = 0; k < n; k++)
+                out.put(mask >> k & 1, LAST_RATE);
         count += __popc(mask);
     }
     head.list_bytes = out.finish();

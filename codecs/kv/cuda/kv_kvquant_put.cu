@@ -278,7 +278,8 @@ static __global__ __launch_bounds__(THREADS) void train(job j)
     } else if (threadIdx.x < WARP) {
         if (threadIdx.x < MOST_LEVELS)
             t.next[threadIdx.x] = j.level[(size_t)f.u.number * MOST_LEVELS + threadIdx.x];
-        t.now = 1 << j.param[0];
+        if (!threadIdx.x)
+            t.now = 1 << j.param[0];
         set_levels(t, r);
     }
     __syncthreads();
