@@ -428,9 +428,13 @@ struct range_in {
     {
         const uint32_t below = part(range, start, bits);
 
+        narrow(below, part(range, end_, bits) - below);
+    }
+    __device__ void narrow(uint32_t below, uint32_t size)
+    {
         code -= below;
         low += below;
-        range = part(range, end_, bits) - below;
+        range = size;
         while (range < 1u << 24) {
             code = code << 8 | next();
             low <<= 8;
@@ -499,24 +503,42 @@ static __device__ bool get_string(reading &room, const uint8_t *data, size_t siz
     return sound && in.ends();
 }
 
-/* Decisions by one model. */
+/* Decisions by one model, whose rate is LAST_RATE from the 64th on. */
+enum { LAST_RATE = 7 };
+
+static __device__ int rate_of(size_t decision)
+{
+    return decision < 64 ? 32 - __clz((uint32_t)decision + 1) : (int)LAST_RATE;
+}
+
 struct decisions {
     range_in in;
-    uint32_t fast, slow, seen;
+    uint32_t fast, slow;
 
     __device__ decisions(const uint8_t *data, size_t size)
-        : in(data, size), fast(1 << 15), slow(1 << 15), seen(0) {}
-    __device__ bool next()
+        : in(data, size), fast(1 << 15), slow(1 << 15) {}
+    __device__ bool next(int rate)
     {
-        const uint32_t one = (fast + slow) / 2;
-        const bool bit = in.code < range_in::part(in.range, one, 16);
-        const int rate = 32 - __clz(seen + 1);
+        const uint32_t below = range_in::part(in.range, (fast + slow) / 2, 16);
+        const bool bit = in.code < below;
 
-        in.take(bit ? 0 : one, bit ? one : 1u << 16, 16);
+        in.narrow(bit ? 0 : below, bit ? below : in.range - below);
         fast = towards(fast, bit, min(rate, 4));
         slow = towards(slow, bit, rate);
-        seen += rate < 7;
         return bit;
+    }
+    /* Decisions i .. i + n - 1, n <= 32; i is a multiple of 32. */
+    __device__ uint32_t next_word(size_t i, int n)
+    {
+        uint32_t mask = 0;
+
+        if (i < 64)
+            for (int k = 0; k < n; k++)
+                mask |= (uint32_t)next(rate_of(i + k)) << k;
+        else
+            for (int k = 0; k < n; k++)
+                mask |= (uint32_t)next(LAST_RATE) << k;
+        return mask;
     }
 };
 #endif

@@ -233,8 +233,6 @@ static __global__ __launch_bounds__(THREADS) void gather_marks(job j, int parts)
 
 /* ---- decisions: entropy/range.c has what is done here ---- */
 
-enum { LAST_RATE = 7 };
-
 struct decisions_out {
     uint64_t low;
     uint32_t range, fast, slow;
@@ -251,7 +249,6 @@ struct decisions_out {
                 ;
         low &= UINT32_MAX;
     }
-    /* rate: of the slow model, as many have been seen; from the 64th on the last. */
     __device__ void put(bool bit, int rate)
     {
         const uint32_t below = range_in::part(range, (fast + slow) / 2, 16);
@@ -300,7 +297,7 @@ static __global__ __launch_bounds__(WARP) void code_marks(job j)
         const int n = (int)min(f.n - i, (size_t)32);
         if (i < 64)
             for (int k = 0; k < n; k++)
-                out.put(mask >> k & 1, 32 - __clz((uint32_t)i + k + 1));
+                out.put(mask >> k & 1, rate_of(i + k));
         else
             for (int k = 0; k < n; k++)
                 out.put(mask >> k & 1, LAST_RATE);

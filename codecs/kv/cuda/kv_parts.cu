@@ -328,9 +328,7 @@ static __device__ uint32_t get_decisions(const uint8_t *data, uint32_t size, siz
     uint32_t count = 0;
 
     for (size_t i = 0; i < n; i += 32) {
-        uint32_t mask = 0;
-        for (int k = 0; k < 32 && i + k < n; k++)
-            mask |= (uint32_t)d.next() << k;
+        const uint32_t mask = d.next_word(i, (int)min(n - i, (size_t)32));
         if (!lane_of())
             list[i / 32] = { mask, count };
         count += __popc(mask);
