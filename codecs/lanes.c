@@ -38,11 +38,12 @@ typedef struct job {
     atomic_int stop;
 } job;
 
-/* A thread's part of the job. */
+/* A lane's thread. */
 typedef struct part {
-    job *j;
+    tsri_lane_run run;
+    void *cookie;
     tsr_context *ctx;
-    bool caller;
+    int lane;
     pthread_t thread;
 } part;
 
@@ -137,9 +138,58 @@ int tsri_lanes(const tsr_context *ctx, size_t n)
 
 /* ---- work ---- */
 
+static void *run_part(void *cookie)
+{
+    const part *p = cookie;
+
+    p->run(p->cookie, p->ctx, p->lane);
+    return NULL;
+}
+
+/* In `count` lanes beside the caller's. */
+static void run_lanes(tsr_context *ctx, lanes *all, int count, tsri_lane_run run,
+                      void *cookie)
+{
+    part p[TSRI_LANES - 1];
+    int started = 0;
+
+    for (; started < count; started++) {
+        p[started] = (part){ .run = run, .cookie = cookie, .lane = started + 1,
+                             .ctx = all->lane[started]->ctx };
+        if (pthread_create(&p[started].thread, NULL, run_part, &p[started]))
+            break;
+    }
+    run(cookie, ctx, 0);
+    for (int i = 0; i < started; i++) {
+        pthread_join(p[i].thread, NULL);
+        repeat(ctx, all->lane[i]);
+    }
+}
+
+void tsri_lanes_all(tsr_context *ctx, int count, tsri_lane_run run, void *cookie)
+{
+    const int more = tsri_min(count, TSRI_LANES) - 1;
+    const bool keeps = ctx->keeps;
+
+    ctx->keeps = true;
+    lanes *all = more > 0 ? find_lanes(ctx, more) : NULL;
+    run_lanes(ctx, all, all ? tsri_min(all->count, more) : 0, run, cookie);
+    ctx->keeps = keeps;
+    if (!keeps)
+        tsri_context_forget(ctx);
+}
+
+/* ---- pieces ---- */
+
+/* Who asks whether to stop. */
+typedef struct asker {
+    job *j;
+    bool caller;
+} asker;
+
 static int report(void *cookie, double done)
 {
-    part *p = cookie;
+    asker *p = cookie;
     job *j = p->j;
 
     if (p->caller && j->progress && j->progress->report &&
@@ -150,36 +200,17 @@ static int report(void *cookie, double done)
     return atomic_load(&j->stop);
 }
 
-static void *run_part(void *cookie)
+static void run_pieces(void *cookie, tsr_context *ctx, int number)
 {
-    part *p = cookie;
-    job *j = p->j;
-    const tsr_progress progress = { p, report };
+    job *j = cookie;
+    asker own = { j, number == 0 };
+    const tsr_progress to = { &own, report };
     size_t i;
 
     while (!atomic_load(&j->stop) &&
            (i = atomic_fetch_add(&j->next, 1)) < j->n) {
-        j->errors[i] = j->work(j->cookie, p->ctx, i, &progress);
+        j->errors[i] = j->work(j->cookie, ctx, i, &to);
         atomic_fetch_add(&j->done, 1);
-    }
-    return NULL;
-}
-
-/* In `count` lanes beside the caller's. */
-static void run_lanes(tsr_context *ctx, lanes *all, int count, job *j)
-{
-    part own = { .j = j, .ctx = ctx, .caller = true }, p[TSRI_LANES - 1];
-    int started = 0;
-
-    for (; started < count; started++) {
-        p[started] = (part){ .j = j, .ctx = all->lane[started]->ctx };
-        if (pthread_create(&p[started].thread, NULL, run_part, &p[started]))
-            break;
-    }
-    run_part(&own);
-    for (int i = 0; i < started; i++) {
-        pthread_join(p[i].thread, NULL);
-        repeat(ctx, all->lane[i]);
     }
 }
 
@@ -195,22 +226,15 @@ tsr_error tsri_lanes_run(tsr_context *ctx, int count, size_t n,
                          tsri_lane_work work, void *cookie,
                          const tsr_progress *progress, tsr_error *errors)
 {
-    const int more = tsri_min(count, TSRI_LANES) - 1;
     tsr_error *own = errors ? errors : tsri_alloc(ctx, n, sizeof *own);
     job j = { .n = n, .work = work, .cookie = cookie, .progress = progress,
               .errors = own };
-    const bool keeps = ctx->keeps;
 
     if (!own)
         return tsri_nomem(ctx);
     for (size_t i = 0; i < n; i++)
         own[i] = TSR_E_CANCELED;
-    ctx->keeps = true;
-    lanes *all = more > 0 ? find_lanes(ctx, more) : NULL;
-    run_lanes(ctx, all, all ? tsri_min(all->count, more) : 0, &j);
-    ctx->keeps = keeps;
-    if (!keeps)
-        tsri_context_forget(ctx);
+    tsri_lanes_all(ctx, count, run_pieces, &j);
     const tsr_error error = first_error(&j);
     if (!errors)
         tsri_free(ctx, own);

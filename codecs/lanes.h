@@ -13,6 +13,10 @@
 typedef tsr_error (*tsri_lane_work)(void *cookie, tsr_context *ctx, size_t i,
                                     const tsr_progress *progress);
 
+/** A lane's work with its context; 0 is the caller's lane, and a lane of the same
+ *  number has the same context the next time. */
+typedef void (*tsri_lane_run)(void *cookie, tsr_context *ctx, int lane);
+
 enum { TSRI_LANES = 8 };        /**< at most */
 
 /** Lanes that are worth while for `n` pieces on this context: 1 on the CPU, whose
@@ -21,6 +25,10 @@ int tsri_lanes(const tsr_context *ctx, size_t n);
 /** The same for pieces whose work threads hardly share: as many as there are
  *  threads on the CPU, too. */
 int tsri_lanes_alone(const tsr_context *ctx, size_t n);
+
+/** Calls `run` once in each lane, fewer where contexts for them cannot be had, and
+ *  comes back when all are done. */
+void tsri_lanes_all(tsr_context *ctx, int lanes, tsri_lane_run run, void *cookie);
 
 /**
  * Does pieces 0..n-1, each once, in that order where lanes is 1.

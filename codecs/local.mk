@@ -21,6 +21,9 @@ endif
 noinst_HEADERS += codecs/lanes.h
 pkginclude_HEADERS += include/tessera/cuda.h
 libtsrcore_la_SOURCES += codecs/image/image_cuda.c
+libtsrcore_la_SOURCES += codecs/groups.c codecs/groups.h
+libtsrcore_la_SOURCES += codecs/image/image_group.c
+libtsrcore_la_SOURCES += codecs/image/token_group.c codecs/image/mcquic_group.c
 libtsrcore_la_SOURCES += codecs/lanes.c codecs/image/image_batch.c \
 	codecs/image/image_keep.c
 noinst_HEADERS += codecs/image/video.h

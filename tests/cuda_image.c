@@ -5,7 +5,8 @@
  *
  *   cuda_image             all
  *   cuda_image quick       small pictures in fp32 and fp16 alone
- *   cuda_image one MODEL   one small picture in fp32 and fp16
+ *   cuda_image one MODEL   one small picture in fp32 and fp16, and its batches
+ *   cuda_image batches     batches of large pictures alone, wide networks among them
  *   cuda_image memory      device memory alone
  *   cuda_image golden DIR  writes small streams made on the device, and their
  *                          list, for tests/golden/gpu
@@ -15,7 +16,7 @@
 #include <time.h>
 #include "tests/cuda_image.h"
 
-static const char *const precision_name[] = { "auto", "fp32", "fp16", "bf16" };
+const char *const precision_name[] = { "auto", "fp32", "fp16", "bf16" };
 
 /* Greatest difference of 8-bit samples between GPU and CPU of the same tokens, by
  * model and precision; docs/gpu.md has them. */
@@ -132,15 +133,6 @@ static double sample_difference(side *cpu, side *gpu, mem_file *file,
     return worst;
 }
 
-static size_t count_different(const gpu_tokens *a, const gpu_tokens *b)
-{
-    size_t n = 0;
-    assert_int_equal(a->n, b->n);
-    for (size_t i = 0; i < a->n; i++)
-        n += a->id[i] != b->id[i];
-    return n;
-}
-
 /* A picture both ways with a model in one precision. */
 static void check_picture(side *cpu, side *gpu, int model, int precision,
                           const tsr_image *image)
@@ -161,7 +153,7 @@ static void check_picture(side *cpu, side *gpu, int model, int precision,
     verdict(worst <= sample_bound[model][precision],
             "%s: samples differ by up to %.2f, %.4f in the mean", what, worst,
             mean);
-    const size_t n = count_different(&a, &b);
+    const size_t n = cuda_image_different(&a, &b);
     const ties t = cuda_image_ties(cpu->ctx, gpu->ctx, cpu->model,
                                    image, &a, &b);
     const double bound = strcmp(tsr_model_codec(cpu->model), "hyper")
@@ -218,72 +210,6 @@ static void check_tiles(const char *device, int model)
     side_close(&cpu);
 }
 
-/* Whether two streams are the same; says how far apart their tokens are if not. */
-static bool same_stream(tsr_context *ctx, tsr_model *model, mem_file *a, mem_file *b)
-{
-    if (a->size == b->size && !memcmp(a->data, b->data, a->size))
-        return true;
-    gpu_tokens x = gpu_read(ctx, model, a), y = gpu_read(ctx, model, b);
-    printf("# %zu of %zu tokens differ between lanes\n", count_different(&x, &y), x.n);
-    free(x.id);
-    free(y.id);
-    return false;
-}
-
-/* Whether a stream still becomes this picture of a batch. */
-static bool same_picture(tsr_context *ctx, tsr_model *model, mem_file *file,
-                         const tsr_image *want)
-{
-    tsr_image got = token_decode(ctx, model, file, TSR_OK);
-    const size_t row = (size_t)(got.width * got.channels * got.bits / 8);
-    bool same = want->data && got.width == want->width && got.height == want->height;
-
-    for (int y = 0; same && y < got.height; y++)
-        same = !memcmp((uint8_t *)got.data + (size_t)y * got.stride,
-                       (uint8_t *)want->data + (size_t)y * want->stride, row);
-    tsr_image_free(ctx, &got);
-    return same;
-}
-
-/* Lanes give what one picture after the other gives, to the bit: contexts of a
- * process have the same kernels. */
-static void check_batch(const char *device, int model, int precision)
-{
-    enum { N = 6, CUT = 2 };
-    tsr_context *ctx = cuda_image_context(device, precision, 3);
-    assert_non_null(ctx);
-    tsr_model *m = gpu_model(ctx, gpu_models[model]);
-    tsr_image image[N], out[N];
-    mem_file file[N] = { { .data = NULL } };
-    tsr_sink sink[N];
-    tsr_source source[N];
-    tsr_error error[N];
-
-    for (int i = 0; i < N; i++) {
-        image[i] = token_picture(64 - i % 2 * 14, 48 - i % 2 * 11, 3, 8);
-        sink[i] = token_sink(&file[i]);
-    }
-    bool good = !tsr_image_encode_batch(ctx, m, NULL, N, image, sink, error);
-    for (int i = 0; i < N; i++) {
-        mem_file alone = token_encode(ctx, m, NULL, &image[i]);
-        good &= same_stream(ctx, m, &alone, &file[i]);
-        free(alone.data);
-        source[i] = token_source(&file[i]);
-    }
-    file[CUT].size /= 2;
-    good &= tsr_image_decode_batch(ctx, m, NULL, N, source, out, error) ==
-            error[CUT] && error[CUT] != TSR_OK;
-    for (int i = 0; i < N; i++) {
-        good &= i == CUT || (!error[i] && same_picture(ctx, m, &file[i], &out[i]));
-        tsr_image_free(ctx, &out[i]);
-        free(image[i].data);
-        free(file[i].data);
-    }
-    verdict(good, "%s %s in a batch", gpu_models[model], precision_name[precision]);
-    tsr_model_unref(&m);
-    tsr_context_close(&ctx);
-}
-
 /* ---- golden streams ---- */
 
 static void write_golden(const char *device, const char *folder)
@@ -337,10 +263,7 @@ static void check_all(const char *device, const char *only, bool quick)
                 check_model(device, model, p, quick || only ? 1 : pictures_of[p]);
                 took(gpu_models[model], precision_name[p]);
             }
-        if (!only) {
-            check_batch(device, model, TSR_PRECISION_AUTO);
-            check_batch(device, model, TSR_PRECISION_F16);
-        }
+        cuda_image_batches(device, gpu_models[model]);
         if (!only && !quick)
             check_tiles(device, model);
         took(gpu_models[model], "batch and tiles");
@@ -352,8 +275,9 @@ int main(int argc, char **argv)
     const bool golden = argc > 2 && !strcmp(argv[1], "golden");
     const bool quick = argc > 1 && !strcmp(argv[1], "quick");
     const bool memory = argc > 1 && !strcmp(argv[1], "memory");
+    const bool batches = argc > 1 && !strcmp(argv[1], "batches");
     const char *only = argc > 2 && !strcmp(argv[1], "one") ? argv[2] : NULL;
-    const int used = golden || only ? 3 : quick || memory ? 2 : 1;
+    const int used = golden || only ? 3 : quick || memory || batches ? 2 : 1;
     const char *device = argc > used ? argv[used] : "cuda";
     tsr_context *ctx = cuda_image_context(device, TSR_PRECISION_AUTO, 1);
 
@@ -369,11 +293,14 @@ int main(int argc, char **argv)
         write_golden(device, argv[2]);
         return 0;
     }
-    if (!memory)
+    if (!memory && !batches)
         check_all(device, only, quick);
-    if (!only)
+    if (!only && !batches)
         cuda_image_memory(device);
     took("all models", "in device memory");
+    if (!only && !quick && !memory)
+        cuda_image_wide(device);
+    took("wide models", "batches");
     printf("1..%d\n", number);
     return failures > 0;
 }

@@ -19,11 +19,31 @@ ties cuda_image_ties(tsr_context *cpu, tsr_context *gpu, tsr_model *model,
                      const tsr_image *image, const gpu_tokens *a,
                      const gpu_tokens *b);
 
+static inline size_t cuda_image_different(const gpu_tokens *a, const gpu_tokens *b)
+{
+    size_t n = 0;
+    assert_int_equal(a->n, b->n);
+    for (size_t i = 0; i < a->n; i++)
+        n += a->id[i] != b->id[i];
+    return n;
+}
+
 /** NULL: cannot be opened. */
 tsr_context *cuda_image_context(const char *device, int precision, int threads);
 
+/** By tsr_precision. */
+extern const char *const precision_name[];
+
 void verdict(bool good, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/** Batches of small pictures with one of gpu_models: the streams and pictures of one
+ *  after the other, to the bit. */
+void cuda_image_batches(const char *device, const char *model);
+
+/** The same of larger pictures, several times, with the model mosaic and toys of
+ *  published widths, of which several go through the networks at once. */
+void cuda_image_wide(const char *device);
 
 /** Device memory in and out: include/tessera/cuda.h. */
 void cuda_image_memory(const char *device);

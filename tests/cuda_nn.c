@@ -503,7 +503,7 @@ static tsri_net *copier(tsr_context *ctx, const char *backend)
 static void run_pixels(const tsri_net *net, const tsri_pixels *in,
                        const tsri_pixels *out)
 {
-    assert_int_equal(tsri_net_run_io(net, 40, 56, &(tsri_net_io){ .pixels = in },
+    assert_int_equal(tsri_net_run_io(net, 1, 40, 56, &(tsri_net_io){ .pixels = in },
                                      &(tsri_net_io){ .pixels = out }), TSR_OK);
 }
 
@@ -578,6 +578,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_pixels),
         cmocka_unit_test(cuda_nn_test_same),
+        cmocka_unit_test(cuda_nn_test_batch),
+        cmocka_unit_test(cuda_nn_test_large_batch),
     };
 
     if (!have_device())

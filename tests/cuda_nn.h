@@ -11,6 +11,10 @@ tsr_context *cuda_nn_context(tsr_precision precision);
 /** Contexts of several threads make the same bits, run after run. */
 void cuda_nn_test_same(void **state);
 
+/** Inputs of a batch make the bits that they make alone. */
+void cuda_nn_test_batch(void **state);
+void cuda_nn_test_large_batch(void **state);
+
 /** Milliseconds of nets shaped like the image codecs', whose names have `only` in
  *  them, and of their steps; precision as tessera's -precision.  Returns main()'s
  *  status. */

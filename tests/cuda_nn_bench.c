@@ -180,7 +180,7 @@ static int compare_floats(const void *a, const void *b)
 static void run(const tsri_net *net, const shape *s, const tsri_dmap *in,
                 const tsri_dmap *out)
 {
-    assert_int_equal(tsri_net_run_io(net, s->height, s->width,
+    assert_int_equal(tsri_net_run_io(net, 1, s->height, s->width,
                                      &(tsri_net_io){ .map = in },
                                      &(tsri_net_io){ .map = out }), TSR_OK);
 }
@@ -190,9 +190,9 @@ static void open_maps(const tsri_net *net, const shape *s, tsri_dmap *in,
 {
     int h, w;
     tsri_net_out_size(net, s->height, s->width, &h, &w);
-    assert_int_equal(tsri_dmap_new(net, s->channels, s->height, s->width, in),
+    assert_int_equal(tsri_dmap_new(net, 1, s->channels, s->height, s->width, in),
                      TSR_OK);
-    assert_int_equal(tsri_dmap_new(net, tsri_net_out_channels(net), h, w, out),
+    assert_int_equal(tsri_dmap_new(net, 1, tsri_net_out_channels(net), h, w, out),
                      TSR_OK);
     assert_int_equal(tsri_cuda_fill(net->ctx->gpu, in->data, 0,
         (size_t)s->channels * (size_t)s->height * (size_t)s->width *

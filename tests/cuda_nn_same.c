@@ -39,7 +39,7 @@ static float *run_once(const tsri_net *net, const tsri_dmap *in,
     float *v = malloc(n * sizeof *v);
 
     assert_non_null(v);
-    assert_int_equal(tsri_net_run_io(net, HEIGHT, WIDTH,
+    assert_int_equal(tsri_net_run_io(net, 1, HEIGHT, WIDTH,
                                      &(tsri_net_io){ .map = in },
                                      &(tsri_net_io){ .map = out }), TSR_OK);
     assert_int_equal(tsri_cuda_download(net->ctx->gpu, v, out->data,
@@ -56,8 +56,8 @@ static void run_lane(lane *l, const tsri_net *net)
 
     tsri_net_out_size(net, HEIGHT, WIDTH, &h, &w);
     l->floats = (size_t)tsri_net_out_channels(net) * (size_t)h * (size_t)w;
-    assert_int_equal(tsri_dmap_new(net, 3, HEIGHT, WIDTH, &in), TSR_OK);
-    assert_int_equal(tsri_dmap_new(net, tsri_net_out_channels(net), h, w, &out),
+    assert_int_equal(tsri_dmap_new(net, 1, 3, HEIGHT, WIDTH, &in), TSR_OK);
+    assert_int_equal(tsri_dmap_new(net, 1, tsri_net_out_channels(net), h, w, &out),
                      TSR_OK);
     fill_map(net, &in);
     l->out = run_once(net, &in, &out, l->floats);

@@ -77,12 +77,13 @@ noinst_HEADERS += tests/nn_device_plain.h
 check_PROGRAMS += tests/test_vqgan tests/test_mosaic tests/test_simvq tests/test_tokens \
 	tests/test_token_bad tests/test_token_broken
 noinst_HEADERS += tests/token_case.h
-check_PROGRAMS += tests/test_image_batch
+check_PROGRAMS += tests/test_image_batch tests/test_groups
 noinst_HEADERS += tests/gpu_streams.h
 check_PROGRAMS += tests/test_gpu_golden
 noinst_HEADERS += tests/cuda_image.h
 check_PROGRAMS += tests/cuda_image
 tests_cuda_image_SOURCES = tests/cuda_image.c tests/cuda_image_memory.c \
+	tests/cuda_image_batch.c \
 	tests/cuda_image_ties.c
 tests_cuda_image_CPPFLAGS = $(AM_CPPFLAGS) $(CUDA_CPPFLAGS) -D_XOPEN_SOURCE=700
 noinst_HEADERS += tests/token_vector.h
@@ -498,4 +499,5 @@ check_PROGRAMS += tests/cuda_nn
 noinst_HEADERS += tests/cuda_nn.h tests/nn_graphs.h tests/nn_nets.h \
 	tests/nn_pairs.h
 tests_cuda_nn_SOURCES = tests/cuda_nn.c tests/cuda_nn_bench.c \
-	tests/cuda_nn_same.c
+	tests/cuda_nn_same.c tests/cuda_nn_batch.c
+noinst_HEADERS += tests/nn_batch.h

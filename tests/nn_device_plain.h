@@ -67,13 +67,26 @@ static float *dev_at(const tsri_dev_map *m, int y, int x)
             (size_t)(x - m->rect.x0)) * (size_t)m->lanes;
 }
 
+static size_t dev_count(const tsri_dev_map *m)
+{
+    return (size_t)tsri_rows(m->rect) * (size_t)tsri_cols(m->rect) *
+           (size_t)m->lanes;
+}
+
+/* Item i of a map; one without data stays so. */
+static tsri_dev_map dev_item(tsri_dev_map m, int i)
+{
+    if (m.data)
+        m.data = (float *)m.data + (size_t)i * dev_count(&m);
+    m.items = 1;
+    return m;
+}
+
 static tsr_error plain_dev_enter(tsri_dev *dev, const tsri_dev_planar *p)
 {
     const float *from = p->planes;
     (void)dev;
-    memset(p->map.data, 0, (size_t)tsri_rows(p->map.rect) *
-           (size_t)tsri_cols(p->map.rect) * (size_t)p->map.lanes *
-           sizeof(float));
+    memset(p->map.data, 0, dev_count(&p->map) * sizeof(float));
     for (int c = 0; c < p->channels; c++)
         for (int y = p->map.rect.y0; y < p->map.rect.y1; y++)
             for (int x = p->map.rect.x0; x < p->map.rect.x1; x++)
@@ -83,26 +96,26 @@ static tsr_error plain_dev_enter(tsri_dev *dev, const tsri_dev_planar *p)
 
 static tsr_error plain_dev_enter_map(tsri_dev *dev, const tsri_dev_planar *p)
 {
-    const tsri_rect r = p->map.rect;
+    const size_t samples = dev_count(&p->map) / (size_t)p->map.lanes *
+                           (size_t)p->map.items;
+    float *to = p->map.data;
     (void)dev;
-    for (int y = r.y0; y < r.y1; y++)
-        for (int x = r.x0; x < r.x1; x++)
-            for (int c = 0; c < p->map.lanes; c++)
-                dev_at(&p->map, y, x)[c] = c >= p->channels ? 0 :
-                    p->planes[((size_t)(y - r.y0) * (size_t)tsri_cols(r) +
-                               (size_t)(x - r.x0)) * (size_t)p->channels +
-                              (size_t)c];
+    for (size_t i = 0; i < samples; i++)
+        for (int c = 0; c < p->map.lanes; c++)
+            *to++ = c >= p->channels ? 0 : p->planes[i * (size_t)p->channels +
+                                                     (size_t)c];
     return TSR_OK;
 }
 
 static tsr_error plain_dev_leave_map(tsri_dev *dev, const tsri_dev_planar *p)
 {
+    const size_t lanes = (size_t)p->map.lanes;
+    const size_t samples = dev_count(&p->map) / lanes * (size_t)p->map.items;
     float *to = p->planes;
     (void)dev;
-    for (int y = p->map.rect.y0; y < p->map.rect.y1; y++)
-        for (int x = p->map.rect.x0; x < p->map.rect.x1; x++)
-            for (int c = 0; c < p->channels; c++)
-                *to++ = dev_at(&p->map, y, x)[c];
+    for (size_t i = 0; i < samples; i++)
+        for (int c = 0; c < p->channels; c++)
+            *to++ = ((const float *)p->map.data)[i * lanes + (size_t)c];
     return TSR_OK;
 }
 
@@ -201,13 +214,19 @@ static tsr_error plain_dev_gather(tsri_dev *dev, const tsri_dev_gather *g)
 {
     float *to = g->dst;
     (void)dev;
-    for (int y = g->to.y0; y < g->to.y1; y++)
-        for (int x = g->to.x0; x < g->to.x1; x++) {
-            const int sy = dev_source(y, g->height, g->pad);
-            const int sx = dev_source(x, g->width, g->pad);
-            for (int c = 0; c < g->lanes; c++)
-                *to++ = sy < 0 || sx < 0 ? 0 : dev_gathered(g, sy, sx, c);
-        }
+    for (int i = 0; i < g->src.items; i++) {
+        tsri_dev_gather one = *g;
+        one.src = dev_item(g->src, i);
+        if (g->norm)
+            one.norm = g->norm + 3 * i * g->src.lanes;
+        for (int y = g->to.y0; y < g->to.y1; y++)
+            for (int x = g->to.x0; x < g->to.x1; x++) {
+                const int sy = dev_source(y, g->height, g->pad);
+                const int sx = dev_source(x, g->width, g->pad);
+                for (int c = 0; c < g->lanes; c++)
+                    *to++ = sy < 0 || sx < 0 ? 0 : dev_gathered(&one, sy, sx, c);
+            }
+    }
     return TSR_OK;
 }
 
@@ -274,12 +293,16 @@ static tsr_error plain_dev_conv(tsri_dev *dev, const tsri_dev_conv *c)
     if ((c->rows - 1) * s + k != c->height + c->top + c->bottom ||
         (c->cols - 1) * s + k != c->width + c->left + c->right)
         return tsri_fail(dev->ctx, TSR_E_INTERNAL, "a window of another size");
-    for (int y = 0; y < c->rows; y++)
-        for (int x = 0; x < c->cols; x++)
-            for (int o = 0; o < c->conv->out; o++) {
-                const float more = add ? *add++ : 0;
-                *to++ = more + dev_conv(c, o, y, x);
-            }
+    for (int i = 0; i < c->items; i++) {
+        tsri_dev_conv one = *c;
+        one.src = (const float *)c->src + (size_t)i * c->plane;
+        for (int y = 0; y < c->rows; y++)
+            for (int x = 0; x < c->cols; x++)
+                for (int o = 0; o < c->conv->out; o++) {
+                    const float more = add ? *add++ : 0;
+                    *to++ = more + dev_conv(&one, o, y, x);
+                }
+    }
     return TSR_OK;
 }
 
@@ -306,13 +329,11 @@ static int dev_channel(const tsri_dev_post *p, int y, int x, int c)
     return p->permuted ? at * p->channels + c : c * r * r + at;
 }
 
-static tsr_error plain_dev_post(tsri_dev *dev, const tsri_dev_post *p)
+static void dev_post_item(const tsri_dev_post *p, const tsri_dev_map block)
 {
-    const tsri_dev_map block = { (void *)(uintptr_t)p->row, p->rect, p->lanes };
     const tsri_rect d = p->dst.rect;
     const int r = p->shuffle;
 
-    (void)dev;
     for (int y = d.y0; y < d.y1; y++)
         for (int x = d.x0; x < d.x1; x++)
             for (int c = 0; c < p->dst.lanes; c++) {
@@ -321,16 +342,30 @@ static tsr_error plain_dev_post(tsri_dev *dev, const tsri_dev_post *p)
                     v = dev_at(&block, y / r, x / r)[dev_channel(p, y, x, c)];
                 dev_at(&p->dst, y, x)[c] = dev_post(p, v, y, x, c);
             }
+}
+
+static tsr_error plain_dev_post(tsri_dev *dev, const tsri_dev_post *p)
+{
+    const tsri_dev_map block = { (void *)(uintptr_t)p->row, p->rect, p->lanes,
+                                 p->dst.items };
+
+    (void)dev;
+    for (int i = 0; i < p->dst.items; i++) {
+        tsri_dev_post one = *p;
+        one.dst = dev_item(p->dst, i);
+        for (int k = 0; k < 2; k++)
+            one.arg[k] = dev_item(p->arg[k], i);
+        dev_post_item(&one, dev_item(block, i));
+    }
     return TSR_OK;
 }
 
-static tsr_error plain_dev_norm(tsri_dev *dev, const tsri_dev_norm *n)
+static void dev_norm_item(const tsri_dev_norm *n)
 {
     const tsri_rect r = n->src.rect;
     const int size = n->channels / n->groups, lanes = n->src.lanes;
     const double count = (double)tsri_rows(r) * tsri_cols(r) * size;
 
-    (void)dev;
     memset(n->out, 0, 3 * (size_t)lanes * sizeof *n->out);
     for (int g = 0; g < n->groups; g++) {
         double mean = 0, squares = 0;
@@ -351,6 +386,17 @@ static tsr_error plain_dev_norm(tsri_dev *dev, const tsri_dev_norm *n)
             n->out[2 * lanes + c] = (float)(n->weights[lanes + c] +
                 (n->out[c] - mean) * n->out[lanes + c]);
         }
+    }
+}
+
+static tsr_error plain_dev_norm(tsri_dev *dev, const tsri_dev_norm *n)
+{
+    (void)dev;
+    for (int i = 0; i < n->src.items; i++) {
+        tsri_dev_norm one = *n;
+        one.src = dev_item(n->src, i);
+        one.out = n->out + 3 * i * n->src.lanes;
+        dev_norm_item(&one);
     }
     return TSR_OK;
 }
@@ -390,10 +436,15 @@ static tsr_error plain_dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
 
     if (!w)
         return tsri_nomem(dev->ctx);
-    for (int y = r.y0; y < r.y1; y++)
-        for (int x = r.x0; x < r.x1; x++)
-            dev_query(a, y, x, a->windowed ?
-                      tsri_attention_window(y, x, r.y1, r.x1) : r, w);
+    for (int i = 0; i < a->q.items; i++) {
+        const tsri_dev_attention one = {
+            dev_item(a->q, i), dev_item(a->k, i), dev_item(a->v, i),
+            dev_item(a->dst, i), a->channels, a->windowed };
+        for (int y = r.y0; y < r.y1; y++)
+            for (int x = r.x0; x < r.x1; x++)
+                dev_query(&one, y, x, a->windowed ?
+                          tsri_attention_window(y, x, r.y1, r.x1) : r, w);
+    }
     tsri_free(dev->ctx, w);
     return TSR_OK;
 }

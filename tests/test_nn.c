@@ -2,6 +2,7 @@
 /* The graph runner: every layer and blocks of the published codecs against the
  * interpreter, tiles against the whole, memory, faults. */
 #include "tests/nn_device_plain.h"
+#include "tests/nn_batch.h"
 #include "tests/nn_graphs.h"
 #include "lib/nn/backend.h"
 
@@ -561,7 +562,7 @@ static void check_io(tsr_context *ctx, int kind)
     const tsri_pixels in = io_pixels(&image, kind), out = io_pixels(&got, kind);
     picture x = picture_new(3, IO_H, IO_W), y = picture_new(3, IO_H, IO_W);
     tsri_fmap map = map_of(&y);
-    tsri_dmap between = { NULL, 3, IO_H, IO_W };
+    tsri_dmap between = { NULL, 1, 3, IO_H, IO_W };
     float *p = x.data;
 
     want.data = malloc(got.stride * (size_t)got.height);
@@ -590,16 +591,16 @@ static void check_io(tsr_context *ctx, int kind)
                         &one);
     }
 
-    assert_true(tsri_net_fits(net, IO_H, IO_W));
-    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W,
+    assert_true(tsri_net_fits(net, 1, IO_H, IO_W));
+    assert_int_equal(tsri_net_run_io(net, 1, IO_H, IO_W,
         &(tsri_net_io){ .pixels = &in }, &(tsri_net_io){ .pixels = &out }), TSR_OK);
     assert_memory_equal(got.data, want.data, got.stride * (size_t)got.height);
 
     /* The same by way of a map, through a net twice. */
-    assert_int_equal(tsri_dmap_new(net, 3, IO_H, IO_W, &between), TSR_OK);
-    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W,
+    assert_int_equal(tsri_dmap_new(net, 1, 3, IO_H, IO_W, &between), TSR_OK);
+    assert_int_equal(tsri_net_run_io(net, 1, IO_H, IO_W,
         &(tsri_net_io){ .pixels = &in }, &(tsri_net_io){ .map = &between }), TSR_OK);
-    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W,
+    assert_int_equal(tsri_net_run_io(net, 1, IO_H, IO_W,
         &(tsri_net_io){ .map = &between }, &(tsri_net_io){ .pixels = &out }), TSR_OK);
     memcpy(x.data, y.data, 3 * IO_H * IO_W * sizeof *x.data);
     assert_int_equal(tsri_net_run(net, IO_H, IO_W, (tsri_rect){ 0, 0, IO_H, IO_W },
@@ -616,7 +617,7 @@ static void check_io(tsr_context *ctx, int kind)
                            (float)((uint8_t *)got.data)[spot] / 255;
         assert_true(fabsf(have - fminf(fmaxf(scaled, 0), 1)) < 0.0041f);
     }
-    assert_int_equal(tsri_net_run_io(net, IO_H, IO_W + 1,
+    assert_int_equal(tsri_net_run_io(net, 1, IO_H, IO_W + 1,
         &(tsri_net_io){ .map = &between }, &(tsri_net_io){ .pixels = &out }),
         TSR_E_ARG);
     tsri_dmap_free(net, &between);
@@ -638,7 +639,64 @@ static void test_io(void **state)
     tsr_context_close(&ctx);
     ctx = nn_context("c", 1);
     tsri_net *net = io_net(ctx, &(check_rng){ 1 });
-    assert_false(tsri_net_fits(net, IO_H, IO_W));
+    assert_false(tsri_net_fits(net, 1, IO_H, IO_W));
+    tsri_net_free(&net);
+    tsr_context_close(&ctx);
+}
+
+/* Several inputs at once on a device. */
+static void test_batch(void **state)
+{
+    tsr_context *ctx = nn_context("device", 1);
+    (void)state;
+    for (int kind = 0; kind < GRAPHS; kind++) {
+        twin t;
+        twin_open(&t, ctx, graph_channels[kind], (uint64_t)kind + 3);
+        graph(&t, kind);
+        finish(&t);
+        assert_int_equal(batch_differs(t.net, 8, 12, (uint64_t)kind), 0);
+        twin_close(&t);
+    }
+    tsr_context_close(&ctx);
+}
+
+/* Pixels of several pictures of different kinds at once. */
+static void test_batch_io(void **state)
+{
+    enum { N = 4 };
+    tsr_context *ctx = nn_context("device", 1);
+    check_rng rng = { 12 };
+    tsri_net *net = io_net(ctx, &rng);
+    tsr_image image[N], all[N], one[N];
+    tsri_pixels in[N], out[N];
+    (void)state;
+
+    for (int i = 0; i < N; i++) {
+        const int kind = i * 3 % 8;
+        image[i] = io_image(&rng, kind, IO_H - 4, IO_W - 7);
+        all[i] = one[i] = io_image(&rng, kind, IO_H - 3, IO_W - 5);
+        one[i].data = malloc(one[i].stride * (size_t)one[i].height);
+        assert_non_null(one[i].data);
+        memcpy(one[i].data, all[i].data, all[i].stride * (size_t)all[i].height);
+        in[i] = io_pixels(&image[i], kind);
+        out[i] = io_pixels(&one[i], kind);
+        assert_int_equal(tsri_net_run_io(net, 1, IO_H, IO_W,
+            &(tsri_net_io){ .pixels = &in[i] },
+            &(tsri_net_io){ .pixels = &out[i] }), TSR_OK);
+        out[i] = io_pixels(&all[i], kind);
+    }
+    assert_int_equal(tsri_net_run_io(net, N, IO_H, IO_W,
+        &(tsri_net_io){ .pixels = in }, &(tsri_net_io){ .pixels = out }), TSR_OK);
+    assert_int_equal(tsri_net_run_io(net, 0, IO_H, IO_W,
+        &(tsri_net_io){ .pixels = in }, &(tsri_net_io){ .pixels = out }),
+        TSR_E_ARG);
+    for (int i = 0; i < N; i++) {
+        assert_memory_equal(all[i].data, one[i].data,
+                            one[i].stride * (size_t)one[i].height);
+        free(image[i].data);
+        free(all[i].data);
+        free(one[i].data);
+    }
     tsri_net_free(&net);
     tsr_context_close(&ctx);
 }
@@ -677,11 +735,11 @@ static void test_unread_border(void **state)
     assert_int_equal(tsri_net_finish(net, tsri_net_conv(net, 0, &(tsri_conv){
         .in = 1, .out = 1, .kernel = 1, .stride = 2,
         .weight = (float[]){ 1 } })), TSR_OK);
-    assert_int_equal(tsri_dmap_new(net, 1, H, W, &in), TSR_OK);
-    assert_int_equal(tsri_dmap_new(net, 1, H / 2, W / 2, &out), TSR_OK);
+    assert_int_equal(tsri_dmap_new(net, 1, 1, H, W, &in), TSR_OK);
+    assert_int_equal(tsri_dmap_new(net, 1, 1, H / 2, W / 2, &out), TSR_OK);
     for (int i = 0; i < H * W; i++)
         in.data[i] = (float)i;
-    assert_int_equal(tsri_net_run_io(net, H, W, &(tsri_net_io){ .map = &in },
+    assert_int_equal(tsri_net_run_io(net, 1, H, W, &(tsri_net_io){ .map = &in },
                                      &(tsri_net_io){ .map = &out }), TSR_OK);
     for (int y = 0; y < H / 2; y++)
         for (int x = 0; x < W / 2; x++)
@@ -709,6 +767,8 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_io),
         cmocka_unit_test(test_unread_border),
+        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_batch_io),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

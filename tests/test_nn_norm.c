@@ -2,6 +2,7 @@
 /* The graph runner's nodes that see whole planes, upsampling, padding at the
  * end: against double precision, in passes, out of memory. */
 #include "tests/nn_device_plain.h"
+#include "tests/nn_batch.h"
 #include "tests/nn_pairs.h"
 #include "tests/poor.h"
 
@@ -372,6 +373,21 @@ static void test_builder(void **state)
     }
 }
 
+/* Statistics and attention of several inputs at once on a device. */
+static void test_batch(void **state)
+{
+    tsr_context *ctx = nn_context("device", 1);
+    (void)state;
+    for (int kind = 0; kind < 18; kind++) {
+        pair t;
+        pair_open(&t, ctx, 12, 9, 14, (uint64_t)kind, 0.2f, 2);
+        pair_finish(&t, kind < 16 ? small(&t, kind) : attend(&t, 0, kind - 15, 12));
+        assert_int_equal(batch_differs(t.net, 9, 14, (uint64_t)kind), 0);
+        pair_close(&t);
+    }
+    tsr_context_close(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_not_numbers),
         cmocka_unit_test(test_builder),
+        cmocka_unit_test(test_batch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

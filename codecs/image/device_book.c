@@ -72,7 +72,7 @@ static tsr_error search(book *b, const float *x, size_t n, void *work,
 tsr_error tsri_device_book_encode(book *b, const tsri_dmap *z, int32_t *codes)
 {
     tsri_cuda *gpu = b->ctx->gpu;
-    const size_t n = (size_t)z->height * (size_t)z->width;
+    const size_t n = (size_t)z->items * (size_t)z->height * (size_t)z->width;
     float *split = NULL;
     void *work;
 
@@ -96,7 +96,8 @@ tsr_error tsri_device_book_decode(const book *b, const int32_t *codes,
                                   const tsri_dmap *from, const tsri_dmap *to)
 {
     const tsri_maps_words w = { b->words, codes,
-                                (size_t)to->height * (size_t)to->width,
+                                (size_t)to->items * (size_t)to->height *
+                                    (size_t)to->width,
                                 b->groups, b->k, b->dim };
     return tsri_maps_words_of(b->ctx->gpu, to->data, from ? from->data : NULL,
                               &w);

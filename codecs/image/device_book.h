@@ -20,8 +20,8 @@ tsr_error tsri_device_book_open(tsri_device_book *book, tsr_context *ctx,
 /** Waits for the device.  One that is all 0 is allowed. */
 void tsri_device_book_close(tsri_device_book *book);
 
-/** codes [groups][places of z], device memory: the nearest words.  z has groups *
- *  dim channels. */
+/** codes [groups][places of z, of all its items], device memory: the nearest words.
+ *  z has groups * dim channels. */
 tsr_error tsri_device_book_encode(tsri_device_book *book, const tsri_dmap *z,
                                   int32_t *codes);
 

@@ -15,8 +15,8 @@ static tsr_error run_encoder(const tsri_hyper_nets *nets, const tsri_hyper_model
                              tsr_context *ctx, const tsri_hyper_view *v,
                              const tsri_pixels *pixels)
 {
-    tsri_dmap y = { NULL, nets->latents, v->rows, v->columns };
-    tsri_dmap z = { NULL, nets->hyper_latents, tsri_hyper_z_side(v->rows),
+    tsri_dmap y = { NULL, 1, nets->latents, v->rows, v->columns };
+    tsri_dmap z = { NULL, 1, nets->hyper_latents, tsri_hyper_z_side(v->rows),
                     tsri_hyper_z_side(v->columns) };
     const tsri_net_io image = { .pixels = pixels }, at_y = { .map = &y };
     const tsri_net_io at_z = { .map = &z };
@@ -24,11 +24,11 @@ static tsr_error run_encoder(const tsri_hyper_nets *nets, const tsri_hyper_model
 
     TSR_TRY(tsri_hyper_gpu_maps(m->gpu, v->rows, v->columns, &y.data, &z.data));
     TSR_TRY(tsri_hyper_gpu_gain(m->gpu, TSRI_HYPER_GAIN_ENC, v->gain, &gain));
-    TSR_TRY(tsri_net_run_io(nets->enc, v->rows * STEP, v->columns * STEP, &image,
+    TSR_TRY(tsri_net_run_io(nets->enc, 1, v->rows * STEP, v->columns * STEP, &image,
                             &at_y));
     TSR_TRY(tsri_maps_scale(ctx->gpu, y.data, gain,
                             (size_t)v->rows * (size_t)v->columns, y.channels));
-    return tsri_net_run_io(nets->hyper_enc, v->rows, v->columns, &at_y, &at_z);
+    return tsri_net_run_io(nets->hyper_enc, 1, v->rows, v->columns, &at_y, &at_z);
 }
 
 tsr_error tsri_hyper_look(const tsri_hyper_nets *nets, const tsri_hyper_model *m,
@@ -40,8 +40,8 @@ tsr_error tsri_hyper_look(const tsri_hyper_nets *nets, const tsri_hyper_model *m
 
     /* z of a unit is made of that unit's y alone. */
     *done = tsri_max(v->rows, v->columns) <= UNIT &&
-            tsri_net_fits(nets->hyper_enc, v->rows, v->columns) &&
-            tsri_net_fits(nets->enc, v->rows * STEP, v->columns * STEP);
+            tsri_net_fits(nets->hyper_enc, 1, v->rows, v->columns) &&
+            tsri_net_fits(nets->enc, 1, v->rows * STEP, v->columns * STEP);
     if (!*done)
         return TSR_OK;
     TSR_TRY(run_encoder(nets, m, ctx, v, &pixels));
@@ -75,7 +75,7 @@ tsr_error tsri_hyper_fetch(tsr_context *ctx, const int16_t *held, size_t n,
 bool tsri_hyper_shows(const tsri_hyper_nets *nets, tsr_context *ctx, int rows,
                       int columns)
 {
-    return ctx->gpu && tsri_net_fits(nets->dec, rows, columns);
+    return ctx->gpu && tsri_net_fits(nets->dec, 1, rows, columns);
 }
 
 static tsr_error put_units(tsr_context *ctx, const tsri_dmap *map, const float *gain,
@@ -103,10 +103,10 @@ tsr_error tsri_hyper_show(const tsri_hyper_nets *nets, const tsri_hyper_model *m
     const float *gain;
 
     TSR_TRY(tsri_hyper_gpu_gain(m->gpu, TSRI_HYPER_GAIN_DEC, v->gain, &gain));
-    TSR_TRY(tsri_dmap_new(nets->dec, nets->latents, v->rows, v->columns, &y));
+    TSR_TRY(tsri_dmap_new(nets->dec, 1, nets->latents, v->rows, v->columns, &y));
     tsr_error error = put_units(ctx, &y, gain, held);
     if (!error)
-        error = tsri_net_run_io(nets->dec, v->rows, v->columns, &in, &out);
+        error = tsri_net_run_io(nets->dec, 1, v->rows, v->columns, &in, &out);
     tsri_dmap_free(nets->dec, &y);
     return error;
 }

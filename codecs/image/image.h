@@ -143,6 +143,23 @@ void tsri_coder_close(void **self, tsr_context *ctx,
 /** A reference to the model of a codec that is kept, by its hash; or NULL. */
 tsr_model *tsri_coder_model(tsr_context *ctx, const uint8_t *hash, size_t bytes);
 
+/* Batches on a device: image_group.c. */
+
+/** Whether the context does pictures of this codec (NULL: of any) in groups. */
+bool tsri_image_groups(const tsr_context *ctx, const tsri_image_codec *codec);
+
+/** As tsr_image_encode_batch() and tsr_image_decode_batch(), where the context does
+ *  them in groups; settings are whole. */
+tsr_error tsri_image_encode_groups(tsr_context *ctx, const tsri_image_codec *codec,
+                                   tsr_model *model,
+                                   const tsr_image_settings *settings, size_t count,
+                                   const tsr_image *images, const tsr_sink *sinks,
+                                   tsr_error *errors);
+tsr_error tsri_image_decode_groups(tsr_context *ctx, tsr_model *model,
+                                   const tsr_progress *progress, size_t count,
+                                   const tsr_source *sources, tsr_image *images,
+                                   tsr_error *errors);
+
 /* Decoding: image_parts.c. */
 
 /** A codec that is opened to decode one picture after another; all 0 at
@@ -179,6 +196,9 @@ tsr_error tsri_parts_unit(tsri_image_parts *parts, int unit,
 tsr_error tsri_parts_alpha(tsri_image_parts *parts, const tsr_image *image,
                            const uint8_t *data, size_t size);
 
+/** Says, where something was wrong, what was decoded all the same. */
+void tsri_parts_tell(const tsri_image_parts *parts);
+
 /** Makes the pixels of what was decoded; notes units that are missing. */
 tsr_error tsri_parts_pixels(tsri_image_parts *parts, const tsr_image *image,
                             const tsr_progress *progress);
@@ -193,6 +213,10 @@ typedef struct tsri_image_read {
     tsri_image_parts parts;     /* damage: what was wrong, or TSR_OK */
     tsr_image image;            /* of streams with alpha: holds that */
 } tsri_image_read;
+
+/** Allocates a picture for a stream whose alpha, if it has some, is opaque. */
+tsr_error tsri_image_make(tsr_context *ctx, const tsri_image_head *head,
+                          tsr_image *image);
 
 /** Reads a stream as tsr_image_decode() does, but makes no pixels.  Close what
  *  was read in any case.  Errors as there; damage is in parts.damage. */

@@ -25,8 +25,13 @@ tsr_error tsr_image_encode_batch(tsr_context *ctx, tsr_model *model,
                                  const tsr_sink *sinks, tsr_error *errors)
 {
     encoding e = { .model = model, .images = images, .sinks = sinks };
+    const tsri_image_codec *codec;
 
     TSR_TRY(tsri_image_settings_take(ctx, &e.settings, settings));
+    TSR_TRY(tsri_image_codec_of(ctx, model, &codec));
+    if (tsri_image_groups(ctx, codec))
+        return tsri_image_encode_groups(ctx, codec, model, &e.settings, count,
+                                        images, sinks, errors);
     return tsri_lanes_run(ctx, tsri_lanes(ctx, count), count, encode_one, &e,
                           &e.settings.progress, errors);
 }
@@ -54,6 +59,9 @@ tsr_error tsr_image_decode_batch(tsr_context *ctx, tsr_model *model,
 
     for (size_t i = 0; i < count; i++)
         images[i] = (tsr_image){ 0 };
+    if (tsri_image_groups(ctx, NULL))
+        return tsri_image_decode_groups(ctx, model, progress, count, sources, images,
+                                        errors);
     return tsri_lanes_run(ctx, tsri_lanes(ctx, count), count, decode_one, &d,
                           progress, errors);
 }

@@ -8,7 +8,14 @@
 #include "lib/core.h"
 #include "lib/nn/net.h"
 
-enum { TSRI_IMAGE_PARAMS_MAX = 16, TSRI_IMAGE_LAYERS_MAX = 8 };
+enum {
+    TSRI_IMAGE_PARAMS_MAX = 16,
+    TSRI_IMAGE_LAYERS_MAX = 8,
+    TSRI_IMAGE_GROUP = 4,       /* pictures that are given to a device at once */
+    TSRI_IMAGE_WIDE = 128       /* channels of an encoder's first layer from which on
+                                   that is worth while: pictures of narrower networks
+                                   are faster each on a stream of its own */
+};
 
 typedef struct tsri_span {
     const uint8_t *data;
@@ -23,6 +30,36 @@ typedef tsr_error (*tsri_image_emit)(void *cookie, int unit,
  *  rectangle r of the picture. */
 typedef tsr_error (*tsri_image_put)(void *cookie, tsri_rect r,
                                     const tsri_fmap *rgb);
+
+/** The tokens of a picture by themselves, at the head of a codec's own struct: they
+ *  go from one open codec to another of the same model, in any thread. */
+typedef struct tsri_image_tokens {
+    int width, height;          /* of the picture */
+    int kind;                   /* pictures of one size and kind can be shown
+                                   together; -1: with no other */
+} tsri_image_tokens;
+
+/** What a codec does with n pictures of one size at once, on the context's device,
+ *  with pixels in host memory. */
+typedef struct tsri_image_group {
+    /** Whether that is faster than one after the other with this model. */
+    bool (*wide)(const void *self);
+    /** Tokens of pictures, [n] out, each to be given or dropped.  *done false: they
+     *  do not fit together, and nothing was done. */
+    tsr_error (*look)(void *self, int n, const tsr_image *const *images,
+                      tsri_image_tokens **tokens, bool *done);
+    /** Pixels of the tokens, which are of one kind, in the images' colour channels.
+     *  *done as above. */
+    tsr_error (*show)(void *self, int n, tsri_image_tokens *const *tokens,
+                      const tsr_image *const *images, bool *done);
+    /** What was decoded leaves the codec, which then has no picture. */
+    tsr_error (*take)(void *self, tsri_image_tokens **tokens);
+    /** They become the codec's picture, as if it had analysed or decoded it; they
+     *  are gone, whatever is returned. */
+    tsr_error (*give)(void *self, tsri_image_tokens **tokens);
+    /** Frees them; NULL is allowed. */
+    void (*drop)(tsr_context *ctx, tsri_image_tokens **tokens);
+} tsri_image_group;
 
 typedef struct tsri_image_codec {
     const char *id;             /* also metadata tessera.codec of its models */
@@ -76,6 +113,8 @@ typedef struct tsri_image_codec {
      *  the context's device.  *done false: that cannot be, and pixels() is to do
      *  it.  Waits for the pixels only where they are to be in host memory. */
     tsr_error (*show)(void *self, const tsr_image *image, bool *done);
+
+    const tsri_image_group *group; /* NULL: it does one picture at a time */
 
     /** Quality 0..100 that params stand for; < 0 where there is one rate, or
      *  where only the model knows. */

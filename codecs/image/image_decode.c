@@ -121,17 +121,20 @@ static tsr_error take_data(decoding *d, const tsr_chunk *chunk)
     return take_unit(d, (int)unit, chunk->data + used, chunk->bytes - used);
 }
 
-/* Allocates the picture; its alpha is opaque until told otherwise. */
+tsr_error tsri_image_make(tsr_context *ctx, const tsri_image_head *head,
+                          tsr_image *image)
+{
+    *image = (tsr_image){ .width = head->width, .height = head->height,
+                          .channels = head->channels, .bits = head->bits };
+    TSR_TRY(tsr_image_alloc(ctx, image));
+    if (tsri_has_alpha(head->channels))
+        tsri_alpha_opaque(image);
+    return TSR_OK;
+}
+
 static tsr_error make_image(decoding *d)
 {
-    if (d->image->data)
-        return TSR_OK;
-    *d->image = (tsr_image){ .width = d->head.width, .height = d->head.height,
-                             .channels = d->head.channels, .bits = d->head.bits };
-    TSR_TRY(tsr_image_alloc(d->ctx, d->image));
-    if (tsri_has_alpha(d->head.channels))
-        tsri_alpha_opaque(d->image);
-    return TSR_OK;
+    return d->image->data ? TSR_OK : tsri_image_make(d->ctx, &d->head, d->image);
 }
 
 static tsr_error take_alpha(decoding *d, const tsr_chunk *chunk)

@@ -87,14 +87,19 @@ tsr_error tsri_parts_alpha(tsri_image_parts *p, const tsr_image *image,
     return keep_on(p, tsri_alpha_decode(p->ctx, image, data, size));
 }
 
+void tsri_parts_tell(const tsri_image_parts *p)
+{
+    if (p->damage)
+        tsri_log(p->ctx, TSR_LOG_WARNING, "%s: %d of %d units decoded",
+                 tsr_error_string(p->damage), p->found, p->units);
+}
+
 tsr_error tsri_parts_pixels(tsri_image_parts *p, const tsr_image *image,
                             const tsr_progress *progress)
 {
     if (p->found < p->units)
         tsri_parts_note(p, TSR_E_CORRUPT);
     TSR_TRY(tsri_image_show(p->ctx, p->codec, p->self, image, progress));
-    if (p->damage)
-        tsri_log(p->ctx, TSR_LOG_WARNING, "%s: %d of %d units decoded",
-                 tsr_error_string(p->damage), p->found, p->units);
+    tsri_parts_tell(p);
     return TSR_OK;
 }

@@ -420,15 +420,26 @@ static tsr_error analyse_on_host(tsri_mcquic *self, const tsr_image *image,
     return error;
 }
 
+tsri_mcquic_codes tsri_mcquic_own_codes(const tsri_mcquic *self)
+{
+    tsri_mcquic_codes codes;
+
+    for (int level = 0; level < TSRI_MCQUIC_LEVELS; level++)
+        codes.level[level] = self->level[level].codes.data;
+    return codes;
+}
+
 static tsr_error mcquic_encode(void *cookie, const tsr_image *image,
                                tsri_image_emit emit, void *emit_cookie,
                                const tsr_progress *progress)
 {
     tsri_mcquic *self = cookie;
+    const tsri_mcquic_codes codes = tsri_mcquic_own_codes(self);
     bool done = self->given;
 
+    self->given = false;
     if (!done && self->ctx->gpu)
-        TSR_TRY(tsri_mcquic_look(self, image, &done));
+        TSR_TRY(tsri_mcquic_look(self, 1, &image, &codes, &done));
     if (!done) {
         TSR_TRY(tsri_image_on_host(self->ctx));
         TSR_TRY(analyse_on_host(self, image, progress));
@@ -546,7 +557,8 @@ static tsr_error mcquic_decode(void *cookie, int unit, const tsri_span *layers,
 
 static tsr_error mcquic_show(void *cookie, const tsr_image *image, bool *done)
 {
-    return tsri_mcquic_show(cookie, image, done);
+    const tsri_mcquic_codes codes = tsri_mcquic_own_codes(cookie);
+    return tsri_mcquic_show(cookie, 1, &codes, &image, done);
 }
 
 const tsri_image_codec tsri_image_codec_mcquic = {
@@ -563,5 +575,6 @@ const tsri_image_codec tsri_image_codec_mcquic = {
     .decode = mcquic_decode,
     .pixels = mcquic_pixels,
     .show = mcquic_show,
+    .group = &tsri_mcquic_group,
     .quality = mcquic_quality,
 };

@@ -141,10 +141,21 @@ tsr_error tsri_mcquic_part_net(tsri_mcquic *self, tsri_mcquic_part part, int lev
 /** The codewords of a level, [m][k][d]; tsri_free() them. */
 tsr_error tsri_mcquic_words(const tsri_mcquic *self, int level, float **words);
 
-/** Codes of a picture, or pixels of the codes, on the context's device
- *  (mcquic_device.c).  *done false: it does not fit, and nothing was done. */
-tsr_error tsri_mcquic_look(tsri_mcquic *self, const tsr_image *image, bool *done);
-tsr_error tsri_mcquic_show(tsri_mcquic *self, const tsr_image *image, bool *done);
+/** The codes of a picture, [m][places] of each level. */
+typedef struct tsri_mcquic_codes {
+    int32_t *level[TSRI_MCQUIC_LEVELS];
+} tsri_mcquic_codes;
+
+/** Those of the present picture. */
+tsri_mcquic_codes tsri_mcquic_own_codes(const tsri_mcquic *self);
+
+/** Codes of n pictures (<= TSRI_IMAGE_GROUP) as large as the present one, or pixels
+ *  of codes, on the context's device (mcquic_device.c).  *done false: it does not
+ *  fit, and nothing was done. */
+tsr_error tsri_mcquic_look(tsri_mcquic *self, int n, const tsr_image *const *images,
+                           const tsri_mcquic_codes *codes, bool *done);
+tsr_error tsri_mcquic_show(tsri_mcquic *self, int n, const tsri_mcquic_codes *codes,
+                           const tsr_image *const *images, bool *done);
 
 /** Loads the integer tables of a level: tensor "tessera.cdf.L" or, without it,
  *  from the frequencies of the checkpoint. */
@@ -162,4 +173,5 @@ tsr_error tsri_mcquic_unit_decode(tsri_mcquic *self, int unit,
                                   const tsri_span *layers, int n);
 
 extern const tsri_image_codec tsri_image_codec_mcquic;
+extern const tsri_image_group tsri_mcquic_group;
 #endif

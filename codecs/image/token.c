@@ -12,7 +12,7 @@ typedef tsri_token_codec token;
 
 /* ---- open and close ---- */
 
-static void forget_picture(token *t)
+void tsri_token_forget(token *t)
 {
     tsri_free(t->ctx, t->grid.id);
     tsri_free(t->ctx, t->grid.lost);
@@ -25,7 +25,7 @@ static void token_close(void **self)
     token *t = *self;
     if (!t)
         return;
-    forget_picture(t);
+    tsri_token_forget(t);
     tsri_token_fill_close(&t->fill, t->ctx);
     tsri_token_book_close(&t->book, t->ctx);
     tsri_codebook_free(&t->search, t->ctx);
@@ -77,7 +77,7 @@ static tsr_error simvq_open(void **self, tsr_context *ctx, tsr_model *model)
 
 /* Weights are packed when a direction is first used: who only decodes does not
  * pay for the encoder. */
-static tsr_error part_net(token *t, tsri_token_part part)
+tsr_error tsri_token_part_net(token *t, tsri_token_part part)
 {
     if (t->net[part])
         return TSR_OK;
@@ -128,7 +128,7 @@ tsr_error tsri_token_grid_size(token *t, int rows, int columns, int level)
 {
     const int f = t->shape.factor;
 
-    forget_picture(t);
+    tsri_token_forget(t);
     if (rows < 1 || columns < 1)
         return tsri_fail(t->ctx, TSR_E_ARG, "a grid of %d x %d tokens", columns,
                          rows);
@@ -279,9 +279,9 @@ static tsr_error token_analyse(void *self, const tsr_image *image,
     bool done = false;
 
     TSR_TRY(tsri_token_size(t, image->width, image->height, 0));
-    TSR_TRY(part_net(t, TSRI_TOKEN_ENCODER));
+    TSR_TRY(tsri_token_part_net(t, TSRI_TOKEN_ENCODER));
     if (t->ctx->gpu)
-        TSR_TRY(tsri_token_look(t, image, &done));
+        TSR_TRY(tsri_token_look(t, 1, &image, &t->grid.id, &done));
     if (!done)
         TSR_TRY(tsri_image_on_host(t->ctx));
     const tsr_error error = done ? tsri_report(progress, 1)
@@ -459,7 +459,7 @@ static tsr_error read_filled(void *cookie, tsri_rect r, tsri_fmap *dst)
     return TSR_OK;
 }
 
-static bool any_lost(const tsri_token_grid *g)
+bool tsri_token_any_lost(const tsri_token_grid *g)
 {
     return memchr(g->lost, 1, (size_t)g->height * (size_t)g->width) != NULL;
 }
@@ -503,9 +503,9 @@ static tsr_error token_pixels(void *self, tsri_image_put put, void *cookie,
     token *t = self;
     synthesis s = { .t = t, .words = tsri_token_book_words(t->book, t->level),
                     .out = { t->width, t->height, put, cookie, progress } };
-    tsr_error error = part_net(t, TSRI_TOKEN_DECODER);
+    tsr_error error = tsri_token_part_net(t, TSRI_TOKEN_DECODER);
 
-    if (!error && any_lost(&t->grid))
+    if (!error && tsri_token_any_lost(&t->grid))
         error = fill_in(t, &s.z);
     if (!error)
         error = run_decoder(&s);
@@ -518,10 +518,10 @@ static tsr_error token_show(void *self, const tsr_image *image, bool *done)
     token *t = self;
 
     *done = false;
-    if (any_lost(&t->grid))
+    if (tsri_token_any_lost(&t->grid))
         return TSR_OK;
-    TSR_TRY(part_net(t, TSRI_TOKEN_DECODER));
-    return tsri_token_show(t, image, done);
+    TSR_TRY(tsri_token_part_net(t, TSRI_TOKEN_DECODER));
+    return tsri_token_show(t, 1, t->level, &t->grid.id, &image, done);
 }
 
 /* ---- tables ---- */
@@ -539,6 +539,7 @@ const tsri_image_codec tsri_image_codec_vqgan = {
     .open = vqgan_open, .close = token_close, .analyse = token_analyse,
     .choose = token_choose, .begin = token_begin, .encode = token_encode,
     .decode = token_decode, .pixels = token_pixels, .show = token_show,
+    .group = &tsri_token_group,
     .describe = token_describe,
 };
 
@@ -548,6 +549,7 @@ const tsri_image_codec tsri_image_codec_simvq = {
     .open = simvq_open, .close = token_close, .analyse = token_analyse,
     .choose = token_choose, .begin = token_begin, .encode = token_encode,
     .decode = token_decode, .pixels = token_pixels, .show = token_show,
+    .group = &tsri_token_group,
     .describe = token_describe,
 };
 

@@ -44,13 +44,27 @@ tsri_token_codec *tsri_token_of(const tsri_image_codec *codec, void *self);
 /** The family of networks of a codec's id; NULL: no token codec. */
 const tsri_token_family *tsri_token_family_of(const char *id);
 
-/** Makes pixels of the grid's tokens, or tokens of pixels, on the context's device
- *  (token_device.c); the net of the direction is there.  *done false: it does
- *  not fit, and nothing was done. */
-tsr_error tsri_token_show(tsri_token_codec *t, const tsr_image *image,
+/** The net of a direction, made when it is first used. */
+tsr_error tsri_token_part_net(tsri_token_codec *t, tsri_token_part part);
+
+/** Drops the present picture. */
+void tsri_token_forget(tsri_token_codec *t);
+
+/** Is a token of the grid lost? */
+bool tsri_token_any_lost(const tsri_token_grid *grid);
+
+/** Makes pixels of tokens, or tokens of pixels, of n pictures (<= TSRI_IMAGE_GROUP)
+ *  that are as large as the present one, on the context's device
+ *  (token_device.c); the net of the direction is there.  ids [n][places of the
+ *  grid]: of the level, or to be.  *done false: it does not fit, and nothing was
+ *  done. */
+tsr_error tsri_token_show(tsri_token_codec *t, int n, int level,
+                          int32_t *const *ids, const tsr_image *const *images,
                           bool *done);
-tsr_error tsri_token_look(tsri_token_codec *t, const tsr_image *image,
-                          bool *done);
+tsr_error tsri_token_look(tsri_token_codec *t, int n, const tsr_image *const *images,
+                          int32_t *const *ids, bool *done);
+
+extern const tsri_image_group tsri_token_group;
 
 /** The level that a quality 0..100 stands for, of `levels`: 100 the finest. */
 int tsri_token_level(int levels, double quality);

@@ -233,7 +233,9 @@ flow tsri_token_first(build *b, flow x, tsri_token_bias bias, const char *name)
     x.channels = (int)weight->dims[1];
     if (b->net && b->patch > 1)
         x.node = tsri_net_unshuffle(b->net, x.node, b->patch);
-    return tsri_token_conv(b, x, 3, 1, TSRI_BOTH, bias, name);
+    x = tsri_token_conv(b, x, 3, 1, TSRI_BOTH, bias, name);
+    b->first = x.channels;
+    return x;
 }
 
 /* From [-1, 1] to [0, 1] in the weights: halving is exact. */
@@ -340,6 +342,7 @@ static tsr_error look(build *b, const tsri_token_family *family,
         misfit(b, "decoder.conv_out", ".weight");
     shape->dim = out.channels;
     shape->factor = patch << (resolutions - 1);
+    shape->channels = b->first;
     return b->error;
 }
 

@@ -23,6 +23,7 @@ typedef enum tsri_token_part {
 typedef struct tsri_token_shape {
     int dim;                    /* numbers of a codeword */
     int factor;                 /* side of a token in pixels */
+    int channels;               /* of the encoder's first layer */
 } tsri_token_shape;
 
 /** A node of a net being built. */
@@ -41,6 +42,7 @@ typedef struct tsri_token_build {
     tsr_error error;
     int groups;                 /* of every norm */
     int patch, resolutions;     /* of the net built */
+    int first;                  /* channels of an encoder's first layer */
     float **owned;              /* weights, until the net is finished */
     size_t count, room;
 } tsri_token_build;

@@ -95,7 +95,8 @@ tsr_image_decode(tsr_context *context, tsr_model *model,
  * Encodes pictures: each as tsr_image_encode() does, with the model made ready
  * once for all.  On a GPU (see tsr_context_settings) up to as many as the
  * context has threads are in work at a time, so that the nets of some run while
- * others are entropy-coded; streams are the same as one after the other, on a
+ * others are entropy-coded; of wide networks up to 4 pictures of one size go
+ * through the nets at once.  Streams are the same as one after the other, on a
  * GPU but for tokens at near ties.  Keep batches going through one context: it
  * keeps what it has made ready.
  *
@@ -110,7 +111,8 @@ tsr_image_decode(tsr_context *context, tsr_model *model,
  *
  * A picture that fails does not stop the others.  Returns the error of the first
  * one, in their order, that failed; TSR_E_NOMEM.
- * Memory: on a GPU up to max_memory of the device for each that is in work.
+ * Memory: on a GPU up to max_memory of the device for those that go through the
+ * nets at once, four times, or for each that is in work where they go singly.
  */
 TSR_API TSR_CHECKED tsr_error
 tsr_image_encode_batch(tsr_context *context, tsr_model *model,

@@ -4,7 +4,9 @@
  * Everything is queued in order; nothing waits but wait().  Samples are NHWC in
  * the device's number format, channels filled up to whole lanes (of
  * TSRI_NN_LANE) with zeros; "wide" blocks are float.  Sums are made in float in
- * any case.  tests/nn_device_plain.h is the oracle. */
+ * any case.  Several inputs of one size are items that lie behind each other; what is
+ * made of one does not depend on how many there are.  tests/nn_device_plain.h is the
+ * oracle. */
 #ifndef TSR_LIB_NN_DEVICE_H
 #define TSR_LIB_NN_DEVICE_H
 #include "lib/nn/net_internal.h"
@@ -12,12 +14,12 @@
 typedef struct tsri_dev tsri_dev;
 typedef struct tsri_dev_record tsri_dev_record;
 
-/** The part `rect` of a plane: sample (y, x), channel c is element
- *  ((y - rect.y0) * columns + x - rect.x0) * lanes + c. */
+/** The part `rect` of the planes of some items: sample (y, x), channel c of item i
+ *  is element (((i * rows) + y - rect.y0) * columns + x - rect.x0) * lanes + c. */
 typedef struct tsri_dev_map {
     void *data;
     tsri_rect rect;
-    int lanes;
+    int lanes, items;
 } tsri_dev_map;
 
 /** A part of what a convolution reads: source through unshuffle, norm and `pre`,
@@ -25,14 +27,15 @@ typedef struct tsri_dev_map {
 typedef struct tsri_dev_gather {
     tsri_dev_map src;
     int channels;           /* of the source that are not filling */
-    void *dst;              /* rows(to) x cols(to) x lanes */
+    void *dst;              /* items x rows(to) x cols(to) x lanes */
     bool wide;              /* dst is float */
     tsri_rect to;           /* may stick out of height x width */
     int lanes, height, width;
     int unshuffle, upsample;
     tsri_pad pad;
     tsri_pre pre;
-    const float *norm;      /* [3][lanes of src] mean, scale, shift; or NULL */
+    const float *norm;      /* [items][3][lanes of src] mean, scale, shift; or
+                             * NULL */
 } tsri_dev_gather;
 
 /** Weights as pack() made them. */
@@ -47,9 +50,11 @@ typedef struct tsri_dev_conv {
     const tsri_nn_conv *conv;
     const void *src;        /* height x width samples of conv->in lanes */
     size_t row;             /* elements from one of its rows to the next */
+    size_t plane;           /* and from one of its items to the next */
+    int items;
     int height, width;
     int top, left, bottom, right;   /* zeros around it */
-    void *dst;              /* rows x cols x conv->out, dense */
+    void *dst;              /* items x rows x cols x conv->out, dense */
     const void *add;        /* the same, not dst; NULL: none */
     int rows, cols;
 } tsri_dev_conv;
@@ -57,7 +62,7 @@ typedef struct tsri_dev_conv {
 /** What becomes of a block. */
 typedef struct tsri_dev_post {
     tsri_post post;
-    const void *row;        /* rows(rect) x cols(rect) x lanes */
+    const void *row;        /* items of dst x rows(rect) x cols(rect) x lanes */
     bool wide;
     tsri_rect rect;
     int lanes;
@@ -73,7 +78,7 @@ typedef struct tsri_dev_norm {
     int channels, groups;
     float eps;
     const float *weights;   /* gamma [lanes], beta [lanes] */
-    float *out;             /* [3][lanes]; zeros beyond channels */
+    float *out;             /* [items][3][lanes]; zeros beyond channels */
 } tsri_dev_norm;
 
 typedef struct tsri_dev_attention {
@@ -82,7 +87,8 @@ typedef struct tsri_dev_attention {
     bool windowed;          /* queries see tsri_attention_window() */
 } tsri_dev_attention;
 
-/** Planar floats [channels][rows][cols] of map's rect, in device memory. */
+/** Planar floats [channels][rows][cols] of the rect of a map of one item, in device
+ *  memory. */
 typedef struct tsri_dev_planar {
     tsri_dev_map map;
     float *planes;
@@ -91,7 +97,7 @@ typedef struct tsri_dev_planar {
 
 /** Pixels in device memory as samples of a plane, or the other way round. */
 typedef struct tsri_dev_pixels {
-    tsri_dev_map map;
+    tsri_dev_map map;       /* of one item */
     tsri_pixels pixels;     /* data, stride: of device memory; an output's alpha
                                is left alone */
 } tsri_dev_pixels;
@@ -119,7 +125,7 @@ typedef struct tsri_dev_ops {
     void (*unpack)(tsri_dev *dev, tsri_dev_weights *packed);
     tsr_error (*enter)(tsri_dev *dev, const tsri_dev_planar *p);
     tsr_error (*leave)(tsri_dev *dev, const tsri_dev_planar *p);
-    /** The same, planes being [rows][cols][channels]. */
+    /** The same, planes being [items][rows][cols][channels]. */
     tsr_error (*enter_map)(tsri_dev *dev, const tsri_dev_planar *p);
     tsr_error (*leave_map)(tsri_dev *dev, const tsri_dev_planar *p);
     tsr_error (*enter_pixels)(tsri_dev *dev, const tsri_dev_pixels *p);

@@ -25,7 +25,8 @@ libtsrcore_la_LIBADD += $(ONEDNN_LIBS)
 else
 libtsrcore_la_SOURCES += lib/nn/onednn/onednn_none.c
 endif
-libtsrcore_la_SOURCES += lib/nn/net_device.c
+libtsrcore_la_SOURCES += lib/nn/net_device.c lib/nn/net_device.h
+libtsrcore_la_SOURCES += lib/nn/net_device_io.c
 
 # Nets on a GPU want cuDNN's header; its library is opened at run time.
 noinst_HEADERS += lib/nn/cuda/attend_cuda.h
@@ -39,6 +40,7 @@ if TSR_CUDNN
 libtsrcuda_la_SOURCES += lib/nn/cuda/attend_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_graph_cuda.c
+libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_engine_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/dnn_plan_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/nn_cuda.c
 libtsrcuda_la_SOURCES += lib/nn/cuda/steps_attend.cu

@@ -216,37 +216,37 @@ typedef struct tsri_pixels {
     float scale, offset;
 } tsri_pixels;
 
-/** Floats of the context's device, without gaps: (y, x, c) is
- *  data[((size_t)y * width + x) * channels + c]. */
+/** Floats of the context's device, without gaps: (i, y, x, c) is
+ *  data[(((size_t)i * height + y) * width + x) * channels + c]. */
 typedef struct tsri_dmap {
     float *data;
-    int channels, height, width;
+    int items, channels, height, width;
 } tsri_dmap;
 
 /** One of them is set. */
 typedef struct tsri_net_io {
-    const tsri_pixels *pixels;
+    const tsri_pixels *pixels;  /**< [items] */
     const tsri_dmap *map;
 } tsri_net_io;
 
 /** Memory for a map: taken and given back in the order of the device's work,
  *  without waiting for it.  `net` is any net of the context. */
-tsr_error tsri_dmap_new(const tsri_net *net, int channels, int height, int width,
-                        tsri_dmap *map);
+tsr_error tsri_dmap_new(const tsri_net *net, int items, int channels, int height,
+                        int width, tsri_dmap *map);
 /** map->data becomes NULL; NULL is allowed. */
 void tsri_dmap_free(const tsri_net *net, tsri_dmap *map);
 
-/** Whether the net is on a device, and whole planes for an input of height x
- *  width fit max_memory. */
-bool tsri_net_fits(const tsri_net *net, int height, int width);
+/** Whether the net is on a device, and whole planes for `items` inputs of height x
+ *  width fit max_memory together. */
+bool tsri_net_fits(const tsri_net *net, int items, int height, int width);
 
 /**
- * Computes the whole output plane for an input plane of height x width, where
- * tsri_net_fits().  Queued on the device's stream: it waits only for pixels that
- * are to be in host memory.
+ * Computes the whole output planes for `items` inputs of height x width, where
+ * tsri_net_fits(): each as by itself, in one go.  Queued on the device's stream: it
+ * waits only for pixels that are to be in host memory.
  *
  * Returns TSR_OK; TSR_E_ARG a map of another size; TSR_E_NOMEM; TSR_E_BACKEND.
  */
-tsr_error tsri_net_run_io(const tsri_net *net, int height, int width,
+tsr_error tsri_net_run_io(const tsri_net *net, int items, int height, int width,
                           const tsri_net_io *in, const tsri_net_io *out);
 #endif

@@ -2,29 +2,7 @@
 /* Runs a plan on a device.  The plan is the host's: the same places in an arena,
  * counted in the device's numbers. */
 #include <string.h>
-#include "lib/nn/device.h"
-
-struct tsri_nn_state {
-    tsr_context *ctx;
-    const tsri_dev_ops *ops;
-    tsri_dev *dev;
-    /* Memory that is kept from run to run and grows as needed. */
-    struct tsri_room {
-        void *mem;
-        size_t bytes;
-        bool host;
-    } arena, in, out, block, result, planes, staging;
-    float **coefficients;   /* [nodes]: gamma, beta, mean, scale, shift */
-    int nodes;
-    bool staged;            /* what is queued may still read the staging */
-    /* The steps of the last run, to be done again as they were queued. */
-    struct tsri_kept {
-        tsri_place *place;  /* [nodes] */
-        void *mem[5];
-        tsri_dev_record *record;
-        bool cannot;
-    } kept;
-};
+#include "lib/nn/net_device.h"
 
 typedef struct tsri_nn_state state;
 typedef struct tsri_room room;
@@ -66,6 +44,15 @@ static void give_up(state *s, room *r)
     r->bytes = 0;
 }
 
+static void drop_coefficients(state *s)
+{
+    for (int i = 0; i < s->nodes; i++) {
+        s->ops->free(s->dev, s->coefficients[i]);
+        s->coefficients[i] = NULL;
+    }
+    s->room_items = 0;
+}
+
 void tsri_device_close(tsri_nn_state **out)
 {
     state *s = *out;
@@ -76,8 +63,7 @@ void tsri_device_close(tsri_nn_state **out)
     tsri_free(s->ctx, s->kept.place);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         give_up(s, all[i]);
-    for (int i = 0; i < s->nodes; i++)
-        s->ops->free(s->dev, s->coefficients[i]);
+    drop_coefficients(s);
     tsri_free(s->ctx, s->coefficients);
     s->ops->close(&s->dev);
     tsri_free(s->ctx, s);
@@ -101,7 +87,7 @@ void tsri_device_unpack(tsri_nn_state *s, tsri_nn_conv *c)
 
 /* ---- memory of a run ---- */
 
-static tsr_error need(state *s, room *r, size_t count, size_t size)
+tsr_error tsri_device_need(state *s, room *r, size_t count, size_t size)
 {
     size_t bytes;
 
@@ -132,7 +118,8 @@ static tsr_error coefficients_of(const tsri_net *net, int x)
     if (s->coefficients[x])
         return TSR_OK;
     TSR_TRY(s->ops->alloc(s->dev, (void **)&s->coefficients[x],
-                          5 * lanes * sizeof(float)));
+                          (2 + 3 * (size_t)s->room_items) * lanes *
+                              sizeof(float)));
     return s->ops->upload(s->dev, s->coefficients[x], n->weights,
                           2 * lanes * sizeof(float));
 }
@@ -148,20 +135,25 @@ static tsr_error open_coefficients(const tsri_net *net)
             return tsri_nomem(s->ctx);
         s->nodes = net->nodes;
     }
+    if (s->items > s->room_items) {
+        drop_coefficients(s);
+        s->room_items = s->items;
+    }
     for (int i = 0; i < net->steps; i++)
         if (net->step[i].work == TSRI_WORK_STATISTICS)
             TSR_TRY(coefficients_of(net, net->step[i].dst));
     return TSR_OK;
 }
 
-static tsri_dev_map map_of(const tsri_net *net, int x)
+tsri_dev_map tsri_device_map(const tsri_net *net, int x)
 {
     state *s = net->state;
     const tsri_place *p = &net->place[x];
-    tsri_dev_map m = { NULL, p->rect, tsri_lanes(net->node[x].channels) };
+    tsri_dev_map m = { NULL, p->rect, tsri_lanes(net->node[x].channels), s->items };
 
     m.data = x == 0 ? s->in.mem : x == net->output ? s->out.mem :
-             (uint8_t *)s->arena.mem + p->offset * (size_t)s->ops->element;
+             (uint8_t *)s->arena.mem + p->offset * (size_t)s->items *
+                 (size_t)s->ops->element;
     return m;
 }
 
@@ -187,7 +179,7 @@ static tsr_error gather(const tsri_net *net, const tsri_step *s, tsri_rect reads
 {
     state *st = net->state;
     const tsri_dev_gather g = {
-        .src = map_of(net, s->src), .channels = net->node[s->src].channels,
+        .src = tsri_device_map(net, s->src), .channels = net->node[s->src].channels,
         .to = reads, .wide = s->conv.wide, .lanes = s->conv.in,
         .height = height, .width = width, .unshuffle = s->unshuffle,
         .upsample = s->upsample, .pad = s->pad, .pre = s->pre,
@@ -195,7 +187,8 @@ static tsr_error gather(const tsri_net *net, const tsri_step *s, tsri_rect reads
     };
     tsri_dev_gather with = g;
 
-    TSR_TRY(need(st, &st->block, samples(reads) * (size_t)s->conv.in,
+    TSR_TRY(tsri_device_need(st, &st->block, (size_t)st->items * samples(reads) *
+                                     (size_t)s->conv.in,
                  s->conv.wide ? sizeof(float) : (size_t)st->ops->element));
     with.dst = st->block.mem;
     return st->ops->gather(st->dev, &with);
@@ -208,17 +201,20 @@ static tsr_error convolve(const tsri_net *net, const tsri_step *s,
     state *st = net->state;
     tsri_dev_conv c = { .conv = &s->conv, .src = st->block.mem,
                         .row = (size_t)tsri_cols(reads) * (size_t)s->conv.in,
+                        .plane = samples(reads) * (size_t)s->conv.in,
+                        .items = st->items,
                         .height = tsri_rows(reads), .width = tsri_cols(reads),
                         .dst = to, .add = add, .rows = tsri_rows(r),
                         .cols = tsri_cols(r) };
 
     if (from_source) {
-        const tsri_dev_map m = map_of(net, s->src);
+        const tsri_dev_map m = tsri_device_map(net, s->src);
         const tsri_place *p = &net->place[s->src];
         const tsri_rect in = { tsri_max(reads.y0, 0), tsri_max(reads.x0, 0),
                                tsri_min(reads.y1, p->height),
                                tsri_min(reads.x1, p->width) };
         c.row = (size_t)tsri_cols(m.rect) * (size_t)m.lanes;
+        c.plane = samples(m.rect) * (size_t)m.lanes;
         c.src = (uint8_t *)m.data + (size_t)st->ops->element *
                 ((size_t)(in.y0 - m.rect.y0) * c.row +
                  (size_t)(in.x0 - m.rect.x0) * (size_t)m.lanes);
@@ -238,21 +234,21 @@ static bool lands(const tsri_net *net, const tsri_step *s, tsri_rect r,
 {
     return s->post == TSRI_POST_STORE && !s->conv.wide &&
            !memcmp(&r, &dst->rect, sizeof r) &&
-           !(from_source && dst->data == map_of(net, s->src).data);
+           !(from_source && dst->data == tsri_device_map(net, s->src).data);
 }
 
 /* Whether it can add the argument, too. */
 static bool lands_adding(const tsri_net *net, const tsri_step *s, tsri_rect r,
                          const tsri_dev_map *dst, bool from_source)
 {
-    const tsri_dev_map more = s->post == TSRI_POST_ADD ? map_of(net, s->arg[0])
+    const tsri_dev_map more = s->post == TSRI_POST_ADD ? tsri_device_map(net, s->arg[0])
                                                        : *dst;
     return s->post == TSRI_POST_ADD && !s->conv.wide && s->shuffle == 1 &&
            s->conv.act == TSRI_ACT_NONE && more.data != dst->data &&
            !memcmp(&r, &dst->rect, sizeof r) &&
            !memcmp(&r, &more.rect, sizeof r) &&
            more.lanes == s->conv.out && dst->lanes == s->conv.out &&
-           !(from_source && dst->data == map_of(net, s->src).data);
+           !(from_source && dst->data == tsri_device_map(net, s->src).data);
 }
 
 static tsr_error run_conv(const tsri_net *net, const tsri_step *s)
@@ -264,7 +260,7 @@ static tsr_error run_conv(const tsri_net *net, const tsri_step *s)
     const tsri_rect r = tsri_step_grid(net, s).rect;
     const tsri_rect reads = tsri_step_reads(s, r);
     const bool from_source = direct(s, reads, height, width);
-    const tsri_dev_map dst = map_of(net, s->dst);
+    const tsri_dev_map dst = tsri_device_map(net, s->dst);
     tsri_dev_post p = { .post = s->post, .wide = s->conv.wide, .rect = r,
                         .lanes = s->conv.out, .dst = dst,
                         .channels = net->node[s->dst].channels,
@@ -277,16 +273,17 @@ static tsr_error run_conv(const tsri_net *net, const tsri_step *s)
         return convolve(net, s, reads, r, from_source, NULL, dst.data);
     if (s->has_conv && lands_adding(net, s, r, &dst, from_source))
         return convolve(net, s, reads, r, from_source,
-                        map_of(net, s->arg[0]).data, dst.data);
+                        tsri_device_map(net, s->arg[0]).data, dst.data);
     if (s->has_conv) {
-        TSR_TRY(need(st, &st->result, samples(r) * (size_t)s->conv.out,
+        TSR_TRY(tsri_device_need(st, &st->result, (size_t)st->items * samples(r) *
+                                          (size_t)s->conv.out,
                      s->conv.wide ? sizeof(float) : (size_t)st->ops->element));
         TSR_TRY(convolve(net, s, reads, r, from_source, NULL,
                          st->result.mem));
         p.row = st->result.mem;
     }
     for (int i = 0; i < s->args; i++)
-        p.arg[i] = map_of(net, s->arg[i]);
+        p.arg[i] = tsri_device_map(net, s->arg[i]);
     return st->ops->post(st->dev, &p);
 }
 
@@ -303,7 +300,7 @@ static tsr_error run_norm(const tsri_net *net, const tsri_step *s)
     const tsri_node *n = &net->node[s->dst];
     float *all = st->coefficients[s->dst];
     const tsri_dev_norm norm = {
-        .src = map_of(net, s->src), .channels = n->channels,
+        .src = tsri_device_map(net, s->src), .channels = n->channels,
         .groups = n->groups, .eps = n->eps, .weights = all,
         .out = all + 2 * (size_t)tsri_lanes(n->channels)
     };
@@ -316,8 +313,8 @@ static tsr_error run_attention(const tsri_net *net, const tsri_step *s)
 {
     state *st = net->state;
     const tsri_dev_attention a = {
-        .q = map_of(net, s->src), .k = map_of(net, s->arg[0]),
-        .v = map_of(net, s->arg[1]), .dst = map_of(net, s->dst),
+        .q = tsri_device_map(net, s->src), .k = tsri_device_map(net, s->arg[0]),
+        .v = tsri_device_map(net, s->arg[1]), .dst = tsri_device_map(net, s->dst),
         .channels = net->node[s->dst].channels,
         .windowed = tsri_attention_windowed(net, s->dst)
     };
@@ -334,7 +331,7 @@ static tsr_error run_step(const tsri_net *net, const tsri_step *s)
 /* ---- in and out ---- */
 
 /* Before the staging is written or read. */
-static tsr_error wait_for(state *s)
+tsr_error tsri_device_wait(state *s)
 {
     if (!s->staged)
         return TSR_OK;
@@ -354,9 +351,9 @@ static tsr_error enter(const tsri_net *net, const tsri_buffers *m)
     const size_t n = planar_floats(net, 0);
     tsri_fmap map = { s->staging.mem, net->node[0].channels, tsri_rows(r),
                       tsri_cols(r), samples(r), (size_t)tsri_cols(r) };
-    const tsri_dev_planar p = { map_of(net, 0), s->planes.mem, map.channels };
+    const tsri_dev_planar p = { tsri_device_map(net, 0), s->planes.mem, map.channels };
 
-    TSR_TRY(wait_for(s));
+    TSR_TRY(tsri_device_wait(s));
     TSR_TRY(m->source(m->cookie, r, &map));
     s->staged = true;
     TSR_TRY(s->ops->upload(s->dev, s->planes.mem, map.data, n * sizeof(float)));
@@ -366,7 +363,7 @@ static tsr_error enter(const tsri_net *net, const tsri_buffers *m)
 static tsr_error leave(const tsri_net *net, const tsri_buffers *m)
 {
     state *s = net->state;
-    const tsri_dev_planar p = { map_of(net, net->output), s->planes.mem,
+    const tsri_dev_planar p = { tsri_device_map(net, net->output), s->planes.mem,
                                 tsri_net_out_channels(net) };
     const float *from = s->staging.mem;
 
@@ -374,7 +371,7 @@ static tsr_error leave(const tsri_net *net, const tsri_buffers *m)
     s->staged = true;
     TSR_TRY(s->ops->download(s->dev, s->staging.mem, s->planes.mem,
                              planar_floats(net, net->output) * sizeof(float)));
-    TSR_TRY(wait_for(s));
+    TSR_TRY(tsri_device_wait(s));
     for (int c = 0; c < m->dst->channels; c++)
         for (int y = 0; y < m->dst->height; y++, from += m->dst->width)
             memcpy(m->dst->data + (size_t)c * m->dst->plane +
@@ -383,20 +380,21 @@ static tsr_error leave(const tsri_net *net, const tsri_buffers *m)
     return TSR_OK;
 }
 
-static size_t numbers_of(const tsri_net *net, int x)
+/* Of an item. */
+size_t tsri_device_numbers(const tsri_net *net, int x)
 {
     return samples(net->place[x].rect) *
            (size_t)tsri_lanes(net->node[x].channels);
 }
 
-static tsr_error take_memory(const tsri_net *net)
+tsr_error tsri_device_memory(const tsri_net *net)
 {
     state *s = net->state;
-    const size_t element = (size_t)s->ops->element;
+    const size_t element = (size_t)s->ops->element * (size_t)s->items;
 
-    TSR_TRY(need(s, &s->arena, net->arena, element));
-    TSR_TRY(need(s, &s->in, numbers_of(net, 0), element));
-    TSR_TRY(need(s, &s->out, numbers_of(net, net->output), element));
+    TSR_TRY(tsri_device_need(s, &s->arena, net->arena, element));
+    TSR_TRY(tsri_device_need(s, &s->in, tsri_device_numbers(net, 0), element));
+    TSR_TRY(tsri_device_need(s, &s->out, tsri_device_numbers(net, net->output), element));
     return open_coefficients(net);
 }
 
@@ -432,7 +430,8 @@ static bool same_run(const tsri_net *net)
     void *mem[5];
 
     memory_of(s, mem);
-    if (!s->kept.place || memcmp(mem, s->kept.mem, sizeof mem))
+    if (!s->kept.place || s->kept.items != s->items ||
+        memcmp(mem, s->kept.mem, sizeof mem))
         return false;
     for (int x = 0; x < net->nodes; x++)
         if (!same_place(&net->place[x], &s->kept.place[x]))
@@ -451,6 +450,7 @@ static void note_run(const tsri_net *net)
     if (!s->kept.place)
         return;
     memcpy(s->kept.place, net->place, (size_t)net->nodes * sizeof *net->place);
+    s->kept.items = s->items;
     memory_of(s, s->kept.mem);
 }
 
@@ -474,7 +474,7 @@ static void record_steps(const tsri_net *net)
 }
 
 /* The second run of a plan is recorded, that and later ones are played. */
-static tsr_error run_steps(const tsri_net *net)
+tsr_error tsri_device_steps(const tsri_net *net)
 {
     state *s = net->state;
 
@@ -498,171 +498,12 @@ tsr_error tsri_device_run(const tsri_net *net, const tsri_buffers *m)
     const size_t in = planar_floats(net, 0);
     const size_t out = planar_floats(net, net->output);
 
-    TSR_TRY(wait_for(s));
-    TSR_TRY(take_memory(net));
-    TSR_TRY(need(s, &s->planes, in > out ? in : out, sizeof(float)));
-    TSR_TRY(need(s, &s->staging, in > out ? in : out, sizeof(float)));
+    s->items = 1;
+    TSR_TRY(tsri_device_wait(s));
+    TSR_TRY(tsri_device_memory(net));
+    TSR_TRY(tsri_device_need(s, &s->planes, in > out ? in : out, sizeof(float)));
+    TSR_TRY(tsri_device_need(s, &s->staging, in > out ? in : out, sizeof(float)));
     TSR_TRY(enter(net, m));
-    TSR_TRY(run_steps(net));
+    TSR_TRY(tsri_device_steps(net));
     return leave(net, m);
-}
-
-/* ---- whole planes ---- */
-
-tsr_error tsri_dmap_new(const tsri_net *net, int channels, int height, int width,
-                        tsri_dmap *map)
-{
-    const state *s = net->state;
-    size_t n;
-    void *mem;
-
-    *map = (tsri_dmap){ NULL, channels, height, width };
-    if (!tsri_mul((size_t)height * (size_t)width, (size_t)channels, &n) ||
-        !tsri_mul(n, sizeof(float), &n))
-        return tsri_nomem(net->ctx);
-    TSR_TRY(s->ops->take(s->dev, &mem, n));
-    map->data = mem;
-    return TSR_OK;
-}
-
-void tsri_dmap_free(const tsri_net *net, tsri_dmap *map)
-{
-    if (map->data)
-        net->state->ops->give(net->state->dev, map->data);
-    map->data = NULL;
-}
-
-/* The input is there whole, even if its last row or column is not needed. */
-static tsr_error plan_whole(const tsri_net *net, int height, int width)
-{
-    int h, w;
-
-    tsri_net_out_size(net, height, width, &h, &w);
-    TSR_TRY(tsri_plan((tsri_net *)(uintptr_t)net, height, width,
-                      (tsri_rect){ 0, 0, h, w }));
-    net->place[0].rect = (tsri_rect){ 0, 0, height, width };
-    return TSR_OK;
-}
-
-bool tsri_net_fits(const tsri_net *net, int height, int width)
-{
-    if (!net->backend->device || plan_whole(net, height, width))
-        return false;
-    return (double)net->backend->device->element *
-           ((double)net->arena + (double)numbers_of(net, 0) +
-            (double)numbers_of(net, net->output)) <=
-           (double)net->ctx->max_memory;
-}
-
-static bool is_map(const tsri_net *net, int x, const tsri_dmap *map)
-{
-    return map->channels == net->node[x].channels &&
-           map->height == net->place[x].height &&
-           map->width == net->place[x].width;
-}
-
-static int colours(const tsri_pixels *p)
-{
-    return p->channels < 3 ? 1 : 3;
-}
-
-static size_t row_bytes(const tsri_pixels *p)
-{
-    return (size_t)p->width * (size_t)p->channels * (size_t)(p->bits / 8);
-}
-
-/* Room for the picture on both sides, where it is not on the device: *dense is
- * where it is there. */
-static tsr_error stage_pixels(state *s, const tsri_pixels *p, tsri_pixels *dense)
-{
-    *dense = *p;
-    if (p->on_device)
-        return TSR_OK;
-    dense->stride = row_bytes(p);
-    TSR_TRY(wait_for(s));
-    TSR_TRY(need(s, &s->planes, dense->stride, (size_t)p->height));
-    TSR_TRY(need(s, &s->staging, dense->stride, (size_t)p->height));
-    dense->data = s->planes.mem;
-    return TSR_OK;
-}
-
-static tsr_error enter_pixels(const tsri_net *net, const tsri_pixels *p)
-{
-    state *s = net->state;
-    tsri_dev_pixels in = { .map = map_of(net, 0) };
-    const size_t row = row_bytes(p);
-
-    TSR_TRY(stage_pixels(s, p, &in.pixels));
-    if (!p->on_device) {
-        for (int y = 0; y < p->height; y++)
-            memcpy((uint8_t *)s->staging.mem + (size_t)y * row,
-                   (const uint8_t *)p->data + (size_t)y * p->stride, row);
-        s->staged = true;
-        TSR_TRY(s->ops->upload(s->dev, s->planes.mem, s->staging.mem,
-                               (size_t)p->height * row));
-    }
-    return s->ops->enter_pixels(s->dev, &in);
-}
-
-/* A row of pixels without the alpha that the device did not write. */
-static void copy_row(const tsri_pixels *p, uint8_t *to, const uint8_t *from)
-{
-    const size_t each = (size_t)(p->bits / 8);
-    const size_t pixel = (size_t)p->channels * each;
-    const size_t colour = (size_t)colours(p) * each;
-
-    if (pixel == colour) {
-        memcpy(to, from, row_bytes(p));
-        return;
-    }
-    for (int x = 0; x < p->width; x++)
-        memcpy(to + (size_t)x * pixel, from + (size_t)x * pixel, colour);
-}
-
-static tsr_error leave_pixels(const tsri_net *net, const tsri_pixels *p)
-{
-    state *s = net->state;
-    tsri_dev_pixels out = { .map = map_of(net, net->output) };
-    const size_t row = row_bytes(p);
-
-    TSR_TRY(stage_pixels(s, p, &out.pixels));
-    TSR_TRY(s->ops->leave_pixels(s->dev, &out));
-    if (p->on_device)
-        return TSR_OK;
-    s->staged = true;
-    TSR_TRY(s->ops->download(s->dev, s->staging.mem, s->planes.mem,
-                             (size_t)p->height * row));
-    TSR_TRY(wait_for(s));
-    for (int y = 0; y < p->height; y++)
-        copy_row(p, (uint8_t *)p->data + (size_t)y * p->stride,
-                 (const uint8_t *)s->staging.mem + (size_t)y * row);
-    return TSR_OK;
-}
-
-static bool is_io(const tsri_net *net, int x, const tsri_net_io *io)
-{
-    return io->map ? is_map(net, x, io->map) : net->node[x].channels == 3;
-}
-
-tsr_error tsri_net_run_io(const tsri_net *net, int height, int width,
-                          const tsri_net_io *in, const tsri_net_io *out)
-{
-    state *s = net->state;
-
-    TSR_TRY(plan_whole(net, height, width));
-    if (!net->backend->device || !is_io(net, 0, in) ||
-        !is_io(net, net->output, out))
-        return tsri_fail(net->ctx, TSR_E_ARG, "a net's input or output has"
-                         " another size");
-    TSR_TRY(take_memory(net));
-    const tsri_dev_planar from = { map_of(net, 0), in->map ? in->map->data : NULL,
-                                   net->node[0].channels };
-    const tsri_dev_planar to = { map_of(net, net->output),
-                                 out->map ? out->map->data : NULL,
-                                 net->node[net->output].channels };
-    TSR_TRY(in->map ? s->ops->enter_map(s->dev, &from)
-                    : enter_pixels(net, in->pixels));
-    TSR_TRY(run_steps(net));
-    return out->map ? s->ops->leave_map(s->dev, &to)
-                    : leave_pixels(net, out->pixels);
 }

@@ -114,7 +114,7 @@ static tsr_error set_window(job *j, tsri_rect w)
     const size_t each = j->s.lanes * j->s.element;
     const size_t row = (size_t)tsri_cols(w) * each;
     const nnk_map v = { j->a->v.data, 0, 0, j->s.height, j->s.width,
-                        j->a->v.lanes };
+                        j->a->v.lanes, 1 };
 
     j->seen = tsri_rows(w) * tsri_cols(w);
     j->padded = eights(j->seen);
@@ -137,7 +137,8 @@ static tsr_error multiply(const job *j, const void *x, size_t row, int high,
                           bool floats, void *y)
 {
     const tsri_dnn_shape shape = {
-        .row = (int64_t)row, .type = (int)j->type, .height = high, .width = wide,
+        .row = (int64_t)row, .plane = (int64_t)row * high, .items = 1,
+        .type = (int)j->type, .height = high, .width = wide,
         .in = in, .out = out, .kernel = 1, .stride = 1, .rows = high,
         .cols = wide, .wide = floats && j->type != NNK_F32
     };

@@ -10,7 +10,7 @@
 /** Bytes of memory that it works in. */
 size_t tsri_attend_bytes(nnk_type type, const tsri_dev_attention *a);
 
-/** memory: tsri_attend_bytes(), 256-byte aligned.  Queued.  Errors are those of
+/** Maps of one item.  memory: tsri_attend_bytes(), 256-byte aligned.  Queued.  Errors are those of
  *  tsri_dnn_conv(). */
 tsr_error tsri_attend(tsri_cuda *gpu, tsri_dnn *dnn, nnk_type type,
                       const tsri_dev_attention *a, void *memory);

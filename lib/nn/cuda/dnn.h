@@ -4,9 +4,11 @@
  * The library is opened when a device is first used (libcudnn.so.9), so that a
  * program needs it only then: nothing is linked.  Plans are made once for each
  * shape and kept: of the first engines that cuDNN's heuristics name, and of our own
- * kernel for floats, the fastest one, by measuring.  It is chosen once for all
- * contexts of a process on a device, so that they make the same bits; another
- * process may choose another. */
+ * kernel for floats, the fastest one for one item, by measuring.  It is chosen once
+ * for all contexts of a process on a device, so that they make the same bits; another
+ * process may choose another.  Several items are done at once by the same engine with
+ * the same settings where that gives the first of them that come the bits that it
+ * gives each alone, and else one by one. */
 #ifndef TSR_LIB_NN_CUDA_DNN_H
 #define TSR_LIB_NN_CUDA_DNN_H
 #include "lib/cuda/device_cuda.h"
@@ -15,13 +17,15 @@
 /** A convolution of NHWC samples; sums are floats.  NNK_F32 is computed in
  *  floats throughout, without TF32. */
 typedef struct tsri_dnn_shape {
-    int64_t row;            /**< elements of x from one row to the next; first, so
-                                 that nothing is between the fields */
+    int64_t items;          /**< of x and y */
+    int64_t row, plane;     /**< elements of x from one row to the next, and from one
+                                 item to the next; first, so that nothing is
+                                 between the fields */
     int type;               /**< nnk_type of x, weight and y */
     int height, width;      /**< of x */
     int in, out, kernel, stride;
     int top, left, bottom, right;   /**< zeros around x */
-    int rows, cols;         /**< of y, dense */
+    int rows, cols;         /**< of y, dense: [items][rows][cols][out] */
     int act;                /**< 0 none, 1 silu, 2 relu */
     int add;                /**< something like y is added; act is 0 */
     int wide;               /**< y is float whatever the type */

@@ -99,26 +99,60 @@ static tsr_error add_bias(tsri_dnn *d, const tsri_dnn_shape *s, const operands *
 {
     return tsri_cuda_check(d->gpu, nnk_bias_run(
         s->wide ? NNK_F32 : s->type, o->y, o->bias, o->add,
-        (size_t)s->rows * (size_t)s->cols, s->out, s->act,
+        (size_t)s->items * (size_t)s->rows * (size_t)s->cols, s->out, s->act,
         tsri_cuda_stream(d->gpu)), "bias");
 }
 
 bool tsri_dnn_has_own(const tsri_dnn_shape *s)
 {
     return s->type == NNK_F32 && s->in % 4 == 0 && s->out % 4 == 0 &&
-           s->row % 4 == 0 && (int64_t)s->rows * s->cols < INT32_MAX - 128;
+           s->row % 4 == 0 && s->plane % 4 == 0 &&
+           (int64_t)s->rows * s->cols < INT32_MAX - 128;
 }
 
 static tsr_error run_own(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o)
 {
     const nnk_conv c = {
         .x = o->x, .weight = o->weight, .bias = o->bias, .add = o->add, .y = o->y,
-        .row = s->row, .height = s->height, .width = s->width, .in = s->in,
+        .row = s->row, .plane = s->plane, .items = (int)s->items,
+        .height = s->height, .width = s->width, .in = s->in,
         .out = s->out, .kernel = s->kernel, .stride = s->stride, .top = s->top,
         .left = s->left, .rows = s->rows, .cols = s->cols, .act = s->act
     };
     return tsri_cuda_check(d->gpu, nnk_conv_run(&c, tsri_cuda_stream(d->gpu)),
                            "convolution");
+}
+
+static size_t bytes_of(int type, int64_t numbers)
+{
+    return (type == NNK_F32 ? 4 : 2) * (size_t)numbers;
+}
+
+size_t tsri_dnn_out_bytes(const tsri_dnn_shape *s)
+{
+    return bytes_of(s->wide ? NNK_F32 : s->type, (int64_t)s->rows * s->cols * s->out);
+}
+
+operands tsri_dnn_item(const tsri_dnn_shape *s, const operands *o, int64_t i)
+{
+    const size_t x = (size_t)i * bytes_of(s->type, s->plane);
+    const size_t y = (size_t)i * tsri_dnn_out_bytes(s);
+
+    return (operands){ (const uint8_t *)o->x + x, o->weight, o->bias,
+                       o->add ? (const uint8_t *)o->add + y : NULL,
+                       (uint8_t *)o->y + y };
+}
+
+static tsr_error run_singly(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o)
+{
+    tsri_dnn_shape one = *s;
+
+    one.items = 1;
+    for (int64_t i = 0; i < s->items; i++) {
+        const operands item = tsri_dnn_item(s, o, i);
+        TSR_TRY(tsri_dnn_conv(d, &one, &item));
+    }
+    return TSR_OK;
 }
 
 tsr_error tsri_dnn_run(tsri_dnn *d, const plan *p, const operands *o)
@@ -128,6 +162,8 @@ tsr_error tsri_dnn_run(tsri_dnn *d, const plan *p, const operands *o)
     const int64_t ids[5] = { ID_X, ID_WEIGHT, ID_Y, ID_BIAS, ID_ADD };
     const int64_t n = !p->way.fused ? 3 : p->shape.add ? 5 : 4;
 
+    if (p->way.singly)
+        return run_singly(d, &p->shape, o);
     if (p->way.own)
         return run_own(d, &p->shape, o);
     TSR_TRY(take_workspace(d, p->workspace));
@@ -145,11 +181,11 @@ tsr_error tsri_dnn_run(tsri_dnn *d, const plan *p, const operands *o)
     return p->way.fused ? TSR_OK : add_bias(d, &p->shape, o);
 }
 
-tsr_error tsri_dnn_conv(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o)
+tsr_error tsri_dnn_find(const plan **out, tsri_dnn *d, const tsri_dnn_shape *s,
+                        const operands *o)
 {
     plan *p = d->plans;
 
-    TSR_TRY(tsri_cuda_use(d->gpu));
     while (p && memcmp(&p->shape, s, sizeof *s))
         p = p->next;
     if (!p) {
@@ -157,6 +193,16 @@ tsr_error tsri_dnn_conv(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o)
         p->next = d->plans;
         d->plans = p;
     }
+    *out = p;
+    return TSR_OK;
+}
+
+tsr_error tsri_dnn_conv(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o)
+{
+    const plan *p;
+
+    TSR_TRY(tsri_cuda_use(d->gpu));
+    TSR_TRY(tsri_dnn_find(&p, d, s, o));
     return tsri_dnn_run(d, p, o);
 }
 

@@ -24,10 +24,13 @@ static descriptor tensor(maker *m, int64_t id, cudnnDataType_t type,
     return x;
 }
 
-static descriptor nhwc(maker *m, int64_t id, cudnnDataType_t type, int64_t h,
-                       int64_t w, int64_t c, int64_t row, bool inner)
+/* What a convolution makes of the items, dense. */
+static descriptor made(maker *m, int64_t id, cudnnDataType_t type,
+                       const tsri_dnn_shape *s, bool inner)
 {
-    const int64_t dims[4] = { 1, c, h, w }, strides[4] = { h * row, 1, row, c };
+    const int64_t c = s->out, row = s->cols * c;
+    const int64_t dims[4] = { s->items, c, s->rows, s->cols };
+    const int64_t strides[4] = { s->rows * row, 1, row, c };
     return tensor(m, id, type, dims, strides, inner);
 }
 
@@ -103,22 +106,22 @@ static void set_tensors(maker *m, graph *g, const tsri_dnn_shape *s, bool fused)
     const int64_t k = s->kernel, c = s->in, out = s->out;
     const int64_t dims[4] = { out, c, k, k }, strides[4] = { k * k * c, 1, k * c,
                                                              c };
+    const int64_t x_dims[4] = { s->items, c, s->height, s->width };
+    const int64_t x_strides[4] = { s->plane, 1, s->row, c };
+    const int64_t bias_dims[4] = { 1, out, 1, 1 };
+    const int64_t bias_strides[4] = { out, 1, out, out };
 
-    g->x = nhwc(m, ID_X, type, s->height, s->width, c, s->row, false);
+    g->x = tensor(m, ID_X, type, x_dims, x_strides, false);
     g->weight = tensor(m, ID_WEIGHT, type, dims, strides, false);
-    g->y = nhwc(m, ID_Y, s->wide ? CUDNN_DATA_FLOAT : type, s->rows, s->cols, out,
-                s->cols * out, false);
+    g->y = made(m, ID_Y, s->wide ? CUDNN_DATA_FLOAT : type, s, false);
     if (!fused)
         return;
-    g->bias = nhwc(m, ID_BIAS, CUDNN_DATA_FLOAT, 1, 1, out, out, false);
-    g->sum = nhwc(m, ID_SUM, CUDNN_DATA_FLOAT, s->rows, s->cols, out,
-                  s->cols * out, true);
+    g->bias = tensor(m, ID_BIAS, CUDNN_DATA_FLOAT, bias_dims, bias_strides, false);
+    g->sum = made(m, ID_SUM, CUDNN_DATA_FLOAT, s, true);
     if (s->add)
-        g->more = nhwc(m, ID_ADD, type, s->rows, s->cols, out, s->cols * out,
-                       false);
+        g->more = made(m, ID_ADD, type, s, false);
     if (s->act || s->add)
-        g->biased = nhwc(m, ID_BIASED, CUDNN_DATA_FLOAT, s->rows, s->cols, out,
-                         s->cols * out, true);
+        g->biased = made(m, ID_BIASED, CUDNN_DATA_FLOAT, s, true);
 }
 
 static cudnnPointwiseMode_t last_of(const tsri_dnn_shape *s)

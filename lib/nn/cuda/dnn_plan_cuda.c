@@ -6,9 +6,6 @@
 
 enum { LISTED = 16, RUNS = 3, NOTES = 16, CHOICES = 1024 };
 
-/* Engines that want more memory are left out. */
-static const int64_t max_workspace = (int64_t)256 << 20;
-
 /* Of a context, for compiling and trying kernels; then the first that is there is
  * taken. */
 static const double search_seconds = 3;
@@ -106,24 +103,7 @@ static void close_list(list *l, tsri_dnn *d)
 
 static bool works(const plan *p)
 {
-    return p->plan || p->way.own;
-}
-
-static bool make_plan(tsri_dnn *d, descriptor config, plan *p)
-{
-    maker m = { d, CUDNN_STATUS_SUCCESS };
-
-    p->plan = create(&m, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    set(&m, p->plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
-        &d->handle);
-    set(&m, p->plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG,
-        CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &config);
-    finish(&m, p->plan);
-    get(&m, p->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
-        &p->workspace);
-    if (m.status != CUDNN_STATUS_SUCCESS)
-        destroy(d, &p->plan);
-    return m.status == CUDNN_STATUS_SUCCESS;
+    return p->plan || p->way.own || p->way.singly;
 }
 
 /* ---- choosing ---- */
@@ -161,7 +141,7 @@ static bool try_plan(tsri_dnn *d, const operands *o, plan *one, plan *p)
 {
     float ms;
 
-    if (one->workspace > max_workspace || measure(d, one, o, &ms)) {
+    if (measure(d, one, o, &ms)) {
         destroy(d, &one->plan);
         return false;
     }
@@ -194,9 +174,10 @@ static void best_of(tsri_dnn *d, const operands *o, form f, plan *p)
     for (int64_t i = 0; i < l.count && ran < f.most; i++) {
         plan one = { .shape = p->shape,
                      .way = { .fused = f.fused, .mode = f.mode, .listed = i } };
+        tsri_dnn_read_engine(d, l.config[i], &one.way.engine);
         if (fit(d, l.config[i], p->shape.type) &&
             (f.compiled || ready(d, l.config[i])) &&
-            make_plan(d, l.config[i], &one))
+            tsri_dnn_make_plan(d, l.config[i], &one))
             ran += try_plan(d, o, &one, p);
     }
     close_list(&l, d);
@@ -266,10 +247,10 @@ static bool find(const tsri_dnn *d, const tsri_dnn_shape *s, way *found)
 
     for (size_t i = 0; i < n; i++) {
         const choice *c = &chosen.choice[i];
-        if (c->device != d->gpu->index || memcmp(&c->shape, s, sizeof *s))
-            continue;
-        *found = c->way;
-        return true;
+        if (c->device == d->gpu->index && !memcmp(&c->shape, s, sizeof *s)) {
+            *found = c->way;
+            return true;
+        }
     }
     return false;
 }
@@ -282,56 +263,84 @@ static void keep(const tsri_dnn *d, const plan *p)
 
 /* A plan of this context as another one has chosen it.  This counts on cuDNN's
  * heuristics to name the same engines in the same order for the same graph. */
-static bool follow(tsri_dnn *d, plan *p)
+static void follow_listed(tsri_dnn *d, plan *p)
 {
     list l;
 
-    if (p->way.own)
-        return true;
     open_list(&l, d, &p->shape, p->way.fused, p->way.mode);
     if (p->way.listed < l.count)
-        make_plan(d, l.config[p->way.listed], p);
+        tsri_dnn_make_plan(d, l.config[p->way.listed], p);
     close_list(&l, d);
-    return p->plan;
+}
+
+/* Several items for which this context cannot make the plan are done one by one, which
+ * gives the same bits. */
+static bool follow(tsri_dnn *d, plan *p)
+{
+    if (works(p))
+        return true;
+    if (p->shape.items == 1)
+        follow_listed(d, p);
+    if (!p->plan)
+        tsri_dnn_follow_engine(d, p);
+    p->way.singly = !p->plan && p->shape.items > 1;
+    return works(p);
 }
 
 static void tell(tsri_dnn *d, const plan *p)
 {
     const tsri_dnn_shape *s = &p->shape;
 
-    tsri_log(d->ctx, TSR_LOG_DEBUG, "convolution %dx%d %d-%d k%d s%d%s: %s, %.4f ms,"
-             " %.0f MiB", s->rows, s->cols, s->in, s->out, s->kernel, s->stride,
-             s->type == NNK_F32 ? " float" : "", p->way.own ? "own" :
+    tsri_log(d->ctx, TSR_LOG_DEBUG, "convolution %d x %dx%d %d-%d k%d s%d%s: %s,"
+             " %.4f ms, %.0f MiB", (int)s->items, s->rows, s->cols, s->in, s->out,
+             s->kernel, s->stride, s->type == NNK_F32 ? " float" : "",
+             p->way.singly ? "one by one" : p->way.own ? "own" :
              p->way.fused ? "cuDNN, fused" : "cuDNN", (double)p->ms,
              (double)p->workspace / (1 << 20));
+}
+
+/* Whether the process knew; `one`: the plan for one of several items. */
+static bool choose(tsri_dnn *d, const plan *one, const operands *o, plan *p)
+{
+    pthread_mutex_lock(&chosen.lock);
+    const bool known = find(d, &p->shape, &p->way);
+    if (!known && one)
+        tsri_dnn_spread(d, one, o, p);
+    else if (!known)
+        search(d, o, p);
+    if (!known && works(p))
+        keep(d, p);
+    pthread_mutex_unlock(&chosen.lock);
+    if (!known && works(p))
+        tell(d, p);
+    return known;
 }
 
 tsr_error tsri_dnn_plan(plan **out, tsri_dnn *d, const tsri_dnn_shape *s,
                         const operands *o)
 {
-    plan *p = tsri_calloc(d->ctx, 1, sizeof *p);
+    const plan *one = NULL;
+    plan *p;
 
-    *out = p;
+    *out = NULL;
+    if (s->items > 1) {
+        tsri_dnn_shape single = *s;
+        single.items = 1;
+        TSR_TRY(tsri_dnn_find(&one, d, &single, o));
+    }
+    p = tsri_calloc(d->ctx, 1, sizeof *p);
     if (!p)
         return tsri_nomem(d->ctx);
     p->shape = *s;
-    pthread_mutex_lock(&chosen.lock);
-    const bool known = find(d, s, &p->way);
-    if (!known) {
+    if (choose(d, one, o, p) && !follow(d, p)) {
+        p->way = (way){ .own = false };
         search(d, o, p);
-        if (works(p))
-            keep(d, p);
     }
-    pthread_mutex_unlock(&chosen.lock);
-    if (known && !follow(d, p))
-        search(d, o, p);
     if (works(p)) {
-        if (!known)
-            tell(d, p);
+        *out = p;
         return TSR_OK;
     }
     tsri_free(d->ctx, p);
-    *out = NULL;
     return tsri_fail(d->ctx, TSR_E_BACKEND, "cuDNN has no engine for a"
                      " convolution of %d x %d, %d to %d channels, kernel %d"
                      " stride %d", s->height, s->width, s->in, s->out,

@@ -220,7 +220,7 @@ static tsr_error dev_pack(tsri_dev *dev, const tsri_nn_conv *c,
 static nnk_map map_of(const tsri_dev_map *m)
 {
     return (nnk_map){ m->data, m->rect.y0, m->rect.x0, tsri_rows(m->rect),
-                      tsri_cols(m->rect), m->lanes };
+                      tsri_cols(m->rect), m->lanes, m->items };
 }
 
 static tsr_error launched(tsri_dev *dev, cudaError_t status, const char *what)
@@ -301,7 +301,8 @@ static tsr_error dev_conv(tsri_dev *dev, const tsri_dev_conv *c)
 {
     const tsri_dev_weights *w = c->conv->packed;
     const tsri_dnn_shape s = {
-        .row = (int64_t)c->row, .type = (int)(w->wide ? NNK_F32 : dev->type),
+        .row = (int64_t)c->row, .plane = (int64_t)c->plane, .items = c->items,
+        .type = (int)(w->wide ? NNK_F32 : dev->type),
         .height = c->height, .width = c->width, .in = c->conv->in,
         .out = c->conv->out, .kernel = c->conv->kernel,
         .stride = c->conv->stride, .top = c->top, .left = c->left,
@@ -327,7 +328,8 @@ static int post_of(tsri_post post)
 
 static tsr_error dev_post(tsri_dev *dev, const tsri_dev_post *p)
 {
-    const tsri_dev_map row = { (void *)(uintptr_t)p->row, p->rect, p->lanes };
+    const tsri_dev_map row = { (void *)(uintptr_t)p->row, p->rect, p->lanes,
+                               p->dst.items };
     const nnk_post k = {
         .post = post_of(p->post), .row = map_of(&row), .wide = p->wide,
         .arg = { map_of(&p->arg[0]), map_of(&p->arg[1]) },
@@ -342,7 +344,8 @@ static tsr_error dev_norm(tsri_dev *dev, const tsri_dev_norm *n)
     nnk_norm k = { .src = map_of(&n->src), .channels = n->channels,
                    .groups = n->groups, .eps = n->eps, .weights = n->weights,
                    .out = n->out };
-    const size_t floats = nnk_norm_floats(k.src.rows, k.src.cols, k.src.lanes);
+    const size_t floats = (size_t)k.src.items *
+                          nnk_norm_floats(k.src.rows, k.src.cols, k.src.lanes);
 
     if (floats > dev->sums_floats) {
         tsri_cuda_free(dev->gpu, dev->sums);
@@ -375,7 +378,7 @@ static tsr_error attend_by_products(tsri_dev *dev, const tsri_dev_attention *a)
     return error;
 }
 
-static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
+static tsr_error attend_item(tsri_dev *dev, const tsri_dev_attention *a)
 {
     const nnk_attention k = { map_of(&a->q), map_of(&a->k), map_of(&a->v),
                               map_of(&a->dst), a->channels, a->windowed };
@@ -392,6 +395,29 @@ static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
                          " has no kernel", a->channels);
     return launched(dev, nnk_attention_run(dev->type, &k, stream_of(dev)),
                     "attention");
+}
+
+/* Item i of a map. */
+static tsri_dev_map item_of(const tsri_dev *dev, tsri_dev_map m, int i)
+{
+    m.data = (uint8_t *)m.data + (size_t)i * (size_t)tsri_rows(m.rect) *
+             (size_t)tsri_cols(m.rect) * (size_t)m.lanes * element_of(dev->type);
+    m.items = 1;
+    return m;
+}
+
+/* One after the other: a plane's products are large enough. */
+static tsr_error dev_attention(tsri_dev *dev, const tsri_dev_attention *a)
+{
+    for (int i = 0; i < a->q.items; i++) {
+        tsri_dev_attention one = *a;
+        one.q = item_of(dev, a->q, i);
+        one.k = item_of(dev, a->k, i);
+        one.v = item_of(dev, a->v, i);
+        one.dst = item_of(dev, a->dst, i);
+        TSR_TRY(attend_item(dev, &one));
+    }
+    return TSR_OK;
 }
 
 /* ---- recorded work ---- */

@@ -66,6 +66,14 @@ __device__ T *at(const nnk_map &m, int y, int x)
            (static_cast<size_t>(y - m.y0) * m.cols + (x - m.x0)) * m.lanes;
 }
 
+/* Item i of a map. */
+template <typename T> __device__ nnk_map item_of(nnk_map m, unsigned i)
+{
+    m.data = static_cast<T *>(m.data) +
+             static_cast<size_t>(i) * m.rows * m.cols * m.lanes;
+    return m;
+}
+
 /* The rows of a block, of a grid of up to 65535 of them. */
 #define EACH_ROW(i, rows) \
     for (int i = static_cast<int>(blockIdx.y); i < (rows); \
@@ -100,12 +108,13 @@ inline int blocks_for(size_t n)
                                               : 132 * 32);
 }
 
-/* Rows by their parts; some 32 blocks of them for each multiprocessor. */
-inline dim3 grid_for(int rows, int cols, int lanes)
+/* Rows by their parts; some 32 blocks of them for each multiprocessor.  A layer for
+ * each item. */
+inline dim3 grid_for(int rows, int cols, int lanes, int items)
 {
     const int row = (cols * (lanes / LANE) + THREADS - 1) / THREADS;
     const int high = rows < 65535 ? rows : 65535;
-    return dim3(row < 64 ? row : 64, high);
+    return dim3(row < 64 ? row : 64, high, items);
 }
 
 inline size_t items_of(int rows, int cols, int lanes)

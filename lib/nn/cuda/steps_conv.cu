@@ -147,6 +147,13 @@ __device__ void put(const nnk_conv &c, int m, int o, float first, float second)
 template <int BM>
 __global__ void __launch_bounds__(TEAM) convolve(nnk_conv c)
 {
+    const size_t outputs = static_cast<size_t>(c.rows) * c.cols * c.out * blockIdx.z;
+
+    c.x = static_cast<const float *>(c.x) + c.plane * blockIdx.z;
+    c.y = static_cast<float *>(c.y) + outputs;
+    if (c.add)
+        c.add = static_cast<const float *>(c.add) + outputs;
+
     constexpr int DOWN = BM / 32, ROWS = 2, COLUMNS = BN / 8 * DOWN / WARPS;
     __shared__ alignas(16) float a[2][BM][PITCH], b[2][BN][PITCH];
     const int depth = c.kernel * c.kernel * c.in, steps = (depth + BK - 1) / BK;
@@ -214,9 +221,11 @@ cudaError_t nnk_conv_run(const nnk_conv *c, cudaStream_t stream)
 {
     const int places = c->rows * c->cols, wide = (c->out + BN - 1) / BN;
 
-    if ((places + 127) / 128 * wide >= MANY)
-        convolve<128><<<dim3((places + 127) / 128, wide), TEAM, 0, stream>>>(*c);
+    if (static_cast<int64_t>((places + 127) / 128) * wide * c->items >= MANY)
+        convolve<128><<<dim3((places + 127) / 128, wide, c->items), TEAM, 0,
+                        stream>>>(*c);
     else
-        convolve<64><<<dim3((places + 63) / 64, wide), TEAM, 0, stream>>>(*c);
+        convolve<64><<<dim3((places + 63) / 64, wide, c->items), TEAM, 0,
+                       stream>>>(*c);
     return cudaGetLastError();
 }

@@ -35,6 +35,7 @@ __global__ void leave(nnk_map m, float *planes, int channels, size_t n)
     }
 }
 
+/* Items are rows behind those of the first. */
 template <typename T>
 __global__ void enter_map(nnk_map m, const float *samples, int channels, size_t n)
 {
@@ -170,7 +171,7 @@ template <typename T>
 static void launch_enter_map(nnk_map m, const float *samples, int channels,
                              cudaStream_t stream)
 {
-    const size_t n = items_of(m.rows, m.cols, m.lanes);
+    const size_t n = m.items * items_of(m.rows, m.cols, m.lanes);
     enter_map<T><<<blocks_for(n), THREADS, 0, stream>>>(m, samples, channels, n);
 }
 
@@ -185,7 +186,7 @@ template <typename T>
 static void launch_leave_map(nnk_map m, float *samples, int channels,
                              cudaStream_t stream)
 {
-    const size_t n = items_of(m.rows, m.cols, m.lanes);
+    const size_t n = m.items * items_of(m.rows, m.cols, m.lanes);
     leave_map<T><<<blocks_for(n), THREADS, 0, stream>>>(m, samples, channels, n);
 }
 

@@ -13,10 +13,10 @@ extern "C" {
 
 typedef enum { NNK_F32, NNK_F16, NNK_BF16 } nnk_type;
 
-/** NHWC samples of rows y0.. and columns x0.. of a plane. */
+/** NHWC samples of rows y0.. and columns x0.. of the planes of some items. */
 typedef struct nnk_map {
     void *data;
-    int y0, x0, rows, cols, lanes;
+    int y0, x0, rows, cols, lanes, items;
 } nnk_map;
 
 /** A picture, see tsri_pixels. */
@@ -30,7 +30,7 @@ typedef struct nnk_pixels {
 
 typedef struct nnk_gather {
     nnk_map src;
-    void *dst;
+    void *dst;                  /* as many items */
     int wide;                   /* dst is float */
     int channels;
     int y0, x0, rows, cols, lanes;
@@ -55,9 +55,10 @@ typedef struct nnk_norm {
     float eps;
     const float *weights;
     float *out;
-    float *sums;                /* scratch: nnk_norm_floats() */
+    float *sums;                /* scratch: nnk_norm_floats() of each item */
 } nnk_norm;
 
+/** Maps of one item. */
 typedef struct nnk_attention {
     nnk_map q, k, v, dst;
     int channels, windowed;
@@ -68,8 +69,10 @@ typedef struct nnk_conv {
     const void *x, *weight;     /* weight [out][kernel][kernel][in] */
     const float *bias;
     const void *add;            /* like y; NULL: none */
-    void *y;                    /* rows x cols x out, dense */
+    void *y;                    /* items x rows x cols x out, dense */
     int64_t row;                /* floats from one row of x to the next */
+    int64_t plane;              /* and from one item to the next; multiple of 4 */
+    int items;
     int height, width;          /* of x */
     int in, out;                /* in, out, row: multiples of 4 */
     int kernel, stride;
@@ -79,11 +82,12 @@ typedef struct nnk_conv {
     int act;                    /* 0 none, 1 silu, 2 relu; before adding */
 } nnk_conv;
 
+/** Those of planes and pixels take maps of one item. */
 cudaError_t nnk_enter(nnk_type type, const nnk_map *map, const float *planes,
                       int channels, cudaStream_t stream);
 cudaError_t nnk_leave(nnk_type type, const nnk_map *map, float *planes,
                       int channels, cudaStream_t stream);
-/** The same of [rows][cols][channels]. */
+/** The same of [items][rows][cols][channels]. */
 cudaError_t nnk_enter_map(nnk_type type, const nnk_map *map, const float *samples,
                           int channels, cudaStream_t stream);
 cudaError_t nnk_leave_map(nnk_type type, const nnk_map *map, float *samples,
@@ -117,6 +121,9 @@ cudaError_t nnk_bias_run(nnk_type type, void *y, const float *bias,
                          const void *add, size_t samples, int lanes, int act,
                          cudaStream_t stream);
 cudaError_t nnk_conv_run(const nnk_conv *c, cudaStream_t stream);
+/** *differ = 1 if a and b, which have n halves of words, are not the same bits. */
+cudaError_t nnk_differ_run(const void *a, const void *b, size_t n, int *differ,
+                           cudaStream_t stream);
 /** to[i] = from[i] in the type's numbers. */
 cudaError_t nnk_convert_run(nnk_type type, void *to, const float *from,
                             size_t n, cudaStream_t stream);

@@ -12,17 +12,24 @@ int chunks_of(int rows, int cols)
     return n < MAX_CHUNKS ? static_cast<int>(n) : MAX_CHUNKS;
 }
 
+/* Floats of an item's sums. */
+__host__ __device__ size_t sums_of(int chunks, int lanes)
+{
+    return 2 * static_cast<size_t>(chunks) * lanes;
+}
+
 /* Of each channel of a chunk of samples: sum of x - x of the first sample, and of
- * its square.  blockIdx.y takes 8 THREADS channels. */
+ * its square.  blockIdx.y takes 8 THREADS channels, blockIdx.z an item. */
 template <typename T>
-__global__ void sum_chunk(nnk_map m, float *sums, size_t samples, size_t chunk)
+__global__ void sum_chunk(nnk_map m, float *all, size_t samples, size_t chunk)
 {
     __shared__ float s[THREADS][2 * LANE + 1];
     const int blocks = m.lanes / LANE, wide = min(blocks, THREADS);
     const int column = threadIdx.x % wide, row = threadIdx.x / wide;
     const int rows = THREADS / wide;
     const int c = (blockIdx.y * THREADS + column) * LANE;
-    const T *data = static_cast<const T *>(m.data);
+    const T *data = static_cast<const T *>(item_of<T>(m, blockIdx.z).data);
+    float *sums = all + sums_of(gridDim.x, m.lanes) * blockIdx.z;
     const size_t from = blockIdx.x * chunk, to = min(from + chunk, samples);
     float sum[LANE] = {}, squares[LANE] = {};
 
@@ -71,15 +78,18 @@ __device__ double block_sum(double x, double *shared)
     return all;
 }
 
-/* One group a block. */
+/* One group of an item a block. */
 template <typename T>
 __global__ void finish_norm(nnk_norm n, int chunks, double samples)
 {
     __shared__ double shared[THREADS];
     const int size = n.channels / n.groups, first = blockIdx.x * size;
     const int items = size * chunks, lanes = n.src.lanes;
-    const T *data = static_cast<const T *>(n.src.data);
+    const T *data = static_cast<const T *>(item_of<T>(n.src, blockIdx.y).data);
     double mean = 0, var = 0;
+
+    n.sums += sums_of(chunks, lanes) * blockIdx.y;
+    n.out += static_cast<size_t>(3) * lanes * blockIdx.y;
 
     for (int i = threadIdx.x; i < items; i += THREADS)
         mean += n.sums[(static_cast<size_t>(i / size) * lanes + first +
@@ -118,11 +128,12 @@ cudaError_t run_norm(const nnk_norm &n, cudaStream_t stream)
 {
     const size_t samples = static_cast<size_t>(n.src.rows) * n.src.cols;
     const int chunks = chunks_of(n.src.rows, n.src.cols);
-    const dim3 grid(chunks, (n.src.lanes / LANE + THREADS - 1) / THREADS);
+    const dim3 grid(chunks, (n.src.lanes / LANE + THREADS - 1) / THREADS,
+                    n.src.items);
 
     sum_chunk<T><<<grid, THREADS, 0, stream>>>(
         n.src, n.sums, samples, (samples + chunks - 1) / chunks);
-    finish_norm<T><<<n.groups, THREADS, 0, stream>>>(
+    finish_norm<T><<<dim3(n.groups, n.src.items), THREADS, 0, stream>>>(
         n, chunks, static_cast<double>(samples));
     return cudaGetLastError();
 }
@@ -131,7 +142,7 @@ cudaError_t run_norm(const nnk_norm &n, cudaStream_t stream)
 
 size_t nnk_norm_floats(int rows, int cols, int lanes)
 {
-    return 2 * static_cast<size_t>(chunks_of(rows, cols)) * lanes;
+    return sums_of(chunks_of(rows, cols), lanes);
 }
 
 cudaError_t nnk_norm_run(nnk_type type, const nnk_norm *n, cudaStream_t stream)

@@ -50,10 +50,15 @@ template <typename T, typename D>
 __global__ void gather(nnk_gather g)
 {
     const unsigned blocks = g.lanes / LANE, row = g.cols * blocks;
+    D *const dst = static_cast<D *>(g.dst) +
+                   static_cast<size_t>(blockIdx.z) * g.rows * row * LANE;
 
+    g.src = item_of<T>(g.src, blockIdx.z);
+    if (g.norm)
+        g.norm += static_cast<size_t>(3) * g.src.lanes * blockIdx.z;
     EACH_ROW(i, g.rows) {
         const int y = source(g.y0 + i, g.height, g.reflect);
-        D *to = static_cast<D *>(g.dst) + static_cast<size_t>(i) * row * LANE;
+        D *to = dst + static_cast<size_t>(i) * row * LANE;
         EACH_PLACE(j, row) {
             const int column = static_cast<int>(j / blocks);
             const int c = static_cast<int>(j - column * blocks) * LANE;
@@ -98,6 +103,11 @@ __global__ void post(nnk_post p)
 {
     const unsigned blocks = p.dst.lanes / LANE, row = p.dst.cols * blocks;
 
+    p.row = item_of<R>(p.row, blockIdx.z);
+    p.dst = item_of<T>(p.dst, blockIdx.z);
+    for (nnk_map &a : p.arg)
+        if (a.data)
+            a = item_of<T>(a, blockIdx.z);
     EACH_ROW(i, p.dst.rows) {
         const int y = p.dst.y0 + i;
         T *to = static_cast<T *>(p.dst.data) + static_cast<size_t>(i) * row * LANE;
@@ -141,12 +151,21 @@ __global__ void convert(T *to, const float *from, size_t n)
         from_float(&to[i], from[i]);
 }
 
+__global__ void differ(const uint16_t *a, const uint16_t *b, size_t n, int *found)
+{
+    bool any = false;
+    EACH_ITEM(i, n)
+        any = any || a[i] != b[i];
+    if (any)
+        *found = 1;
+}
+
 } // namespace
 
 template <typename T>
 static void launch_gather(const nnk_gather &g, cudaStream_t stream)
 {
-    const dim3 grid = grid_for(g.rows, g.cols, g.lanes);
+    const dim3 grid = grid_for(g.rows, g.cols, g.lanes, g.src.items);
     if (g.wide)
         gather<T, float><<<grid, THREADS, 0, stream>>>(g);
     else
@@ -163,7 +182,7 @@ cudaError_t nnk_gather_run(nnk_type type, const nnk_gather *g,
 template <typename T>
 static void launch_post(const nnk_post &p, cudaStream_t stream)
 {
-    const dim3 grid = grid_for(p.dst.rows, p.dst.cols, p.dst.lanes);
+    const dim3 grid = grid_for(p.dst.rows, p.dst.cols, p.dst.lanes, p.dst.items);
     if (p.wide)
         post<T, float><<<grid, THREADS, 0, stream>>>(p);
     else
@@ -205,5 +224,13 @@ cudaError_t nnk_convert_run(nnk_type type, void *to, const float *from,
                             size_t n, cudaStream_t stream)
 {
     BY_TYPE(type, launch_convert)(to, from, n, stream);
+    return cudaGetLastError();
+}
+
+cudaError_t nnk_differ_run(const void *a, const void *b, size_t n, int *found,
+                           cudaStream_t stream)
+{
+    differ<<<blocks_for(n), THREADS, 0, stream>>>(
+        static_cast<const uint16_t *>(a), static_cast<const uint16_t *>(b), n, found);
     return cudaGetLastError();
 }
