@@ -5,7 +5,8 @@
  *   cuda_audio few [NAME]   of short sounds, for tools that slow them down; one
  *                           test
  *   cuda_audio golden DIR   writes streams made on the GPU, for test_audio_gpu
- *   cuda_audio bench        how long nets take, and each of their steps */
+ *   cuda_audio bench [MODEL]  how long nets take, and each of their steps; of the
+ *                           shipped model or a file's */
 #include "codecs/audio/audio.h"
 #include "codecs/audio/flow.h"
 #include "tests/cuda_audio_bench.h"
@@ -339,7 +340,7 @@ int main(int argc, char **argv)
     if (argc > 2 && !strcmp(argv[1], "golden"))
         golden(argv[2]);
     else if (argc > 1 && !strcmp(argv[1], "bench"))
-        bench_nets();
+        bench_nets(argc > 2 ? argv[2] : NULL);
     else
         failed = cmocka_run_group_tests(tests, NULL, NULL);
     close_all();

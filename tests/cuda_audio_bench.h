@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* How long the nets of the shipped model take on a GPU, and each step of them. */
+/* How long the nets of a model of EnCodec or HiFi-Codec take on a GPU, and each step
+ * of them. */
 #ifndef TSR_TESTS_CUDA_AUDIO_BENCH_H
 #define TSR_TESTS_CUDA_AUDIO_BENCH_H
 #include <time.h>
@@ -75,6 +76,17 @@ static inline tsr_error bench_rows(tsri_seq_dev *d, const tsri_seq_dev_rows *r)
     return TSR_OK;
 }
 
+static inline tsr_error bench_measure(tsri_seq_dev *d, const tsri_seq_dev_measure *m)
+{
+    double took;
+
+    if (!bench_steps)
+        return bench_real->measure(d, m);
+    BENCH_STEP(measure(d, m), d, BENCH_REPEATS, took);
+    printf("  %8.1f us  statistics, %zu x %d\n", took, m->length, m->channels);
+    return TSR_OK;
+}
+
 /* Steps that are timed wait for each other. */
 static inline tsr_error bench_aside(tsri_seq_dev *d)
 {
@@ -112,33 +124,45 @@ static inline void bench_net(tsr_context *ctx, const tsri_seq *seq, const float 
     tsri_seq_close(&s);
 }
 
-/* Nets alone: coding is left out. */
-static inline void bench_nets(void)
+static inline void bench_model(tsr_model *m, int precision)
 {
-    const tsri_audio_codec *codec = tsri_audio_codec_by_id("encodec");
-    const size_t n = (size_t)BENCH_SECONDS * 24000, frames = n / 320;
-    float *x = sound_tones(n, 1, 3), *z = calloc(frames + 1, 128 * sizeof *z);
+    tsr_context *ctx = on_device(precision, 1);
+    tsri_audio_model opened;
 
-    for (int p = TSR_PRECISION_F32; p <= TSR_PRECISION_F16; p++) {
-        tsr_context *ctx = on_device(p, 1);
-        void *self;
-        bench_real = tsri_seq_cuda(p);
-        bench_ops = *bench_real;
-        bench_ops.conv = bench_conv;
-        bench_ops.lstm = bench_lstm;
-        bench_ops.rows = bench_rows;
-        bench_ops.aside = bench_aside;
-        bench_ops.back = bench_back;
-        ctx->seq = &bench_ops;
-        printf("# %s\n", p == TSR_PRECISION_F32 ? "f32" : "f16");
-        assert_int_equal(codec->open(&self, ctx, model[0]), TSR_OK);
-        const tsri_flow *flow = self;
-        bench_net(ctx, flow->enc, x, n, z, "encoder");
-        bench_net(ctx, flow->dec, z, frames, x, "decoder");
-        codec->close(&self);
-        tsr_context_close(&ctx);
-    }
+    bench_real = tsri_seq_cuda(precision);
+    bench_ops = *bench_real;
+    bench_ops.conv = bench_conv;
+    bench_ops.lstm = bench_lstm;
+    bench_ops.rows = bench_rows;
+    bench_ops.measure = bench_measure;
+    bench_ops.aside = bench_aside;
+    bench_ops.back = bench_back;
+    ctx->seq = &bench_ops;
+    printf("# %s\n", precision == TSR_PRECISION_F32 ? "f32" : "f16");
+    assert_int_equal(tsri_audio_model_open(&opened, ctx, m), TSR_OK);
+    const tsri_flow *flow = opened.self;
+    const size_t n = (size_t)BENCH_SECONDS * (size_t)flow->shape.rate;
+    const size_t frames = n / (size_t)flow->shape.hop;
+    float *x = sound_tones(n, flow->shape.channels, 3);
+    float *z = calloc(frames + 1, (size_t)tsri_seq_in_channels(flow->dec) *
+                      sizeof *z);
+    bench_net(ctx, flow->enc, x, n, z, "encoder");
+    bench_net(ctx, flow->dec, z, frames, x, "decoder");
     free(x);
     free(z);
+    tsri_audio_model_close(&opened);
+    tsr_context_close(&ctx);
+}
+
+/* Nets alone: coding is left out.  NULL: of the shipped model. */
+static inline void bench_nets(const char *path)
+{
+    tsr_model *file = NULL;
+
+    if (path)
+        assert_int_equal(tsr_model_open(&file, host, path), TSR_OK);
+    for (int p = TSR_PRECISION_F32; p <= TSR_PRECISION_F16; p++)
+        bench_model(file ? file : model[0], p);
+    tsr_model_unref(&file);
 }
 #endif

@@ -68,16 +68,23 @@ endif
 noinst_HEADERS += lib/nn/plane_device.h lib/nn/cuda/plane_cuda.h \
 	lib/nn/cuda/plane_kernels.h
 noinst_HEADERS += lib/nn/cuda/seq_cuda.h lib/nn/cuda/seq_inside.h \
-	lib/nn/cuda/seq_kernels.h lib/nn/cuda/seq_numbers.cuh \
+	lib/nn/cuda/seq_conv.cuh lib/nn/cuda/seq_kernels.h \
+	lib/nn/cuda/seq_lstm.cuh \
+	lib/nn/cuda/seq_numbers.cuh \
 	lib/nn/cuda/seq_ptx.cuh
 if TSR_CUDA
 libtsrcuda_la_SOURCES += lib/nn/cuda/seq_cuda.c \
 	lib/nn/cuda/seq_pack_cuda.c lib/nn/cuda/seq_conv.cu \
-	lib/nn/cuda/seq_lstm.cu lib/nn/cuda/seq_rows.cu
+	lib/nn/cuda/seq_conv_half.cu lib/nn/cuda/seq_conv_odd.cu \
+	lib/nn/cuda/seq_lstm.cu lib/nn/cuda/seq_lstm_half.cu \
+	lib/nn/cuda/seq_rows.cu
 libtsrcuda_la_SOURCES += lib/nn/cuda/plane_cuda.c lib/nn/cuda/plane.cu
 cuda_deps += lib/nn/cuda/$(DEPDIR)/plane.cu.d
 cuda_deps += lib/nn/cuda/$(DEPDIR)/seq_conv.cu.d \
-	lib/nn/cuda/$(DEPDIR)/seq_lstm.cu.d lib/nn/cuda/$(DEPDIR)/seq_rows.cu.d
+	lib/nn/cuda/$(DEPDIR)/seq_conv_half.cu.d \
+	lib/nn/cuda/$(DEPDIR)/seq_conv_odd.cu.d \
+	lib/nn/cuda/$(DEPDIR)/seq_lstm.cu.d \
+	lib/nn/cuda/$(DEPDIR)/seq_lstm_half.cu.d lib/nn/cuda/$(DEPDIR)/seq_rows.cu.d
 else
 libtsrcore_la_SOURCES += lib/nn/cuda/seq_nocuda.c
 endif

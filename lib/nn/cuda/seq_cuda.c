@@ -240,7 +240,7 @@ static tsr_error dev_lstm(tsri_seq_dev *dev, const tsri_seq_dev_lstm *l)
     const sqk_lstm k = {
         .weight = w->lstm.weight, .gates = l->gates, .state = l->state, .y = l->y,
         .hidden = l->lstm->hidden, .rows = l->rows, .blocks = w->lstm.blocks,
-        .units = w->lstm.units, .parts = w->lstm.parts,
+        .units = w->lstm.units, .parts = w->lstm.parts, .steps = w->lstm.steps,
         .clusters = dev->clusters, .curve = curve_of(&l->curve)
     };
     return check(dev, sqk_lstm_run(dev->type, &k, stream_of(dev)), "LSTM");

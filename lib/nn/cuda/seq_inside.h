@@ -35,8 +35,8 @@ typedef struct tsri_seq_conv_weights {
 } tsri_seq_conv_weights;
 
 typedef struct tsri_seq_lstm_weights {
-    float *weight;
-    int blocks, units, parts;
+    void *weight;
+    int blocks, units, parts, steps;    /* struct sqk_lstm */
 } tsri_seq_lstm_weights;
 
 /* Weights of either kind begin so. */

@@ -16,7 +16,9 @@ enum {
     SQK_CONV_K = 32,        /* taps * in of weights are filled up to so many */
     SQK_CONV_OUT = 64,      /* and the outputs */
     SQK_LSTM_LANES = 16,    /* threads of a unit */
-    SQK_LSTM_GROUPS = 32    /* units that a block has threads for */
+    SQK_LSTM_GROUPS = 32,   /* units that a block has threads for */
+    SQK_LSTM_HALF_UNITS = 4, /* of a warp, in 16 bits */
+    SQK_LSTM_HALF_STEPS = 32 /* of 16 hidden values, at most; a multiple of 8 */
 };
 
 typedef struct sqk_curve {
@@ -37,20 +39,25 @@ typedef struct sqk_conv {
     int first, made, top, front, back;
     int rows;
     int wide;
-    int loose;              /* the launcher's: y is written number by number */
+    int loose;              /* sqk_conv_run()'s: y is written number by number */
     sqk_curve curve;
 } sqk_conv;
 
-/** A cluster of `blocks` blocks has `units` units each, an even number.
- *  weight[block][parts][4 gates][units][lane] are four floats each: unit u of
- *  a block is block * units + u of the layer, and lane l of part p is for the
- *  hidden values 4 (16 p + l) and the next three; zeros beyond the layer. */
+/** A cluster of `blocks` blocks has `units` units each, an even number: unit u of
+ *  a block is block * units + u of the layer; weights beyond the layer are 0.
+ *  Floats (steps 0): weight[block][parts][4 gates][units][lane] are four each:
+ *  lane l of part p is for the hidden values 4 (16 p + l) and the next three.
+ *  16 bits: weight[unit / 4][steps][32 lanes][2 halves of k][2 gates][2 k]: lane l
+ *  is for unit l / 4 % 4, its gates l / 16 and l / 16 + 2, and of step s for the
+ *  hidden values 4 (steps (l % 4) + s), the first half of k, and the next three;
+ *  blocks is more than 1, units a multiple of 4, and there are clusters. */
 typedef struct sqk_lstm {
-    const float *weight, *gates;
+    const void *weight;
+    const float *gates;
     float *state;
     void *y;
     int hidden, rows;
-    int blocks, units, parts;
+    int blocks, units, parts, steps;
     int clusters;           /* the device has clusters; else blocks is 1 */
     sqk_curve curve;
 } sqk_lstm;
@@ -76,7 +83,13 @@ typedef struct sqk_measure {
 } sqk_measure;
 
 cudaError_t sqk_conv_run(sqk_type type, const sqk_conv *c, cudaStream_t stream);
+/** Its parts, of 16 bits; half: in and out are multiples of 8, y and add lie at
+ *  multiples of 16 bytes. */
+cudaError_t sqk_conv_half_run(sqk_type type, const sqk_conv *c, cudaStream_t stream);
+cudaError_t sqk_conv_odd_run(sqk_type type, const sqk_conv *c, cudaStream_t stream);
 cudaError_t sqk_lstm_run(sqk_type type, const sqk_lstm *l, cudaStream_t stream);
+/** Its part for weights of 16 bits. */
+cudaError_t sqk_lstm_half_run(sqk_type type, const sqk_lstm *l, cudaStream_t stream);
 cudaError_t sqk_rows_run(sqk_type type, const sqk_rows *r, cudaStream_t stream);
 size_t sqk_measure_doubles(int channels);
 cudaError_t sqk_measure_run(sqk_type type, const sqk_measure *m,

@@ -3,9 +3,9 @@
  *
  * A cluster of up to 16 blocks shares out the hidden units; their weights stay
  * in registers and shared memory from step to step.  Sixteen threads have a
- * unit: each sums its part of the four gates over the hidden values, all sixteen
- * get the totals and make the unit's new value, and each sends it, with that of
- * the unit beside it, to one block.  A block goes on when the values of all
+ * unit: each sums its part of the four gates over the hidden values, four get the
+ * total of each gate, all sixteen make the unit's new value of them, and each
+ * sends it, with that of the unit beside it, to one block.  A block goes on when the values of all
  * units have come.  There are two places for them in turns: who sends to one has
  * all values of the other, so every unit has been through with what was in it.
  * A block alone waits for its threads: compute-sanitizer takes what is sent
@@ -14,8 +14,7 @@
  * weights are read from the cache.
  *
  * A sum's order depends on the layer alone. */
-#include "lib/nn/cuda/seq_numbers.cuh"
-#include "lib/nn/cuda/seq_ptx.cuh"
+#include "lib/nn/cuda/seq_lstm.cuh"
 
 namespace {
 
@@ -27,22 +26,12 @@ constexpr size_t SHARED = 200 << 10;    /* of weights, at most */
 
 typedef pack<float, 4> quad;
 
-/* Both within 1e-6. */
-__device__ inline float sigmoid(float x)
+/* In one load: the compiler makes four of a structure, which wait for each other
+ * at the banks of shared memory. */
+__device__ inline quad load(const quad *from)
 {
-    return __fdividef(1, 1 + __expf(-x));
-}
-__device__ inline float tangent(float x)
-{
-    return 2 * sigmoid(2 * x) - 1;
-}
-
-/* Sum of all lanes of a unit, in every one of them. */
-__device__ inline float total(float v)
-{
-    for (int by = LANES / 2; by; by /= 2)
-        v += __shfl_xor_sync(~0u, v, by);
-    return v;
+    const float4 v = *reinterpret_cast<const float4 *>(from);
+    return { { v.x, v.y, v.z, v.w } };
 }
 
 __device__ inline void add(float sum[GATES], int gate, const quad &w,
@@ -53,21 +42,41 @@ __device__ inline void add(float sum[GATES], int gate, const quad &w,
         sum[gate] += w.v[i] * h.v[i];
 }
 
-/* A unit's gates after its new input: c is its cell. */
-__device__ inline float step_of(const float in[GATES], const float sum[GATES],
-                                float *c)
+/* Of the sums of a unit's lanes the total of gate lane / 4: the farther half of
+ * the lanes has the other gates. */
+__device__ inline float total(const float sum[GATES], int lane)
 {
-    const float i = sigmoid(in[0] + sum[0]), f = sigmoid(in[1] + sum[1]);
-    const float g = tangent(in[2] + sum[2]), o = sigmoid(in[3] + sum[3]);
+    const bool high = lane & 8, odd = lane & 4;
+    const float a = (high ? sum[2] : sum[0]) +
+                    __shfl_xor_sync(~0u, high ? sum[0] : sum[2], 8);
+    const float b = (high ? sum[3] : sum[1]) +
+                    __shfl_xor_sync(~0u, high ? sum[1] : sum[3], 8);
+    float v = (odd ? b : a) + __shfl_xor_sync(~0u, odd ? a : b, 4);
+    v += __shfl_xor_sync(~0u, v, 2);
+    return v + __shfl_xor_sync(~0u, v, 1);
+}
+
+/* A unit's new value in all of its lanes, which have one gate's new input each:
+ * c is its cell. */
+__device__ inline float step_of(float in, const float sum[GATES], int lane, float *c)
+{
+    const float x = in + total(sum, lane);
+    const bool tangent_of = lane / 4 == 2;
+    const float s = sigmoid(tangent_of ? 2 * x : x);
+    const float gate = tangent_of ? 2 * s - 1 : s;
+    const float i = __shfl_sync(~0u, gate, 0, LANES);
+    const float f = __shfl_sync(~0u, gate, 4, LANES);
+    const float g = __shfl_sync(~0u, gate, 8, LANES);
+    const float o = __shfl_sync(~0u, gate, 12, LANES);
     *c = f * *c + i * g;
     return o * tangent(*c);
 }
 
 /* Blocks of one pass: every thread has one unit, of at most MOST.  The first
- * KEEP parts of its weights are in registers. */
-template <typename T, int KEEP, int MOST>
-__global__ void __launch_bounds__(LANES * MOST)
-lstm_fast(sqk_lstm l, int shared_parts)
+ * KEEP parts of its weights are in registers, the rest in shared memory or, where
+ * they are too many, in the cache. */
+template <typename T, int KEEP, int MOST, bool HERE>
+__global__ void __launch_bounds__(LANES * MOST) lstm_fast(sqk_lstm l)
 {
     extern __shared__ __align__(16) float memory[];
     __shared__ box boxes[2];
@@ -78,11 +87,11 @@ lstm_fast(sqk_lstm l, int shared_parts)
     const int own = rank * l.units + unit;
     const bool real = own < l.hidden, alone = l.blocks == 1;
     const size_t part = (size_t)GATES * l.units * LANES;  /* quads of a part */
-    const quad *weight = reinterpret_cast<const quad *>(l.weight) +
+    const quad *weight = static_cast<const quad *>(l.weight) +
                          rank * l.parts * part;
     float *h = memory;                          /* [2][width] */
     quad *shared = reinterpret_cast<quad *>(memory + 2 * width);
-    const quad *rest = shared_parts ? shared : weight + KEEP * part;
+    const quad *rest = HERE ? shared : weight + KEEP * part;
     quad mine[KEEP ? KEEP : 1][GATES];
     float c = real ? l.state[l.hidden + own] : 0, last = 0;
 
@@ -93,7 +102,7 @@ lstm_fast(sqk_lstm l, int shared_parts)
         }
     for (int i = threadIdx.x; i < 2 * width; i += blockDim.x)
         h[i] = i < l.hidden ? l.state[i] : 0;
-    for (size_t i = threadIdx.x; i < shared_parts * part; i += blockDim.x)
+    for (size_t i = threadIdx.x; HERE && i < (l.parts - KEEP) * part; i += blockDim.x)
         shared[i] = weight[KEEP * part + i];
 #pragma unroll
     for (int p = 0; p < KEEP; p++)
@@ -101,18 +110,16 @@ lstm_fast(sqk_lstm l, int shared_parts)
         for (int g = 0; g < GATES; g++)
             mine[p][g] = weight[((size_t)(p * GATES + g) * l.units + unit) *
                                 LANES + lane];
-    float in[GATES];
-    for (int g = 0; g < GATES; g++)
-        in[g] = real ? l.gates[g * l.hidden + own] : 0;
+    const float *gate = l.gates + lane / 4 * l.hidden + own;
+    float in = real ? *gate : 0;
     cluster_sync();
     for (int t = 0; t < l.rows; t++) {
-        const float *now = h + t % 2 * width;
+        const quad *now = reinterpret_cast<const quad *>(h + t % 2 * width);
         const int next = (t + 1) % 2;
         float sum[GATES] = {};
 #pragma unroll
         for (int p = 0; p < KEEP; p++) {
-            const quad x = *reinterpret_cast<const quad *>(
-                now + (p * LANES + lane) * 4);
+            const quad x = load(now + p * LANES + lane);
 #pragma unroll
             for (int g = 0; g < GATES; g++)
                 add(sum, g, mine[p][g], x);
@@ -120,15 +127,12 @@ lstm_fast(sqk_lstm l, int shared_parts)
         const quad *w = rest + (size_t)unit * LANES + lane;
 #pragma unroll 2
         for (int p = KEEP; p < l.parts; p++, w += part) {
-            const quad x = *reinterpret_cast<const quad *>(
-                now + (p * LANES + lane) * 4);
+            const quad x = load(now + p * LANES + lane);
 #pragma unroll
             for (int g = 0; g < GATES; g++)
-                add(sum, g, w[(size_t)g * l.units * LANES], x);
+                add(sum, g, load(w + g * l.units * LANES), x);
         }
-        for (int g = 0; g < GATES; g++)
-            sum[g] = total(sum[g]);
-        last = step_of(in, sum, &c);
+        last = step_of(in, sum, lane, &c);
         /* Units that only fill a block up stay 0. */
         const float beside = __shfl_xor_sync(~0u, last, LANES);
         if (alone && lane == 0)
@@ -140,9 +144,8 @@ lstm_fast(sqk_lstm l, int shared_parts)
                        curve_of(l.curve, last, own));
         if (t + 1 == l.rows)
             break;
-        for (int g = 0; g < GATES; g++)
-            in[g] = real ? l.gates[((size_t)(t + 1) * GATES + g) * l.hidden + own]
-                         : 0;
+        gate += GATES * l.hidden;
+        in = real ? *gate : 0;
         if (alone) {
             __syncthreads();
             continue;
@@ -168,7 +171,7 @@ lstm_large(sqk_lstm l)
     const int groups = blockDim.x / LANES, width = l.parts * LANES * 4;
     const unsigned rank = cluster_rank();
     const size_t part = (size_t)GATES * l.units * LANES;
-    const quad *weight = reinterpret_cast<const quad *>(l.weight) +
+    const quad *weight = static_cast<const quad *>(l.weight) +
                          rank * l.parts * part;
     float *h = memory, *cell = memory + 2 * width;      /* cell: [units] */
 
@@ -179,24 +182,20 @@ lstm_large(sqk_lstm l)
                   l.state[l.hidden + rank * l.units + u] : 0;
     cluster_sync();
     for (int t = 0; t < l.rows; t++) {
-        const float *now = h + t % 2 * width;
+        const quad *now = reinterpret_cast<const quad *>(h + t % 2 * width);
         for (int unit = group; unit < l.units; unit += groups) {
             const int own = rank * l.units + unit;
             const bool real = own < l.hidden;
             const quad *w = weight + (size_t)unit * LANES + lane;
-            float in[GATES] = {}, sum[GATES] = {}, c = cell[unit];
+            float in = 0, sum[GATES] = {}, c = cell[unit];
             for (int p = 0; p < l.parts; p++, w += part) {
-                const quad x = *reinterpret_cast<const quad *>(
-                    now + (p * LANES + lane) * 4);
+                const quad x = load(now + p * LANES + lane);
                 for (int g = 0; g < GATES; g++)
-                    add(sum, g, w[(size_t)g * l.units * LANES], x);
+                    add(sum, g, load(w + g * l.units * LANES), x);
             }
-            for (int g = 0; g < GATES; g++) {
-                sum[g] = total(sum[g]);
-                if (real)
-                    in[g] = l.gates[((size_t)t * GATES + g) * l.hidden + own];
-            }
-            const float v = step_of(in, sum, &c);
+            if (real)
+                in = l.gates[((size_t)t * GATES + lane / 4) * l.hidden + own];
+            const float v = step_of(in, sum, lane, &c);
             if (real && lane == 0 && l.blocks == 1)
                 h[(t + 1) % 2 * width + own] = v;
             else if (real && lane < l.blocks)
@@ -221,76 +220,48 @@ lstm_large(sqk_lstm l)
 
 /* ---- which ---- */
 
-template <typename K>
-cudaError_t prepare(K kernel, const sqk_lstm &l, size_t shared)
-{
-    cudaError_t status = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared);
-    if (!status && l.blocks > 8)
-        status = cudaFuncSetAttribute(
-            kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-    return status;
-}
-
-cudaLaunchConfig_t config_of(const sqk_lstm &l, int threads, size_t shared,
-                             cudaStream_t stream, cudaLaunchAttribute *cluster)
-{
-    cudaLaunchConfig_t config = {};
-    cluster->id = cudaLaunchAttributeClusterDimension;
-    cluster->val.clusterDim.x = l.blocks;
-    cluster->val.clusterDim.y = cluster->val.clusterDim.z = 1;
-    config.gridDim = dim3(l.blocks);
-    config.blockDim = dim3(threads);
-    config.dynamicSmemBytes = shared;
-    config.stream = stream;
-    config.attrs = cluster;
-    config.numAttrs = l.clusters ? 1 : 0;
-    return config;
-}
-
 template <typename T, int KEEP, int MOST>
 cudaError_t run_fast(const sqk_lstm &l, cudaStream_t stream)
 {
-    const size_t part = (size_t)GATES * l.units * LANES * sizeof(quad);
-    const int rest = (l.parts - KEEP) * part <= SHARED ? l.parts - KEEP : 0;
-    const size_t shared = 2 * l.parts * LANES * sizeof(quad) + rest * part;
-    cudaLaunchAttribute cluster;
-    const cudaLaunchConfig_t config = config_of(l, l.units * LANES, shared,
-                                                stream, &cluster);
-    const cudaError_t status = prepare(lstm_fast<T, KEEP, MOST>, l, shared);
+    const size_t values = 2 * l.parts * LANES * sizeof(quad);
+    const size_t rest = (size_t)(l.parts - KEEP) * GATES * l.units * LANES *
+                        sizeof(quad);
 
-    return status ? status : cudaLaunchKernelEx(
-        &config, lstm_fast<T, KEEP, MOST>, l, rest);
+    return rest <= SHARED
+               ? launch(lstm_fast<T, KEEP, MOST, true>, l, l.units * LANES,
+                        values + rest, stream)
+               : launch(lstm_fast<T, KEEP, MOST, false>, l, l.units * LANES,
+                        values, stream);
 }
 
 template <typename T> cudaError_t run_large(const sqk_lstm &l, cudaStream_t stream)
 {
     const size_t shared = 2 * l.parts * LANES * sizeof(quad) +
                           l.units * sizeof(float);
-    cudaLaunchAttribute cluster;
-    const cudaLaunchConfig_t config = config_of(l, LANES * SQK_LSTM_GROUPS, shared,
-                                                stream, &cluster);
-    const cudaError_t status = prepare(lstm_large<T>, l, shared);
 
-    return status ? status : cudaLaunchKernelEx(&config, lstm_large<T>, l);
+    return launch(lstm_large<T>, l, LANES * SQK_LSTM_GROUPS, shared, stream);
 }
 
+/* What has 16 bits comes here with few units or very many. */
 template <typename T> cudaError_t run(const sqk_lstm &l, cudaStream_t stream)
 {
     if (l.units > SQK_LSTM_GROUPS)
         return run_large<T>(l, stream);
-    if (l.parts < KEPT)
-        return run_fast<T, 0, SQK_LSTM_GROUPS>(l, stream);
-    if (l.parts < KEPT_FEW || l.units > FEW)
-        return run_fast<T, KEPT, SQK_LSTM_GROUPS>(l, stream);
-    return run_fast<T, KEPT_FEW, FEW>(l, stream);
+    if constexpr (sizeof(T) == sizeof(float)) {
+        if (l.parts >= KEPT_FEW && l.units <= FEW)
+            return run_fast<T, KEPT_FEW, FEW>(l, stream);
+        if (l.parts >= KEPT)
+            return run_fast<T, KEPT, SQK_LSTM_GROUPS>(l, stream);
+    }
+    return run_fast<T, 0, SQK_LSTM_GROUPS>(l, stream);
 }
 
 }
 
 cudaError_t sqk_lstm_run(sqk_type type, const sqk_lstm *l, cudaStream_t stream)
 {
-    return type == SQK_F16 ? run<__half>(*l, stream) :
+    return l->steps ? sqk_lstm_half_run(type, l, stream) :
+           type == SQK_F16 ? run<__half>(*l, stream) :
            type == SQK_BF16 ? run<__nv_bfloat16>(*l, stream) :
            run<float>(*l, stream);
 }

@@ -80,6 +80,8 @@ tsr_error tsri_seq_cuda_pack(tsri_seq_dev *dev, const tsri_conv1d *c, void **out
 /* As many blocks as their threads are enough for all units, or the most. */
 static void share_out(const tsri_seq_dev *dev, int hidden, tsri_seq_lstm_weights *w)
 {
+    const int most = SQK_LSTM_HALF_STEPS * 16;
+
     w->blocks = 1;
     while (dev->clusters && w->blocks < BLOCKS &&
            hidden > w->blocks * SQK_LSTM_GROUPS)
@@ -87,6 +89,10 @@ static void share_out(const tsri_seq_dev *dev, int hidden, tsri_seq_lstm_weights
     w->units = tsri_ceil_div(hidden, w->blocks);
     w->units += w->units % 2;
     w->parts = tsri_ceil_div(hidden, 4 * SQK_LSTM_LANES);
+    if (dev->type == SQK_F32 || w->blocks == 1 || hidden > most)
+        return;
+    w->units = (int)filled((size_t)w->units, SQK_LSTM_HALF_UNITS);
+    w->steps = tsri_ceil_div(w->blocks * w->units, 8 * 16) * 8;
 }
 
 /* Where the weight of a unit's gate for hidden value k is. */
@@ -101,25 +107,46 @@ static size_t weight_at(const tsri_seq_lstm_weights *w, int gate, int own, int k
             (size_t)lane) * 4 + (size_t)(k % 4);
 }
 
+/* The same in 16 bits. */
+static size_t half_at(const tsri_seq_lstm_weights *w, int gate, int own, int k)
+{
+    const int each = 4 * w->steps, step = k % each / 4;
+    const int lane = gate % 2 * 16 + own % SQK_LSTM_HALF_UNITS * 4 + k / each;
+    const size_t row = (size_t)(own / SQK_LSTM_HALF_UNITS * w->steps + step);
+
+    return ((row * 32 + (size_t)lane) * 2 + (size_t)(k % 4 / 2)) * 4 +
+           (size_t)(gate / 2 * 2 + k % 2);
+}
+
+static size_t weights_of(const tsri_seq_lstm_weights *w)
+{
+    const size_t units = (size_t)w->blocks * (size_t)w->units;
+
+    return units * 16 * (w->steps ? (size_t)w->steps * 4 :
+                                    (size_t)w->parts * SQK_LSTM_LANES);
+}
+
 tsr_error tsri_seq_cuda_pack_lstm(tsri_seq_dev *dev, const tsri_lstm *l,
                                   void **out)
 {
-    tsri_seq_lstm_weights shape = { NULL, 0, 0, 0 };
+    tsri_seq_lstm_weights shape = { 0 };
     float *host;
 
     share_out(dev, l->hidden, &shape);
-    const size_t n = (size_t)shape.blocks * (size_t)shape.parts * 16 *
-                     (size_t)shape.units * SQK_LSTM_LANES;
+    const size_t n = weights_of(&shape);
     tsr_error error = new_weights(dev, out, n, &host);
     tsri_seq_weights *w = *out;
     for (int g = 0; !error && g < 4; g++)
         for (int u = 0; u < l->hidden; u++)
             for (int k = 0; k < l->hidden; k++)
-                host[weight_at(&shape, g, u, k)] = tsri_lstm_weight(l, g, u, k);
+                host[shape.steps ? half_at(&shape, g, u, k) :
+                                   weight_at(&shape, g, u, k)] =
+                    tsri_lstm_weight(l, g, u, k);
     if (!error) {
         w->recurrent = true;
         w->lstm = shape;
-        error = put(dev, (void **)&w->lstm.weight, host, n, SQK_F32);
+        error = put(dev, &w->lstm.weight, host, n,
+                    shape.steps ? dev->type : SQK_F32);
     }
     tsri_free(dev->ctx, host);
     return error;

@@ -38,6 +38,28 @@ __device__ inline void multiply(float c[4], const uint32_t a[4],
                    "r"(b[1]));
 }
 
+/* ---- copies from memory to shared memory, 16 bytes at a time, done beside what
+ * follows; zeros where `real` is false.  `from` is a valid address in any case. ---- */
+
+__device__ inline void fetch_16(void *to, const void *from, bool real)
+{
+    const uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(at), "l"(from), "r"(real ? 16 : 0) : "memory");
+}
+
+/* What has been fetched since the last call is a group. */
+__device__ inline void fetch_close()
+{
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/* Until all of the thread's groups but the last LEFT are there. */
+template <int LEFT> __device__ inline void fetch_wait()
+{
+    asm volatile("cp.async.wait_group %0;" :: "n"(LEFT) : "memory");
+}
+
 /* ---- clusters of blocks; without them a block is alone ---- */
 
 __device__ inline unsigned cluster_rank()
