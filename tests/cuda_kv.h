@@ -110,6 +110,8 @@ static inline bool in_range(const problem *p, size_t t)
 /** Ends the program. */
 void die(const char *format, ...);
 void must(tsr_error error, const char *what);
+/** Numbers drawn after it are the same after each call with that seed. */
+void restart(uint64_t seed);
 uint32_t below(uint32_t n);
 float normal(void);
 void *room(size_t size);

@@ -104,6 +104,7 @@ static void fill_device(problem *p)
     const size_t bytes = p->plane_bytes[0] / (size_t)p->t->objects;
     uint8_t *image = room(bytes);
 
+    restart(1);
     for (int i = 0; i < p->planes; i++) {
         model_plane(p, i, image);
         for (int k = 0; k < p->t->objects; k++)
@@ -229,6 +230,7 @@ static size_t make_objects(problem *p)
     uint8_t *object = room(p->bound);
     size_t size;
 
+    restart(1);
     for (int i = 0; i < p->planes; i++) {
         cache[i] = room(plane);
         model_plane(p, i, cache[i]);

@@ -29,6 +29,11 @@ void must(tsr_error error, const char *what)
 }
 
 static uint64_t rng = 88172645463325252u;
+void restart(uint64_t seed)
+{
+    rng = 88172645463325252u + seed;
+}
+
 uint32_t below(uint32_t n)
 {
     rng ^= rng >> 12;
