@@ -101,15 +101,18 @@ static void model_plane(const problem *p, int plane, uint8_t *out)
 /* All objects have the same cache, each in blocks of its own. */
 static void fill_device(problem *p)
 {
-    const size_t bytes = p->plane_bytes[0] / (size_t)p->t->objects;
-    uint8_t *image = room(bytes);
+    const size_t block = p->plane_bytes[0] / (size_t)p->blocks;
+    const int blocks = p->blocks / p->t->objects;
+    uint8_t *image = room(block * (size_t)blocks);
 
     restart(1);
     for (int i = 0; i < p->planes; i++) {
         model_plane(p, i, image);
-        for (int k = 0; k < p->t->objects; k++)
+        for (int k = 0; k < p->blocks; k++)
             must(tsri_cuda_upload(p->gpu, (uint8_t *)p->base[i] +
-                                  (size_t)k * bytes, image, bytes), "upload");
+                                  (size_t)p->block[k] * block,
+                                  image + (size_t)(k % blocks) * block, block),
+                 "upload");
         must(tsri_cuda_sync(p->gpu), "sync");
     }
     free(image);
@@ -277,8 +280,10 @@ static void time_method(tsr_context *ctx, tsri_cuda *gpu, const char *method)
            16 * (double)size * t.objects /
            ((double)p.planes * (double)p.plane_bytes[0]), dec);
     if (strstr(method, "plain=1")) {
-        for (int i = 0; i < t.objects; i++)
+        for (int i = 0; i < t.objects; i++) {
             p.item[i].size = p.bound;
+            p.item[i].pos0 = t.pos0;
+        }
         fill_device(&p);
         printf(", encoded at %7.1f GB/s", measure(&p, &w, do_encode, NULL));
         o = get_outcome(&p);
