@@ -34,16 +34,27 @@ static bool size_fits(int v)
     return v >= LEAST_TILE && v <= MOST_TILE && v % 32 == 0;
 }
 
-static bool settings_fit(const tsr_kv_settings *s)
+/* The first setting that is out of its limits, for a message; NULL: all are in. */
+static const char *misfit(const tsr_kv_settings *s)
 {
-    return tsri_kv_shape_fits(&s->shape) &&
-        tsri_kv_rope_fits(&s->rope, s->shape.dim[0]) && step_given(s->step) &&
-        step_given(s->value_ratio) && s->levels >= 1 &&
-        s->levels <= TSRI_KV_LEVELS && s->sinks >= 0 &&
-        s->sinks <= TSRI_KV_MAX_SINKS && s->recent >= 0 &&
-        s->recent_boost >= 0 && s->recent_boost <= TSRI_KV_MAX_BOOST &&
-        (s->tile == 0 || size_fits(s->tile)) &&
-        (s->store_tokens == 0 || s->store_tokens == 1);
+    const struct { const char *name; bool fits; } each[] = {
+        { "shape", tsri_kv_shape_fits(&s->shape) },
+        { "rope", tsri_kv_rope_fits(&s->rope, s->shape.dim[0]) },
+        { "step", step_given(s->step) },
+        { "value_ratio", step_given(s->value_ratio) },
+        { "levels", s->levels >= 1 && s->levels <= TSRI_KV_LEVELS },
+        { "sinks", s->sinks >= 0 && s->sinks <= TSRI_KV_MAX_SINKS },
+        { "recent", s->recent >= 0 },
+        { "recent_boost",
+          s->recent_boost >= 0 && s->recent_boost <= TSRI_KV_MAX_BOOST },
+        { "tile", s->tile == 0 || size_fits(s->tile) },
+        { "store_tokens", s->store_tokens == 0 || s->store_tokens == 1 },
+    };
+
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        if (!each[i].fits)
+            return each[i].name;
+    return NULL;
 }
 
 /* The caller's struct may be older and shorter than ours. */
@@ -58,9 +69,10 @@ static tsr_error take_settings(tsr_kv *kv, const tsr_kv_settings *theirs)
     if (!own->method)
         own->method = "rows";
     own->rope = tsri_kv_rope_tidy(&own->rope);
-    if (!settings_fit(own))
-        return tsri_fail(kv->ctx, TSR_E_ARG, "a setting of the KV coder is out "
-                         "of its limits");
+    const char *wrong = misfit(own);
+    if (wrong)
+        return tsri_fail(kv->ctx, TSR_E_ARG, "the KV coder's setting %s is out of "
+                         "its limits", wrong);
     return TSR_OK;
 }
 
