@@ -91,6 +91,7 @@ check "is whole again" same back.safetensors local.safetensors
 
 # --- a server ----------------------------------------------------------------
 serve() { # folder options: sets server, url
+    : > url     # what an earlier server said would be read until this one begins
     "$tessera" kv serve -listen 127.0.0.1:0 -store "$@" > url 2> serve.err &
     server=$!
     for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
