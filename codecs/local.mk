@@ -169,7 +169,7 @@ libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_vq_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_method_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_parts.cu
 noinst_HEADERS += codecs/kv/cuda/coded.cuh codecs/kv/cuda/far.cuh \
-	codecs/kv/cuda/method.cuh
+	codecs/kv/cuda/method.cuh codecs/kv/cuda/put.cuh
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_refer.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_destination.c
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \

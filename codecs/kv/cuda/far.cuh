@@ -3,10 +3,9 @@
  * are made: what a unit's room in scratch holds, and the parts both write. */
 #ifndef TSR_CODECS_KV_CUDA_FAR_CUH
 #define TSR_CODECS_KV_CUDA_FAR_CUH
-#include "codecs/kv/cuda/method.cuh"
+#include "codecs/kv/cuda/put.cuh"
 
-enum { THREADS = 256, WARPS = THREADS / WARP, SLICE = 4096, SAMPLES = 16384 };
-enum { PACKED = 0 };
+enum { SAMPLES = 16384 };
 
 /* What becomes known of a unit. */
 struct far_head {
@@ -152,17 +151,6 @@ template <int SIZE> struct team {
     }
 };
 
-/* 32 bits, opaque: of a 16-bit register that was just converted, ptxas of CUDA 13.0
- * stores not the low byte but the float as an integer. */
-static __device__ uint32_t half_of(float v, bool &good)
-{
-    uint32_t half = __half_as_ushort(__float2half_rn(v));
-    asm("" : "+r"(half));
-
-    good &= (half & 0x7c00) != 0x7c00;
-    return half;
-}
-
 static __device__ float value_of_half(uint16_t half)
 {
     return half_value(false, half);
@@ -241,21 +229,5 @@ static __device__ size_t tail_bytes(const job &j, const far &f)
     const grid g = grid_of(j, f.u.plane, f.u.tokens, f.u.tokens, 0);
     return 2 * (size_t)j.heads[f.u.plane] * gear_rank(j, f.u.plane, f.u.tokens) *
         (f.u.tokens + f.u.dim) + 1 + 4 * (size_t)g.rows() * g.row() + codes;
-}
-
-static inline size_t count_units(const job *j)
-{
-    return (size_t)j->objects * j->groups * j->tiles;
-}
-
-/* Thread blocks of a unit; 0: they would be too many. */
-static inline int count_parts(const job *j)
-{
-    const int most = j->channels[0] > j->channels[1] ? j->channels[0]
-                                                      : j->channels[1];
-    const int tokens = j->tile < j->tokens ? j->tile : j->tokens;
-    const size_t parts = ((size_t)tokens * most + SLICE - 1) / SLICE;
-
-    return count_units(j) * parts > INT32_MAX ? 0 : (int)parts;
 }
 #endif

@@ -3,10 +3,9 @@
  * their parts are follows from the shape and from how many tokens are of which
  * class, so that all of them are written where they belong.  Groups' numbers come
  * first, then codes, for which they are read again. */
-#include "codecs/kv/cuda/method.cuh"
+#include "codecs/kv/cuda/put.cuh"
 
-enum { THREADS = 256, WARPS = THREADS / WARP, MOST_DIM = 2048, MOST_TOKENS = 4096 };
-enum { PACKED = 0, SLICE = 4096 };  /* SLICE: values of a thread block, about */
+enum { MOST_DIM = 2048, MOST_TOKENS = 4096 };
 
 /* Where the parts of a unit are, from its beginning on; behind the byte that says
  * their form. */
@@ -129,14 +128,10 @@ struct making {
     }
     __device__ float put_half(uint32_t at, float v)
     {
-        /* 32 bits, opaque: of a 16-bit register that was just converted, ptxas of
-         * CUDA 13.0 stores not the low byte but the float as an integer. */
-        uint32_t half = __half_as_ushort(__float2half_rn(v));
-        asm("" : "+r"(half));
+        const uint32_t half = half_of(v, good);
 
         to[at] = (uint8_t)half;
         to[at + 1] = (uint8_t)(half >> 8);
-        good &= (half & 0x7c00) != 0x7c00;
         return half_value(false, (uint16_t)half);
     }
     __device__ void finish(const job &j) const
@@ -481,11 +476,6 @@ static __global__ __launch_bounds__(THREADS) void put_codes(job j, int parts)
 
 /* ---- launch ---- */
 
-static size_t count_units(const job *j)
-{
-    return (size_t)j->objects * j->groups * j->tiles;
-}
-
 extern "C" cudaError_t tsri_kv_gpu_size_method(const job *j, cudaStream_t stream)
 {
     const size_t units = count_units(j), blocks = (units + THREADS - 1) / THREADS;
@@ -499,13 +489,10 @@ extern "C" cudaError_t tsri_kv_gpu_size_method(const job *j, cudaStream_t stream
 extern "C" cudaError_t tsri_kv_gpu_put_units(const job *j, cudaStream_t stream)
 {
     const size_t units = count_units(j);
-    const int most = j->channels[0] > j->channels[1] ? j->channels[0]
-                                                      : j->channels[1];
-    const int tokens = j->tile < j->tokens ? j->tile : j->tokens;
-    const int across = (most + THREADS - 1) / THREADS;
-    const int parts = (int)(((size_t)tokens * most + SLICE - 1) / SLICE);
+    const int across = (most_channels(j) + THREADS - 1) / THREADS;
+    const int parts = count_parts(j);
 
-    if (units * parts > INT32_MAX || units * across > INT32_MAX)
+    if (!parts || units * across > INT32_MAX)
         return cudaErrorInvalidValue;
     if (j->rank)
         put_channels<<<(unsigned)(units * across), THREADS, 0, stream>>>(*j, across);

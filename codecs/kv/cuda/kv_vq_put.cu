@@ -2,10 +2,9 @@
 /* Units of vq made from the cache, indices packed: how long they are follows from the
  * shape.  A thread looks for the words nearest to some tokens' channels of a group, in
  * sums of the order that vq/codebook.h lays down. */
-#include "codecs/kv/cuda/method.cuh"
+#include "codecs/kv/cuda/put.cuh"
 
-enum { THREADS = 256, SLICE = 4096, TOKENS = 4, WORDS = 4 };
-enum { PACKED = 0 };
+enum { TOKENS = 4, WORDS = 4 };
 
 /* A stage's indices in a unit: a form where they are codes, then numbers of `digits`
  * indices each. */
@@ -206,24 +205,9 @@ static __global__ __launch_bounds__(THREADS) void put_indices(job j, int parts)
 
 /* ---- launch ---- */
 
-static size_t count_units(const job *j)
-{
-    return (size_t)j->objects * j->groups * j->tiles;
-}
-
-static int count_tokens(const job *j)
-{
-    return j->tile < j->tokens ? j->tile : j->tokens;
-}
-
-static int most_channels(const job *j)
-{
-    return j->channels[0] > j->channels[1] ? j->channels[0] : j->channels[1];
-}
-
 extern "C" size_t tsri_kv_gpu_vq_bytes(const job *j)
 {
-    const size_t tokens = count_tokens(j);
+    const size_t tokens = most_tokens(j);
 
     return (4 * tokens * most_channels(j) + 2 * tokens * j->indices + 15) / 16 * 16;
 }
@@ -240,13 +224,12 @@ extern "C" cudaError_t tsri_kv_gpu_size_vq(const job *j, cudaStream_t stream)
 
 extern "C" cudaError_t tsri_kv_gpu_put_vq(const job *j, cudaStream_t stream)
 {
-    const size_t units = count_units(j);
-    const int parts = (int)(((size_t)count_tokens(j) * most_channels(j) + SLICE - 1) /
-                            SLICE);
+    const unsigned units = (unsigned)count_units(j);
+    const int parts = count_parts(j);
 
-    if (units * parts > INT32_MAX)
+    if (!parts)
         return cudaErrorInvalidValue;
-    search_words<<<(unsigned)(units * parts), THREADS, 0, stream>>>(*j, parts);
-    put_indices<<<(unsigned)(units * parts), THREADS, 0, stream>>>(*j, parts);
+    search_words<<<units * parts, THREADS, 0, stream>>>(*j, parts);
+    put_indices<<<units * parts, THREADS, 0, stream>>>(*j, parts);
     return cudaGetLastError();
 }

@@ -2,13 +2,9 @@
 /* Convolutions over time in 16 bits, on tensor cores, of channels that come and go
  * in pieces of 16 bytes.  These go from memory to shared memory by themselves, some
  * steps of k ahead. */
-#include "lib/nn/cuda/seq_conv.cuh"
-#include "lib/nn/cuda/seq_ptx.cuh"
+#include "lib/nn/cuda/seq_conv_half.cuh"
 
 namespace {
-
-constexpr int BK = 32, PIECE = 8;
-constexpr int PITCH = BK + PIECE;   /* no two rows of 8 share banks */
 
 /* Of a tile's rows and columns, the pieces that a thread fetches: always the same
  * ones of k. */
@@ -62,35 +58,6 @@ template <typename T, int BM, int BN, int TEAM> struct fetcher {
         }
     }
 };
-
-/* Sums of a warp's WM x WN of a tile, over the k of one step. */
-template <typename T, int MS, int NS>
-__device__ inline void multiply_step(float sum[MS][NS][4], const T *a, const T *b)
-{
-    const int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int k = 0; k < BK; k += 16) {
-        uint32_t x[MS][4], y[NS][2];
-#pragma unroll
-        for (int i = 0; i < MS; i++)
-            load_matrices(x[i], a + (i * 16 + lane % 16) * PITCH + k + lane / 16 * 8);
-#pragma unroll
-        for (int j = 0; j < NS; j += 2) {
-            uint32_t two[4];
-            load_matrices(two, b + (j * 8 + lane / 16 * 8 + lane % 8) * PITCH + k +
-                                   lane / 8 % 2 * 8);
-            y[j][0] = two[0];
-            y[j][1] = two[1];
-            y[j + 1][0] = two[2];
-            y[j + 1][1] = two[3];
-        }
-#pragma unroll
-        for (int i = 0; i < MS; i++)
-#pragma unroll
-            for (int j = 0; j < NS; j++)
-                multiply(sum[i][j], x[i], y[j], T());
-    }
-}
 
 /* DOWN warps one below the other, ACROSS beside each other. */
 template <typename T, int BM, int BN, int DOWN, int ACROSS, int STAGES>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Convolutions over time in 16 bits, on tensor cores, of any number of channels. */
-#include "lib/nn/cuda/seq_conv.cuh"
-#include "lib/nn/cuda/seq_ptx.cuh"
+#include "lib/nn/cuda/seq_conv_half.cuh"
 
 namespace {
 
@@ -9,7 +8,6 @@ namespace {
 template <typename T, int BM, int BN, int DOWN, int V, int AHEAD>
 __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
 {
-    constexpr int BK = 32, PITCH = BK + 8;  /* no two rows of 8 share banks */
     constexpr int WM = BM / DOWN, WN = BN / (8 / DOWN);
     constexpr int MS = WM / 16, NS = WN / 8;
     constexpr int B_STEP = THREADS * 8 / BK, B_COUNT = (BN + B_STEP - 1) / B_STEP;
@@ -48,29 +46,7 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
                     next[slot][i];
     };
     auto multiply_half = [&](int half) {
-#pragma unroll
-        for (int k = 0; k < BK; k += 16) {
-            uint32_t x[MS][4], y[NS][2];
-#pragma unroll
-            for (int i = 0; i < MS; i++)
-                load_matrices(x[i], &a[half][down + i * 16 + lane % 16]
-                                      [k + lane / 16 * 8]);
-#pragma unroll
-            for (int j = 0; j < NS; j += 2) {
-                uint32_t two[4];
-                load_matrices(two, &b[half][across + j * 8 + lane / 16 * 8 + lane % 8]
-                                     [k + lane / 8 % 2 * 8]);
-                y[j][0] = two[0];
-                y[j][1] = two[1];
-                y[j + 1][0] = two[2];
-                y[j + 1][1] = two[3];
-            }
-#pragma unroll
-            for (int i = 0; i < MS; i++)
-#pragma unroll
-                for (int j = 0; j < NS; j++)
-                    multiply(sum[i][j], x[i], y[j], T());
-        }
+        multiply_step<T, MS, NS>(sum, a[half][down], b[half][across]);
     };
 
     pipeline<AHEAD>(steps, read, keep, multiply_half);
