@@ -32,9 +32,11 @@ typedef struct job {
     ptrdiff_t *next;            /* [n], in the queue that a piece is in */
 } job;
 
+typedef enum step { BEFORE, TOGETHER, AFTER } step;
+
 /* What a lane does next; n = 0: nothing more. */
 typedef struct task {
-    enum { BEFORE, TOGETHER, AFTER } what;
+    step what;
     size_t piece[TSRI_GROUP];
     int n;
 } task;
@@ -51,7 +53,7 @@ static void put(job *j, queue *q, size_t i)
     q->last = (ptrdiff_t)i;
 }
 
-static task take(job *j, queue *q, int what, int n)
+static task take(job *j, queue *q, step what, int n)
 {
     task t = { .what = what, .n = n };
 
