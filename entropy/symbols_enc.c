@@ -597,7 +597,7 @@ static tsr_error code_packed(job *j, size_t room, size_t *size)
     j->head.last = j->most - j->head.base;
     at = tsri_symbols_put_head(&j->head, head);
     if (room < at + CRC || room - at - CRC < bytes)
-        return tsri_fail(j->ctx, TSR_E_ARG, "room for %zu bytes, but %zu "
+        return tsri_fail(j->ctx, TSR_E_LIMIT, "room for %zu bytes, but %zu "
                          "are needed", room, at + bytes + CRC);
     memcpy(out, head, at);
     j->out += at;

@@ -330,7 +330,7 @@ static void test_arguments(void **state)
     for (size_t room = 0; room < most; room++) {
         memset(data2, 0xa5, most);
         assert_int_equal(tsr_symbols_encode(ctx, NULL, sym, 4, 1000, data2, room,
-                                            &size), TSR_E_ARG);
+                                            &size), TSR_E_LIMIT);
         assert_int_equal(data2[room], 0xa5);
     }
     assert_int_equal(tsr_symbols_decode(ctx, data, most, got, 4, 999), TSR_E_ARG);

@@ -55,8 +55,8 @@ TSR_API size_t tsr_symbols_bound(size_t n, int width);
  * or processor.  Symbols near 0 are cheapest for alphabets above 256, so a
  * codebook should be in order of falling frequency (tsr_codes_rank()).
  *
- * Returns TSR_OK; TSR_E_ARG a number outside its limits, a symbol outside the
- * alphabet, or not enough room; TSR_E_NOMEM.
+ * Returns TSR_OK; TSR_E_ARG a number outside its limits, or a symbol outside the
+ * alphabet; TSR_E_LIMIT not enough room; TSR_E_NOMEM.
  * Memory: about 4 MiB a thread.
  * Source: Duda, "Asymmetric numeral systems", arXiv:1311.2540.
  */
