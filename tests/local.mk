@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 EXTRA_DIST += tests/cmocka-tap.sh
 EXTRA_DIST += tests/lengths tests/python.sh
+noinst_HEADERS += tests/model_folder.h
 noinst_HEADERS += tests/hyper_gen.h tests/model_gen.h tests/check.h tests/npy.h tests/poor.h \
 	tests/mcquic_model.h tests/tensors.h tests/token_model.h
 

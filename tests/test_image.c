@@ -3,8 +3,7 @@
 /* Pictures through the whole library, with a tiny random model: the pixels mean
  * nothing, the bytes and the behaviour do. */
 #include "tests/hyper_gen.h"
-#include <sys/stat.h>
-#include <unistd.h>
+#include "tests/model_folder.h"
 #include <tessera/image.h>
 #include <tessera/model.h>
 #include <tessera/stream.h>
@@ -310,9 +309,7 @@ static void test_short_reads(void **state)
 static void test_wrong_model(void **state)
 {
     static const char other[] = "test_image_other.safetensors";
-    /* Of its own: in the folder of all tests others are just writing models. */
     static const char folder[] = "test_image_models";
-    static const char inside[] = "test_image_models/a.safetensors";
     check_rng rng = { 11 };
     tsr_image im = picture(&rng, 20, 20, 3, 8), out;
     bytes b = encode(loud, &im, 0);
@@ -325,13 +322,10 @@ static void test_wrong_model(void **state)
     assert_null(out.data);
     b.at = 0;
     assert_int_equal(tsr_image_decode(quiet, NULL, NULL, &source, &out), TSR_E_MODEL);
-    assert_int_equal(mkdir(folder, 0700), 0);
-    assert_int_equal(link(path, inside), 0);
-    assert_int_equal(setenv("TESSERA_MODELS", folder, 1), 0);
+    model_folder_open(folder, path);
     b.at = 0;
     assert_int_equal(tsr_image_decode(quiet, NULL, NULL, &source, &out), TSR_OK);
-    remove(inside);
-    rmdir(folder);
+    model_folder_close(folder);
     tsr_image_free(quiet, &out);
     tsr_model_unref(&m);
     remove(other);

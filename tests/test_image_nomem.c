@@ -4,11 +4,13 @@
 #include "config.h"
 #include "tests/hyper_gen.h"
 #include "tests/memory.h"
+#include "tests/model_folder.h"
 #include "tests/poor.h"
 #include <tessera/image.h>
 #include <tessera/model.h>
 
 static const char path[] = "test_image_nomem.safetensors";
+static const char folder[] = "test_image_nomem_models";
 
 typedef struct job {
     tsr_context *ctx;
@@ -115,8 +117,9 @@ static void test_model(void **state)
     assert_int_equal(tsr_image_alloc(j.ctx, &j.image), TSR_OK);
     memset(j.image.data, 0x55, 1);
     assert_int_equal(encode(&j), TSR_OK);
-    assert_int_equal(setenv("TESSERA_MODELS", ".", 1), 0);
+    model_folder_open(folder, path);
     assert_in_range(starve(&j, decode_any), 100, POOR_MANY - 1);
+    model_folder_close(folder);
     poor_left = POOR_MANY;
     tsr_image_free(j.ctx, &j.image);
     tsr_model_unref(&j.model);

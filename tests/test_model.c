@@ -3,12 +3,14 @@
 #include <math.h>
 #include <unistd.h>
 #include "tests/check.h"
+#include "tests/model_folder.h"
 #include "lib/bytes.h"
 #include "lib/json.h"
 #include "lib/sha256.h"
 #include "lib/weights.h"
 
 static const char file[] = "test_model.safetensors";
+static const char folder[] = "test_model_models";
 static tsr_context *ctx; /* silent: faults are expected here */
 
 /* Writes a safetensors file with this header and `data` bytes of 0,1,2,... */
@@ -126,8 +128,9 @@ static void test_find(void **state)
     tsr_model *m, *same;
     (void)state;
     put("{\"a\":" T("[1]", "0", "4") "}", 4);
-    assert_int_equal(setenv("TESSERA_MODELS", "/nonexistent:.", 1), 0);
-    assert_int_equal(tsr_model_open(&m, ctx, "test_model"), TSR_OK);
+    model_folder_open(folder, file);
+    assert_int_equal(setenv("TESSERA_MODELS", "/nonexistent:test_model_models", 1), 0);
+    assert_int_equal(tsr_model_open(&m, ctx, "model"), TSR_OK);
     assert_int_equal(tsr_model_open_hash(&same, ctx, tsr_model_hash(m), 4), TSR_OK);
     assert_memory_equal(tsr_model_hash(same), tsr_model_hash(m), 32);
     tsr_model_unref(&same);
@@ -135,6 +138,7 @@ static void test_find(void **state)
     assert_int_equal(tsr_model_open_hash(&same, ctx, other, 32), TSR_E_MODEL);
     assert_null(same);
     tsr_model_unref(&m);
+    model_folder_close(folder);
     remove(file);
 }
 

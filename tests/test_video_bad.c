@@ -8,6 +8,7 @@
 #include "tests/image_toy.h"
 #include "tests/memory.h"
 #include "tests/video_case.h"
+#include "tests/model_folder.h"
 #include "tests/model_gen.h"
 #include "tests/poor.h"
 #include <tessera/model.h>
@@ -437,6 +438,7 @@ static void write_model(const char *file, const char *metadata, uint64_t seed)
 static void test_models(void **state)
 {
     static const char other[] = "./test_video_other.safetensors";
+    static const char folder[] = "test_video_bad_models";
     trip t = make_trip(11, 9, 3, 8);
     const tsr_video_settings s = video_settings_for(&t.im);
     tsr_video_encoder *e;
@@ -462,11 +464,11 @@ static void test_models(void **state)
     memcpy(t.extradata.data + 28, tsr_model_hash(model), TSR_MODEL_HASH_BYTES);
     assert_int_equal(tsr_video_decoder_open(&d, quiet, NULL, t.extradata.data,
                                             t.extradata.size), TSR_E_MODEL);
-    assert_int_equal(setenv("TESSERA_MODELS", ".", 1), 0);
+    model_folder_open(folder, path);
     assert_int_equal(tsr_video_decoder_open(&d, quiet, NULL, t.extradata.data,
                                             t.extradata.size), TSR_OK);
     tsr_video_decoder_close(&d);
-    unsetenv("TESSERA_MODELS");
+    model_folder_close(folder);
     drop_trip(&t);
 }
 
