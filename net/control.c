@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "net/control_impl.h"
+#include "net/settings.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static const tsri_policy *policy_named(const char *name)
 
 static int settings_good(const tsr_kv_control_settings *s)
 {
-    if (s->size != sizeof *s || !s->policy || s->chunks < 1 ||
+    if (!s->policy || s->chunks < 1 ||
         s->chunks > MAX_CHUNKS || s->layers < 1 || s->layers > MAX_LAYERS ||
         s->levels < 1 || s->levels > TSRI_LEVELS)
         return 0;
@@ -65,25 +66,31 @@ tsr_error tsr_kv_control_open(tsr_kv_control **control,
     if (!control)
         return TSR_E_ARG;
     *control = NULL;
-    if (!settings || !settings_good(settings))
+    if (!settings)
         return TSR_E_ARG;
-    const tsri_policy *policy = policy_named(settings->policy);
+    tsr_kv_control_settings own;
+    tsr_kv_control_settings_init(&own);
+    if (!tsri_settings_take(&own, sizeof own, settings,
+                            offsetof(tsr_kv_control_settings, loss)) ||
+        !settings_good(&own))
+        return TSR_E_ARG;
+    const tsri_policy *policy = policy_named(own.policy);
     if (!policy)
         return TSR_E_UNSUPPORTED;
     tsr_kv_control *c = calloc(1, sizeof *c);
-    const size_t n = (size_t)settings->chunks;
+    const size_t n = (size_t)own.chunks;
     if (c) {
-        c->set = *settings;
+        c->set = own;
         c->policy = policy;
         c->part = calloc(n, sizeof *c->part);
-        c->recompute = settings->recompute ? calloc(n, sizeof(double)) : NULL;
+        c->recompute = own.recompute ? calloc(n, sizeof(double)) : NULL;
     }
-    if (!c || !c->part || (settings->recompute && !c->recompute)) {
+    if (!c || !c->part || (own.recompute && !c->recompute)) {
         tsr_kv_control_close(&c);
         return TSR_E_NOMEM;
     }
     if (c->recompute)
-        memcpy(c->recompute, settings->recompute, n * sizeof(double));
+        memcpy(c->recompute, own.recompute, n * sizeof(double));
     begin(c);
     *control = c;
     return TSR_OK;

@@ -7,8 +7,10 @@ noinst_LTLIBRARIES += libtsrnet.la
 libtsrnet_la_CPPFLAGS = $(AM_CPPFLAGS) -D_XOPEN_SOURCE=700 $(CURL_CFLAGS) \
 	$(HIREDIS_CFLAGS)
 libtsrnet_la_LIBADD = libtessera.la $(CURL_LIBS) $(HIREDIS_LIBS)
+noinst_HEADERS += net/settings.h
 noinst_HEADERS += net/store_impl.h
-libtsrnet_la_SOURCES = net/store.c
+libtsrnet_la_SOURCES = net/settings.c
+libtsrnet_la_SOURCES += net/store.c
 libtsrnet_la_SOURCES += net/store_dir.c net/store_dir_room.c net/store_dir.h
 if TSR_CURL
 libtsrnet_la_SOURCES += net/curl.c

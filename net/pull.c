@@ -328,9 +328,10 @@ tsr_error tsr_kv_pull_begin(tsr_kv_job **job, const tsr_kv_stream_settings *set,
     if (!job)
         return TSR_E_ARG;
     *job = NULL;
-    if (!set || !shape || (!view && !set->arrival))
+    tsr_kv_stream_settings own;
+    if (!shape || !tsri_settings_good(&own, set) || (!view && !own.arrival))
         return TSR_E_ARG;
-    tsr_error error = tsri_job_open(job, set, shape, set->arrival ? NULL : view,
+    tsr_error error = tsri_job_open(job, &own, shape, own.arrival ? NULL : view,
                                     ids, n);
     if (!error)
         error = open_pull(*job);

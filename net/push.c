@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Caches to stores: transfer threads ask which chunks are there and send what
  * the coding thread has made of the others. */
+#include "net/settings.h"
 #include "net/stream.h"
 #include <math.h>
 #include <stdlib.h>
@@ -261,10 +262,9 @@ static tsr_error open_coder(tsr_kv_job *job, push *u,
     tsr_kv_settings s;
 
     tsr_kv_settings_init(&s);
-    if (codec->size < offsetof(tsr_kv_settings, profile) ||
-        codec->size > sizeof s)
+    if (!tsri_settings_take(&s, sizeof s, codec,
+                            offsetof(tsr_kv_settings, profile)))
         return TSR_E_ARG;
-    memcpy(&s, codec, codec->size);
     s.profile = job->set.profile;
     s.store_tokens = 0;
     u->settle = !s.profile && (!(s.step > 0) || !(s.value_ratio > 0));
@@ -308,9 +308,11 @@ tsr_error tsr_kv_push_begin(tsr_kv_job **job, const tsr_kv_stream_settings *set,
     if (!job)
         return TSR_E_ARG;
     *job = NULL;
-    if (!codec || !view || pos0 > (uint64_t)1 << 31)
+    tsr_kv_stream_settings own;
+    if (!codec || !view || pos0 > (uint64_t)1 << 31 ||
+        !tsri_settings_good(&own, set))
         return TSR_E_ARG;
-    tsr_error error = tsri_job_open(job, set, &codec->shape, view, ids,
+    tsr_error error = tsri_job_open(job, &own, &codec->shape, view, ids,
                                     view->tokens);
     if (!error)
         error = open_push(*job, codec, pos0);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "net/settings.h"
 #include "net/store_impl.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -78,7 +79,7 @@ static driver_fn driver_of(const char *url)
 
 static int settings_good(const tsr_store_settings *s)
 {
-    return s->size == sizeof *s && s->max_object >= 1 &&
+    return s->max_object >= 1 &&
         s->timeout >= 0.001 && s->timeout <= 3600 && s->retries >= 0 &&
         s->retries <= 100 && s->region && s->key_prefix;
 }
@@ -111,12 +112,14 @@ tsr_error tsr_store_open(tsr_store **out, const char *url,
     if (!out)
         return TSR_E_ARG;
     *out = NULL;
-    if (!url || !settings || !settings_good(settings))
+    tsr_store_settings own;
+    if (!url || !settings || !tsri_settings_store(&own, settings) ||
+        !settings_good(&own))
         return TSR_E_ARG;
     tsr_store *s = calloc(1, sizeof *s);
     if (!s)
         return TSR_E_NOMEM;
-    s->settings = *settings;
+    s->settings = own;
     tsr_error error = copy_texts(&s->settings) ? TSR_OK : TSR_E_NOMEM;
     const driver_fn driver = driver_of(url);
     if (!error && !driver)

@@ -86,19 +86,20 @@ tsr_error tsr_kv_stored(const tsr_kv_stream_settings *set, const int32_t *ids,
     if (!tokens)
         return TSR_E_ARG;
     *tokens = 0;
-    if (!tsri_settings_good(set) || (!ids && n) || n > (size_t)1 << 20)
+    tsr_kv_stream_settings own;
+    if (!tsri_settings_good(&own, set) || (!ids && n) || n > (size_t)1 << 20)
         return TSR_E_ARG;
-    search s = { .set = set, .tokens = n };
-    s.chunks = tsri_chunk_count(n, set->chunk_tokens);
+    search s = { .set = &own, .tokens = n };
+    s.chunks = tsri_chunk_count(n, own.chunk_tokens);
     if (!s.chunks)
         return TSR_OK;
-    tsr_error error = tsri_names(set, ids, n, &s.name);
+    tsr_error error = tsri_names(&own, ids, n, &s.name);
     if (!error) {
         atomic_init(&s.end, s.chunks);
         ask(&s);
         error = (tsr_error)atomic_load(&s.error);
         const size_t end = (size_t)atomic_load(&s.end) *
-            (size_t)set->chunk_tokens;
+            (size_t)own.chunk_tokens;
         *tokens = error ? 0 : end < n ? end : n;
     }
     free(s.name);

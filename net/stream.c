@@ -256,7 +256,7 @@ tsr_error tsri_job_open(tsr_kv_job **out, const tsr_kv_stream_settings *s,
                         const int32_t *ids, size_t n)
 {
     enum { MOST = 1 << 20 };
-    if (!tsri_settings_good(s) || !tsri_shape_good(shape) || !ids || n < 1 || n > MOST ||
+    if (!tsri_shape_good(shape) || !ids || n < 1 || n > MOST ||
         (view && !view_good(view, n, s->chunk_tokens)))
         return TSR_E_ARG;
     tsr_kv_job *job = calloc(1, sizeof *job);

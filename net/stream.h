@@ -94,7 +94,9 @@ static inline tsri_lane *tsri_job_coder(const tsr_kv_job *job)
 /* ---- the context ---- */
 
 int tsri_shape_good(const tsr_kv_shape *shape);
-int tsri_settings_good(const tsr_kv_stream_settings *settings);
+/** Takes the caller's settings, whatever their size; 0: they are not good. */
+int tsri_settings_good(tsr_kv_stream_settings *own,
+                       const tsr_kv_stream_settings *theirs);
 /** Names of all chunks of n tokens; free(). */
 tsr_error tsri_names(const tsr_kv_stream_settings *settings, const int32_t *ids,
                      size_t n, uint8_t (**names)[TSR_KV_NAME_BYTES]);

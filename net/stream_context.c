@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* A context cut into chunks: names, views, memory for coders. */
+#include "net/settings.h"
 #include "net/stream.h"
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,13 @@ int tsri_shape_good(const tsr_kv_shape *s)
     return good;
 }
 
-int tsri_settings_good(const tsr_kv_stream_settings *s)
+int tsri_settings_good(tsr_kv_stream_settings *own,
+                       const tsr_kv_stream_settings *theirs)
 {
-    return s && s->size == sizeof *s && s->url && s->model &&
-        s->chunk_tokens >= 32 && s->chunk_tokens <= 1 << 20 &&
-        s->connections >= 1 && s->connections <= 64 && s->threads >= 0 &&
-        s->threads <= 256;
+    return theirs && tsri_settings_stream(own, theirs) && own->url &&
+        own->model && own->chunk_tokens >= 32 &&
+        own->chunk_tokens <= 1 << 20 && own->connections >= 1 &&
+        own->connections <= 64 && own->threads >= 0 && own->threads <= 256;
 }
 
 int tsri_chunk_count(size_t tokens, int each)

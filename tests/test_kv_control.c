@@ -692,7 +692,7 @@ static void bad_settings(void **state)
     change; \
     assert_int_equal(tsr_kv_control_open(&c, &s), code); \
     assert_null(c)
-    BAD(TSR_E_ARG, s.size = 0);
+    BAD(TSR_E_ARG, s.size = offsetof(tsr_kv_control_settings, loss) - 1);
     BAD(TSR_E_ARG, s.chunks = 0);
     BAD(TSR_E_ARG, s.chunks = (1 << 20) + 1);
     BAD(TSR_E_ARG, s.layers = 0);
@@ -712,6 +712,11 @@ static void bad_settings(void **state)
     BAD(TSR_E_ARG, s.policy = NULL);
     BAD(TSR_E_UNSUPPORTED, s.policy = "none such");
 #undef BAD
+    s = good;                   /* an older program's: losses are the defaults */
+    s.size = offsetof(tsr_kv_control_settings, loss);
+    s.loss[0] = NAN;
+    assert_int_equal(tsr_kv_control_open(&c, &s), TSR_OK);
+    tsr_kv_control_close(&c);
     assert_int_equal(tsr_kv_control_open(&c, NULL), TSR_E_ARG);
     assert_int_equal(tsr_kv_control_open(NULL, &good), TSR_E_ARG);
     assert_int_equal(tsr_kv_control_open(&c, &good), TSR_OK);

@@ -470,7 +470,15 @@ static void arguments(void **state)
     REFUSED(TSR_E_ARG);
     bad.policy = "none";
     REFUSED(TSR_E_UNSUPPORTED);
-    bad.size--;
+    bad.size = offsetof(tsr_kv_stream_settings, arrival) - 1;
+    REFUSED(TSR_E_ARG);
+    bad.size = 0;
+    REFUSED(TSR_E_ARG);
+    bad.store.size = 0;
+    REFUSED(TSR_E_ARG);
+    bad.store.size = sizeof bad.store - 1;
+    REFUSED(TSR_E_ARG);
+    bad.store.size = bad.size;
     REFUSED(TSR_E_ARG);
     view.tokens = 99;
     REFUSED(TSR_E_ARG);
@@ -495,6 +503,51 @@ static void arguments(void **state)
     mem_reset(0);
 }
 
+/* Settings as programs have them that know a store's settings with fewer fields or
+ * more, and of the job's not the last. */
+static void other_headers(void **state)
+{
+    enum {
+        INNER = offsetof(tsr_kv_stream_settings, store),
+        REST = offsetof(tsr_kv_stream_settings, model),
+        TAIL = offsetof(tsr_kv_stream_settings, arrival) - REST
+    };
+    static const size_t inner[] = {
+        offsetof(tsr_store_settings, logger), sizeof(tsr_store_settings),
+        sizeof(tsr_store_settings) + 4 * sizeof(void *)
+    };
+    stream_case c;
+    kv_cache to;
+    (void)state;
+    mem_reset(0);
+    stream_case_open(&c, 100, 64, 1, KV_NHD, 0);
+    stream_room(&c, &to);
+    for (int i = 0; i < 3; i++) {
+        union {
+            tsr_kv_stream_settings s;
+            char bytes[sizeof(tsr_kv_stream_settings) + 64];
+        } other;
+        tsr_kv_stream_settings s = stream_settings(&c, "redis://0");
+        size_t tokens;
+        mem_reset(0);
+        memset(&other, 0xa5, sizeof other);
+        s.size = INNER + inner[i] + TAIL;
+        s.store.size = inner[i];
+        memcpy(other.bytes, &s, i == 0 ? INNER + inner[i] : REST);
+        memcpy(other.bytes + INNER + inner[i], (char *)&s + REST, TAIL);
+        assert_int_equal(tsr_kv_stored(&other.s, c.ids, 100, &tokens), TSR_OK);
+        assert_int_equal(tokens, 0);
+        assert_int_equal(stream_push(&c, &other.s).error, TSR_OK);
+        assert_int_equal(tsr_kv_stored(&other.s, c.ids, 100, &tokens), TSR_OK);
+        assert_int_equal(tokens, 100);
+        assert_int_equal(stream_pull(&c, &other.s, &to).error, TSR_OK);
+        assert_true(kv_same(&to, &c.local));
+    }
+    kv_cache_close(&to);
+    stream_case_close(&c);
+    mem_reset(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +555,7 @@ int main(void)
         cmocka_unit_test(two_writers), cmocka_unit_test(events),
         cmocka_unit_test(deadlines), cmocka_unit_test(recomputes),
         cmocka_unit_test(arrivals), cmocka_unit_test(arguments),
+        cmocka_unit_test(other_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

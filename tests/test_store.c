@@ -9,6 +9,7 @@
 static void opening(void **state)
 {
     tsr_store_settings s = store_settings(NULL);
+    tsr_store_entry entry;
     tsr_store *store;
     char path[32], file[64];
     (void)state;
@@ -25,6 +26,17 @@ static void opening(void **state)
     s = store_settings(NULL);
     s.max_object = 0;
     assert_int_equal(tsr_store_open(&store, path, &s), TSR_E_ARG);
+    s = store_settings(NULL);
+    s.size = 0;
+    assert_int_equal(tsr_store_open(&store, path, &s), TSR_E_ARG);
+    s.size = offsetof(tsr_store_settings, logger); /* an older program's */
+    s.key_prefix = "";
+    memset(&s.logger, 0xa5, sizeof s.logger);
+    store = store_open(path, &s);
+    assert_int_equal(tsr_store_stat(store, "none", &entry), TSR_E_MISSING);
+    assert_null(store->settings.logger.log);
+    assert_string_equal(store->settings.key_prefix, "");
+    tsr_store_close(&store);
     s = store_settings(NULL);
     store = store_open(path, &s);
     tsr_store_close(&store);

@@ -41,7 +41,7 @@ typedef struct tsr_kv_control tsr_kv_control;
 
 /** Set with tsr_kv_control_settings_init(). */
 typedef struct tsr_kv_control_settings {
-    size_t size;            /**< sizeof this; another is TSR_E_ARG */
+    size_t size;            /**< sizeof(tsr_kv_control_settings); for growth */
     const char *policy;     /**< default "deadline"; tsr_kv_policy_at() */
     int chunks;             /**< 1..2^20 */
     int layers;             /**< 1..1024 */

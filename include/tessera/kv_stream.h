@@ -48,13 +48,14 @@ typedef struct tsr_kv_arrival {
     size_t first_token, tokens; /**< in the context */
     const uint8_t *object;      /**< valid during the call; units of levels that
                                      were not fetched are zeros */
-    size_t size;            /**< sizeof this; another is TSR_E_ARG */
+    size_t size;                /**< bytes of the object */
     int levels;                 /**< complete in all layers, >= 1 */
 } tsr_kv_arrival;
 
 /** Set with tsr_kv_stream_settings_init(); copied with all texts and arrays. */
 typedef struct tsr_kv_stream_settings {
-    size_t size;
+    size_t size;                /**< sizeof(tsr_kv_stream_settings); for growth,
+                                     as store.size within */
     const char *url;            /**< of the store; required */
     tsr_store_settings store;
     const char *model;          /**< tsr_kv_prefix_begin(); required */

@@ -27,7 +27,7 @@ extern "C" {
 
 /** Set with tsr_store_settings_init(). */
 typedef struct tsr_store_settings {
-    size_t size;            /**< sizeof this; another is TSR_E_ARG */
+    size_t size;            /**< sizeof(tsr_store_settings); for growth */
     uint64_t max_object;    /**< larger objects are refused, both ways; default
                                  1 GiB */
     uint64_t capacity;      /**< folder: bytes to hold; what was not used for
