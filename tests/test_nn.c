@@ -743,7 +743,7 @@ static void test_unread_border(void **state)
                                      &(tsri_net_io){ .map = &out }), TSR_OK);
     for (int y = 0; y < H / 2; y++)
         for (int x = 0; x < W / 2; x++)
-            assert_float_equal(out.data[y * (W / 2) + x], 2 * y * W + 2 * x, 0);
+            assert_float_equal(out.data[y * (W / 2) + x], (float)(2 * y * W + 2 * x), 0);
     tsri_dmap_free(net, &in);
     tsri_dmap_free(net, &out);
     tsri_net_free(&net);
