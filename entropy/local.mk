@@ -39,8 +39,10 @@ endif
 
 # Arrays of symbols, the public coder.
 noinst_HEADERS += entropy/symbols.h
+noinst_HEADERS += entropy/symbols_job.h
 libtsrcore_la_SOURCES += entropy/symbols.c entropy/symbols_count.c \
 	entropy/symbols_enc.c entropy/symbols_head.c entropy/symbols_ints.c \
+	entropy/symbols_look.c \
 	entropy/symbols_adapt.c entropy/symbols_large.c
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/symbols_avx2.c
