@@ -38,10 +38,11 @@ libtsrnet_la_SOURCES += net/control.c net/control_policy.c net/control_rate.c
 libtsrnet_la_LIBADD += -lm
 pkginclude_HEADERS += include/tessera/kv_control.h
 # Jobs that push and pull.
-noinst_HEADERS += net/pull.h net/stream.h
+noinst_HEADERS += net/pull.h net/pull_fetch.h net/stream.h
 libtsrnet_la_SOURCES += net/stream.c net/stream_context.c net/stored.c
 libtsrnet_la_SOURCES += net/push.c
 libtsrnet_la_SOURCES += net/pull.c net/pull_decode.c net/pull_fetch.c
+libtsrnet_la_SOURCES += net/pull_take.c
 pkginclude_HEADERS += include/tessera/kv_stream.h
 
 libtessera_net_la_SOURCES =
