@@ -7,6 +7,8 @@ libtsrcore_la_SOURCES += codecs/registry.c codecs/image/alpha.c \
 	codecs/image/image.c codecs/image/image_decode.c \
 	codecs/image/image_encode.c codecs/image/image_head.c \
 	codecs/image/image_parts.c
+noinst_HEADERS += codecs/image/hyper_units.h
+libtsrcore_la_SOURCES += codecs/image/hyper_predict.c
 noinst_HEADERS += codecs/image/device_book.h
 libtsrcore_la_SOURCES += codecs/image/device_book.c \
 	codecs/image/hyper_device.c codecs/image/mcquic_device.c \
@@ -32,6 +34,7 @@ libtsrcore_la_SOURCES += codecs/image/video_decode.c \
 noinst_HEADERS += codecs/image/mcquic.h
 libtsrcore_la_SOURCES += codecs/image/mcq.c codecs/image/mcquic.c codecs/image/mcquic_net.c \
 	codecs/image/mcquic_run.c codecs/image/mcquic_units.c
+libtsrcore_la_SOURCES += codecs/image/mcquic_stages.c
 # Pictures of tokens: what a model says about its codes, and their coding.
 # Lost tokens.
 noinst_HEADERS += codecs/image/token_book.h codecs/image/token_book_impl.h \
@@ -49,6 +52,7 @@ noinst_HEADERS += codecs/image/token.h codecs/image/token_net.h
 libtsrcore_la_SOURCES += codecs/image/simvq_net.c codecs/image/token.c \
 	codecs/image/token_codewords.c codecs/image/token_net.c \
 	codecs/image/tokens.c codecs/image/vqgan_net.c
+libtsrcore_la_SOURCES += codecs/image/token_host.c
 noinst_HEADERS += codecs/audio/audio_codec.h codecs/audio/codes.h
 
 # The coding of the codes of sound.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The codec "hyper": a convolutional transform at 1/16 of the resolution, a
  * product scalar quantiser, and an entropy model of integer networks.
- * docs/codecs/hyper.md is the format; this header joins its three files.
+ * docs/codecs/hyper.md is the format; this header joins its files.
  *
  * Sources: Balle et al., "Variational image compression with a scale
  * hyperprior", ICLR 2018; Minnen et al., "Joint autoregressive and hierarchical

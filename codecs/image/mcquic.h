@@ -149,6 +149,13 @@ typedef struct tsri_mcquic_codes {
 /** Those of the present picture. */
 tsri_mcquic_codes tsri_mcquic_own_codes(const tsri_mcquic *self);
 
+/** Codes of the picture begun, and its pixels from codes, on the CPU, within the
+ *  context's memory limit (mcquic_stages.c). */
+tsr_error tsri_mcquic_analyse(tsri_mcquic *self, const tsr_image *image,
+                              const tsr_progress *progress);
+tsr_error tsri_mcquic_pixels(tsri_mcquic *self, tsri_image_put put,
+                             void *put_cookie, const tsr_progress *progress);
+
 /** Codes of n pictures (<= TSRI_IMAGE_GROUP) as large as the present one, or pixels
  *  of codes, on the context's device (mcquic_device.c).  *done false: it does not
  *  fit, and nothing was done. */

@@ -6,8 +6,6 @@
 #include "lib/bytes.h"
 #include "lib/crc32c.h"
 
-enum { TILE_STEP = 16 };        /* pixels that sides of tiles are multiples of */
-
 typedef tsri_token_codec token;
 
 /* ---- open and close ---- */
@@ -97,25 +95,25 @@ double tsri_token_quality(int levels, int level)
     return 100 * (levels - 1 - level + 0.5) / levels;
 }
 
-static uint64_t grid_bytes(const token *t)
+uint64_t tsri_token_grid_bytes(const token *t)
 {
     return (uint64_t)t->grid.height * (uint64_t)t->grid.width *
            (sizeof *t->grid.id + sizeof *t->grid.lost);
 }
 
-static tsr_error too_large(token *t)
+tsr_error tsri_token_too_large(token *t)
 {
     return tsri_fail(t->ctx, TSR_E_LIMIT, "%d x %d pixels need %llu bytes, more "
                      "than the memory limit", t->width, t->height,
-                     (unsigned long long)grid_bytes(t));
+                     (unsigned long long)tsri_token_grid_bytes(t));
 }
 
 static tsr_error new_grid(token *t)
 {
     const size_t n = (size_t)t->grid.height * (size_t)t->grid.width;
 
-    if (grid_bytes(t) > t->ctx->max_memory)
-        return too_large(t);
+    if (tsri_token_grid_bytes(t) > t->ctx->max_memory)
+        return tsri_token_too_large(t);
     t->grid.id = tsri_calloc(t->ctx, n, sizeof *t->grid.id);
     t->grid.lost = tsri_alloc(t->ctx, n, sizeof *t->grid.lost);
     if (!t->grid.id || !t->grid.lost)
@@ -201,76 +199,6 @@ static tsr_error token_begin(void *self, int width, int height,
 
 /* ---- encoder ---- */
 
-/* The encoder net's input and output. */
-typedef struct analysis {
-    token *t;
-    const tsr_image *image;
-    int *ys, *xs;               /* the picture's sample at each padded place */
-    const tsr_progress *progress;
-} analysis;
-
-static tsr_error read_pixels(void *cookie, tsri_rect r, tsri_fmap *dst)
-{
-    const analysis *a = cookie;
-
-    tsri_image_gather(a->image, a->ys + r.y0, a->xs + r.x0, dst);
-    for (int c = 0; c < dst->channels; c++)
-        for (int y = 0; y < dst->height; y++) {
-            float *row = dst->data + (size_t)c * dst->plane +
-                         (size_t)y * dst->row;
-            for (int x = 0; x < dst->width; x++)
-                row[x] = row[x] * 2 - 1;
-        }
-    return TSR_OK;
-}
-
-static tsr_error search(void *cookie, tsri_rect r, const tsri_fmap *src)
-{
-    const analysis *a = cookie;
-    const tsri_token_grid *g = &a->t->grid;
-    const tsri_codes codes = {
-        .data = g->id + (size_t)r.y0 * (size_t)g->width + (size_t)r.x0,
-        .groups = 1, .height = r.y1 - r.y0, .width = r.x1 - r.x0,
-        .plane = (size_t)g->height * (size_t)g->width, .row = (size_t)g->width,
-    };
-
-    TSR_TRY(tsri_codebook_encode(a->t->search, a->t->ctx, src, &codes));
-    return tsri_report(a->progress, ((double)r.y0 * g->width +
-                                     (double)(r.y1 - r.y0) * r.x1) /
-                                        ((double)g->height * g->width));
-}
-
-static tsr_error run_encoder(analysis *a)
-{
-    token *t = a->t;
-    const int f = t->shape.factor;
-    const uint64_t held = grid_bytes(t), limit = t->ctx->max_memory;
-
-    if (!a->ys || !a->xs)
-        return tsri_nomem(t->ctx);
-    if (!t->search)
-        TSR_TRY(tsri_codebook_new(&t->search, t->ctx, 1, t->codes,
-                                  t->shape.dim, t->words));
-    return tsri_net_run_tiled(t->net[TSRI_TOKEN_ENCODER], t->grid.height * f,
-                              t->grid.width * f, limit - held, 1, read_pixels,
-                              a, search, a);
-}
-
-static tsr_error analyse_on_host(token *t, const tsr_image *image,
-                                 const tsr_progress *progress)
-{
-    const tsri_token_grid *g = &t->grid;
-    const int f = t->shape.factor;
-    analysis a = {
-        t, image, tsri_image_padding(t->ctx, image->height, g->height * f, 0),
-        tsri_image_padding(t->ctx, image->width, g->width * f, 0), progress,
-    };
-    const tsr_error error = run_encoder(&a);
-    tsri_free(t->ctx, a.ys);
-    tsri_free(t->ctx, a.xs);
-    return error;
-}
-
 static tsr_error token_analyse(void *self, const tsr_image *image,
                                const tsr_progress *progress)
 {
@@ -285,7 +213,7 @@ static tsr_error token_analyse(void *self, const tsr_image *image,
     if (!done)
         TSR_TRY(tsri_image_on_host(t->ctx));
     const tsr_error error = done ? tsri_report(progress, 1)
-                                 : analyse_on_host(t, image, progress);
+                                 : tsri_token_analyse(t, image, progress);
     t->ready = !error;
     memset(g->lost, 0, (size_t)g->height * (size_t)g->width);
     return error;
@@ -419,98 +347,15 @@ static tsr_error token_decode(void *self, int unit, const tsri_span *layers,
                                t->crc, layers->data, layers->bytes);
 }
 
-/* The decoder net's input and output. */
-typedef struct synthesis {
-    token *t;
-    const float *words;         /* of the level */
-    tsri_fmap z;                /* all code vectors; without data: no token is
-                                   lost, and `words` has them */
-    tsri_image_out out;
-} synthesis;
-
-static tsr_error read_words(void *cookie, tsri_rect r, tsri_fmap *dst)
+static tsr_error token_pixels(void *self, tsri_image_put put, void *cookie,
+                              const tsr_progress *progress)
 {
-    const synthesis *s = cookie;
-    const tsri_token_grid *g = &s->t->grid;
-
-    for (int y = 0; y < dst->height; y++)
-        for (int x = 0; x < dst->width; x++) {
-            const size_t at = (size_t)(r.y0 + y) * (size_t)g->width +
-                              (size_t)(r.x0 + x);
-            const float *word = s->words + (size_t)g->id[at] *
-                                               (size_t)dst->channels;
-            float *to = dst->data + (size_t)y * dst->row + (size_t)x;
-            for (int c = 0; c < dst->channels; c++)
-                to[(size_t)c * dst->plane] = word[c];
-        }
-    return TSR_OK;
-}
-
-static tsr_error read_filled(void *cookie, tsri_rect r, tsri_fmap *dst)
-{
-    const tsri_fmap *z = &((const synthesis *)cookie)->z;
-
-    for (int c = 0; c < dst->channels; c++)
-        for (int y = 0; y < dst->height; y++)
-            memcpy(dst->data + (size_t)c * dst->plane + (size_t)y * dst->row,
-                   z->data + (size_t)c * z->plane +
-                       (size_t)(r.y0 + y) * z->row + (size_t)r.x0,
-                   (size_t)dst->width * sizeof *dst->data);
-    return TSR_OK;
+    return tsri_token_pixels(self, put, cookie, progress);
 }
 
 bool tsri_token_any_lost(const tsri_token_grid *g)
 {
     return memchr(g->lost, 1, (size_t)g->height * (size_t)g->width) != NULL;
-}
-
-/* The code vectors of a grid with holes. */
-static tsr_error fill_in(token *t, tsri_fmap *z)
-{
-    const size_t n = (size_t)t->grid.height * (size_t)t->grid.width;
-
-    *z = (tsri_fmap){ NULL, t->shape.dim, t->grid.height, t->grid.width, n,
-                      (size_t)t->grid.width };
-    if ((t->ctx->max_memory - grid_bytes(t)) / sizeof *z->data /
-            (uint64_t)t->shape.dim < n)
-        return too_large(t);
-    if (!t->fill)
-        TSR_TRY(tsri_token_fill_open(&t->fill, t->ctx, t->model, t->book));
-    z->data = tsri_alloc(t->ctx, n, (size_t)t->shape.dim * sizeof *z->data);
-    if (!z->data)
-        return tsri_nomem(t->ctx);
-    return tsri_token_fill_run(t->fill, t->book, t->level, &t->grid, z);
-}
-
-static tsr_error run_decoder(synthesis *s)
-{
-    token *t = s->t;
-    uint64_t held = grid_bytes(t);
-
-    if (s->z.data)
-        held += (uint64_t)s->z.plane * (uint64_t)t->shape.dim *
-                sizeof *s->z.data;
-    return tsri_net_run_tiled(t->net[TSRI_TOKEN_DECODER], t->grid.height,
-                              t->grid.width, t->ctx->max_memory - held,
-                              tsri_min(t->shape.factor, TILE_STEP),
-                              s->z.data ? read_filled : read_words, s,
-                              tsri_image_tile, &s->out);
-}
-
-static tsr_error token_pixels(void *self, tsri_image_put put, void *cookie,
-                              const tsr_progress *progress)
-{
-    token *t = self;
-    synthesis s = { .t = t, .words = tsri_token_book_words(t->book, t->level),
-                    .out = { t->width, t->height, put, cookie, progress } };
-    tsr_error error = tsri_token_part_net(t, TSRI_TOKEN_DECODER);
-
-    if (!error && tsri_token_any_lost(&t->grid))
-        error = fill_in(t, &s.z);
-    if (!error)
-        error = run_decoder(&s);
-    tsri_free(t->ctx, s.z.data);
-    return error;
 }
 
 static tsr_error token_show(void *self, const tsr_image *image, bool *done)

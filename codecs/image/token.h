@@ -50,6 +50,17 @@ tsr_error tsri_token_part_net(tsri_token_codec *t, tsri_token_part part);
 /** Drops the present picture. */
 void tsri_token_forget(tsri_token_codec *t);
 
+/** Bytes of the present grid, and the error that it is too large. */
+uint64_t tsri_token_grid_bytes(const tsri_token_codec *t);
+tsr_error tsri_token_too_large(tsri_token_codec *t);
+
+/** Tokens of a picture as large as the present one, and pixels of the present
+ *  tokens, on the CPU (token_host.c); for the first the encoder's net is there. */
+tsr_error tsri_token_analyse(tsri_token_codec *t, const tsr_image *image,
+                             const tsr_progress *progress);
+tsr_error tsri_token_pixels(tsri_token_codec *t, tsri_image_put put, void *cookie,
+                            const tsr_progress *progress);
+
 /** Is a token of the grid lost? */
 bool tsri_token_any_lost(const tsri_token_grid *grid);
 
