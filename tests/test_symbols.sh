@@ -4,7 +4,8 @@
 # what its list says.  Who adds a name adds it to the list (sorted bytewise) and
 # raises CURRENT and AGE of TSR_LT_VERSION in configure.ac once a release; who takes
 # one away or changes what it means raises CURRENT and sets AGE to 0.
-: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}" "${NM:=nm}"
+# And every function that closes takes NULL, and a pointer to NULL.
+: "${TSR_SRCDIR:=.}" "${TSR_BUILDDIR:=.}" "${NM:=nm}" "${CC:=cc}"
 if test ! -e "$TSR_BUILDDIR/.libs/libtessera.so"; then
     echo "1..0 # SKIP no shared library"
     exit 0
@@ -32,10 +33,28 @@ check() { # LIBRARY, its LIST; its headers on stdin
         "$(echo "$exported" | LC_ALL=C sort | diff "$TSR_SRCDIR/$2" -)"
 }
 
-echo "1..10"
+echo "1..11"
 check libtessera lib/libtessera.list << LIST
 $(ls "$TSR_SRCDIR"/include/tessera/*.h | grep -Ev "/($net)\.h$")
 LIST
 check libtessera-net net/libtessera-net.list << LIST
 $(ls "$TSR_SRCDIR"/include/tessera/*.h | grep -E "/($net)\.h$")
 LIST
+
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+lib=$TSR_BUILDDIR/.libs
+{
+    for header in "$TSR_SRCDIR"/include/tessera/*.h; do
+        echo "#include <tessera/$(basename "$header")>"
+    done
+    echo 'int main(void) {'
+    cat "$TSR_SRCDIR"/include/tessera/*.h | tr '\n' ' ' | sed 's/TSR_API/\n&/g' |
+        sed -n 's/^TSR_API void *\(tsr_[a-z_]*_close\)(\(tsr_[a-z_]*\) \*\*.*/\
+            { \2 *none = 0; \1(0); \1(\&none); }/p'
+    echo 'return 0; }'
+} > "$work/close.c"
+verdict "all that closes takes nothing, too ($(grep -c none "$work/close.c") functions)" "$(
+    $CC -I"$TSR_SRCDIR/include" -I"$TSR_BUILDDIR/include" "$work/close.c" \
+        -o "$work/close" -L"$lib" -ltessera-net -ltessera 2>&1 &&
+        LD_LIBRARY_PATH=$lib "$work/close" 2>&1 || echo "it ended with $?")"

@@ -155,10 +155,9 @@ tsr_error tsr_finder_open(tsr_finder **finder, tsr_context *context,
 
 void tsr_finder_close(tsr_finder **finder)
 {
-    tsr_finder *f = *finder;
-
-    if (!f)
+    if (!finder || !*finder)
         return;
+    tsr_finder *f = *finder;
     for (int i = 0; i < 3; i++) {
         tsri_free(f->ctx, f->column[i].cost);
         tsri_free(f->ctx, f->column[i].first);

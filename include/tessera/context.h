@@ -88,8 +88,9 @@ typedef struct tsr_context tsr_context;
 TSR_API TSR_CHECKED tsr_error
 tsr_context_open(tsr_context **context, const tsr_context_settings *settings);
 
-/** Closes it and sets *context to NULL; NULL and *NULL are allowed.  Objects
- *  made from the context must be closed first. */
+/** Closes it and sets *context to NULL; NULL and a pointer to NULL are allowed, as
+ *  for every function of the library that closes.  Objects made from the context
+ *  must be closed first. */
 TSR_API void tsr_context_close(tsr_context **context);
 
 /** "c" or "onednn": the backend in use.  Static string. */
