@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/** Everything of the library. */
+/** Everything of libtessera; libtessera-net has <tessera/kv_stream.h>, which
+ *  includes <tessera/store.h>, and <tessera/kv_control.h>. */
 #ifndef TSR_TESSERA_H
 #define TSR_TESSERA_H
 #include <tessera/audio.h>
 #include <tessera/context.h>
+#include <tessera/cuda.h>
 #include <tessera/ecdc.h>
 #include <tessera/entropy.h>
 #include <tessera/error.h>
@@ -13,6 +15,8 @@
 #include <tessera/io.h>
 #include <tessera/kv.h>
 #include <tessera/kv_cachegen.h>
+#include <tessera/kv_chunk.h>
+#include <tessera/kv_cuda.h>
 #include <tessera/mcq.h>
 #include <tessera/media.h>
 #include <tessera/model.h>
