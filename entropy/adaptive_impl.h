@@ -30,6 +30,31 @@ typedef struct tsri_adapt_set {
                          low ones for each value of the high */
 } tsri_adapt_set;
 
+/** The model sets of a coder. */
+typedef struct tsri_adapt_sets {
+    tsri_adapt_set set[TSRI_ADAPT_MAX_SETS];
+    int n;
+} tsri_adapt_sets;
+
+/** Memory for the models of n sets, which know nothing before they are told to
+ *  forget; sets->set[0].model is tsri_free()d.  TSR_OK; TSR_E_ARG a number outside
+ *  its limits; TSR_E_NOMEM. */
+tsr_error tsri_adapt_sets_open(tsri_adapt_sets *sets, tsr_context *ctx,
+                               const tsri_adapt_shape *shape, int n);
+void tsri_adapt_sets_forget(const tsri_adapt_sets *sets);
+
+/** Are a run's set and contexts (or NULL) there? */
+bool tsri_adapt_fit(const tsri_adapt_sets *sets, int set, const uint16_t *context,
+                    size_t n, bool avx2);
+
+/** The models of a row's symbols, or of their high four bits. */
+void tsri_adapt_find(const tsri_adapt_set *set, const uint16_t *context, int n,
+                     tsri_adapt_model **models);
+
+/** What follows a row: its symbols are counted, then models whose time has come
+ *  are renewed. */
+void tsri_adapt_learn(tsri_adapt_model *const *models, const uint8_t *sym, int n);
+
 /** A run of whole rows at the encoder. */
 typedef struct tsri_adapt_rows {
     const tsri_adapt_set *set;

@@ -4,6 +4,8 @@ noinst_HEADERS += entropy/bank.h entropy/bank_impl.h entropy/bigtable.h \
 	entropy/torchac.h
 libtsrcore_la_SOURCES += entropy/bank.c entropy/bigtable.c entropy/freq.c \
 	entropy/rans.c entropy/rans64.c entropy/torchac.c
+noinst_HEADERS += entropy/rans_impl.h
+libtsrcore_la_SOURCES += entropy/rans_dec.c
 
 noinst_HEADERS += entropy/histogram.h entropy/x86/lanes_avx2.h
 libtsrcore_la_SOURCES += entropy/histogram.c
@@ -21,7 +23,8 @@ endif
 
 # Models that learn, and a coder for tiny streams.
 noinst_HEADERS += entropy/adaptive.h entropy/adaptive_impl.h entropy/range.h
-libtsrcore_la_SOURCES += entropy/adaptive.c entropy/range.c
+libtsrcore_la_SOURCES += entropy/adaptive.c entropy/adaptive_dec.c
+libtsrcore_la_SOURCES += entropy/adaptive_enc.c entropy/range.c
 if TSR_X86
 libtsravx2_la_SOURCES += entropy/x86/adaptive_avx2.c
 else
