@@ -172,8 +172,10 @@ libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_kvquant_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_vq_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_method_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_parts.cu
-noinst_HEADERS += codecs/kv/cuda/coded.cuh codecs/kv/cuda/far.cuh \
-	codecs/kv/cuda/method.cuh codecs/kv/cuda/put.cuh
+libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_recode.cu
+noinst_HEADERS += codecs/kv/cuda/classes.cuh codecs/kv/cuda/coded.cuh \
+	codecs/kv/cuda/far.cuh codecs/kv/cuda/method.cuh codecs/kv/cuda/put.cuh \
+	codecs/kv/cuda/range_put.cuh codecs/kv/cuda/tables_put.cuh
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_refer.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_destination.c
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_dec.cu.d \
@@ -188,6 +190,7 @@ cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_kvquant_put.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_vq_put.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_method_put.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_parts.cu.d
+cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_recode.cu.d
 cuda_deps += codecs/kv/cuda/$(DEPDIR)/kv_refer.cu.d
 else
 libtsrcore_la_SOURCES += codecs/kv/cuda/kv_nocuda.c

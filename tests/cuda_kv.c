@@ -633,19 +633,6 @@ static const test_case cases[] = {
 };
 enum { SMALL = 82 };    /* of them are small */
 
-/* Is it a published method in a form that is only decoded there? */
-static bool is_decoded_only(const test_case *t)
-{
-    return t->method && !strstr(t->method, "plain=1") && t->entries <= 256;
-}
-
-static bool refuses_to_encode(const problem *p)
-{
-    return tsr_kv_cuda_encode(p->coder, p->item, (size_t)p->t->objects,
-                              (size_t)p->t->tokens, p->scratch, p->scratch_size,
-                              tsri_cuda_stream(p->gpu)) == TSR_E_UNSUPPORTED;
-}
-
 static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
 {
     problem p = { .t = t, .ctx = ctx, .gpu = gpu };
@@ -664,17 +651,15 @@ static void run_case(tsr_context *ctx, tsri_cuda *gpu, const test_case *t)
            t->objects, t->tokens, placing_name[t->how], t->levels,
            t->profile,
            8 * (double)bytes / ((double)p.all * p.planes * p.channels[0]));
-    const bool decoded_only = is_decoded_only(t);
-    verdict(decoded_only ? refuses_to_encode(&p) : same_bytes(&p), "bytes");
+    verdict(same_bytes(&p), "bytes");
     verdict(same_caches(&p, p.object, p.size, 0, 0xA5) && same_levels(&p) &&
             same_without(&p) && same_sinks(&p), "caches");
     upload_cache(&p, p.cache);
-    verdict(decoded_only || (refuses_values(&p) && refuses_ids(&p)),
-            "values that are none");
-    verdict(decoded_only || keeps_to_room(&p), "room");
+    verdict(refuses_values(&p) && refuses_ids(&p), "values that are none");
+    verdict(keeps_to_room(&p), "room");
     verdict(same_parts(&p), "parts");
     upload_cache(&p, p.cache);
-    verdict(decoded_only || same_bytes(&p), "bytes, with parts left in the items");
+    verdict(same_bytes(&p), "bytes, with parts left in the items");
     verdict(same_verdicts(&p), "damage");
     close_problem(&p);
 }

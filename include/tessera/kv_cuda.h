@@ -15,10 +15,8 @@ extern "C" {
 typedef struct tsr_kv_cuda tsr_kv_cuda;
 
 /** Brings a coder's tables and its profile to device `device`; kv must outlive
- *  it.  Published methods are decoded, and those that have an option plain are
- *  encoded, too, with plain=1.  Returns TSR_OK;
- *  TSR_E_UNSUPPORTED no CUDA in this build, no driver, or no such device;
- *  TSR_E_NOMEM; TSR_E_BACKEND. */
+ *  it.  Returns TSR_OK; TSR_E_UNSUPPORTED no CUDA in this build, no driver, or
+ *  no such device; TSR_E_NOMEM; TSR_E_BACKEND. */
 TSR_API TSR_CHECKED tsr_error tsr_kv_cuda_open(tsr_kv_cuda **gpu, tsr_kv *kv,
                                                int device);
 TSR_API void tsr_kv_cuda_close(tsr_kv_cuda **gpu);
@@ -51,13 +49,13 @@ typedef struct tsr_kv_cuda_item {
 } tsr_kv_cuda_item;
 
 /** Device scratch, 256-byte aligned, that a call with n items of `tokens` tokens
- *  needs. */
+ *  needs.  Published methods that are entropy-coded take several times the cache. */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_scratch_size(const tsr_kv_cuda *gpu, size_t tokens, size_t items,
                          size_t *bytes);
 
 /** stream: a cudaStream_t.  Steps must be set: step and value_ratio of the settings
- *  (not 0 = automatic).  TSR_E_UNSUPPORTED: a form that is only decoded there. */
+ *  (not 0 = automatic). */
 TSR_API TSR_CHECKED tsr_error
 tsr_kv_cuda_encode(tsr_kv_cuda *gpu, const tsr_kv_cuda_item *items, size_t n,
                    size_t tokens, void *scratch, size_t scratch_size,

@@ -20,10 +20,12 @@ struct bank {
     uint16_t start[MOST_TABLES][MOST_SYMBOLS + 1];
 };
 
-/* What reading needs besides, in shared memory. */
-struct reading {
-    uint16_t freq[MOST_SYMBOLS], like[MOST_SYMBOLS];
+/* What a shape is made in, and what reading needs besides, in shared memory. */
+struct shaping {
     uint32_t mass[MOST_SYMBOLS], tail[EDGES + 1];
+};
+struct reading : shaping {
+    uint16_t freq[MOST_SYMBOLS], like[MOST_SYMBOLS];
     uint32_t model[17][WARP];
 };
 
@@ -140,7 +142,7 @@ static __device__ void set_tails(const tsri_kv_gpu_shapes &known, int scale,
 }
 
 /* tsri_shape_table(): how many frequencies, 0: no such shape. */
-static __device__ int shape_table(const tsri_kv_gpu_shapes &known, reading &room,
+static __device__ int shape_table(const tsri_kv_gpu_shapes &known, shaping &room,
                                   int shape, int bits, int reach, uint16_t *freq,
                                   int *centre)
 {
@@ -236,13 +238,22 @@ struct table_model {
     {
         return f >= least && f <= (int32_t)left - floor * (n - 1 - i);
     }
+    __device__ void follow(uint16_t f)
+    {
+        left -= f;
+        f2 = f1;
+        f1 = f;
+    }
     __device__ void set(uint16_t *freq, int i, int32_t f)
     {
         if (!lane_of())
             freq[i] = (uint16_t)f;
-        left -= (uint16_t)f;
-        f2 = f1;
-        f1 = (uint16_t)f;
+        follow((uint16_t)f);
+    }
+    __device__ void learn(uint32_t code, bool after_run)
+    {
+        mean = (mean + 16 * code) / 2;
+        zeros = code || after_run ? 0 : zeros + 1;
     }
     __device__ int order() const
     {
@@ -282,8 +293,7 @@ static __device__ void get_frequencies(bits_in &in, table_model &m, uint16_t *fr
                                      : (int32_t)(folded / 2);
         const int32_t f = m.predict(i) + d;
         in.bad |= !m.fits(f, m.floor, i);
-        m.mean = (m.mean + 16 * code) / 2;
-        m.zeros = code || after_run ? 0 : m.zeros + 1;
+        m.learn(code, after_run);
         m.set(freq, i, f);
     }
     if (!lane_of())

@@ -521,4 +521,26 @@ static __device__ bool read_channel(const job &j, const place &p, int channel,
                    scaled(o.step[p.plane], -2));
     return head[channel] < 64;
 }
+
+/* Threads 0 .. threads - 1 move n bytes.  Words of four bytes are written whole; each is
+ * made of two of the source, which has room after its end. */
+static __device__ void move(uint8_t *to, const uint8_t *from, uint32_t n,
+                            uint32_t thread, uint32_t threads)
+{
+    const uint32_t head = min(n, (uint32_t)-(uintptr_t)to & 3);
+    const uint32_t words = (n - head) / 4, tail = head + 4 * words;
+
+    if (thread < head)
+        to[thread] = from[thread];
+    if (thread < n - tail)
+        to[tail + thread] = from[tail + thread];
+    from += head;
+    to += head;
+    const uint32_t *p = (const uint32_t *)((uintptr_t)from & ~(uintptr_t)3);
+    const uint32_t shift = 8 * ((uint32_t)(uintptr_t)from & 3);
+#pragma unroll 4
+    for (uint32_t i = thread; i < words; i += threads)
+        ((uint32_t *)to)[i] = __funnelshift_r(__ldcs(p + i), __ldcs(p + i + 1),
+                                              shift);
+}
 #endif

@@ -132,6 +132,14 @@ static void lay_out_units(tsri_kv_gpu_job *j, uint8_t *scratch, room *r, bool en
     j->unit_bytes = unit_bytes(j, encoding);
     j->units = scratch + take(r, units, tsri_kv_gpu_unit_size());
     j->unit_room = scratch + take(r, units, j->unit_bytes);
+    if (!encoding || !j->coded)
+        return;
+    j->recode_bytes = tsri_kv_gpu_recode_bytes(j);
+    j->plain = scratch + take(r, units, j->plain_bytes);
+    j->recode = scratch + take(r, units, j->recode_bytes);
+    j->aside = (void *)(scratch + take(r, (size_t)j->objects, sizeof *j->aside));
+    j->aside_at = (void *)(scratch + take(r, units + (size_t)j->objects,
+                                          sizeof *j->aside_at));
 }
 
 /* Lays the call out in scratch; a NULL scratch only counts.  Returns the bytes,
@@ -183,6 +191,12 @@ static bool counts_fit(size_t tokens, size_t items)
     return tokens <= TSRI_KV_MAX_TOKENS && items <= 1 << 20;
 }
 
+static void set_plain(const tsr_kv_cuda *g, tsri_kv_gpu_job *j, int dtype)
+{
+    if (j->coded)
+        j->plain_bytes = tsri_kv_gpu_plain_bytes(g->kv, j->tile, j->tokens, dtype);
+}
+
 /* Sets whether lanes can have whole heads of 64 or 128 dims of 2 bytes in
  * registers; and whether segments are such heads: without profile, one level, no
  * boosts but of recent tokens. */
@@ -216,6 +230,7 @@ tsr_error tsr_kv_cuda_scratch_size(const tsr_kv_cuda *g, size_t tokens,
         if (counts_fit(tokens, items)) {
             set_tokens(&j, tokens, items);
             set_strips(g, &j, i < 2 ? 2 : 4);
+            set_plain(g, &j, TSR_KV_F32);
             size = lay_out(&j, NULL, i % 2);
         }
         if (!size)
@@ -419,6 +434,7 @@ static tsr_error start(tsr_kv_cuda *g, tsri_kv_gpu_job *j,
     if (encoding)
         use_text(j, items, n);
     fill_call(g, j, items);
+    set_plain(g, j, j->dtype);
     need = lay_out(j, scratch, encoding);
     if (!need || need > scratch_size || (uintptr_t)scratch % ALIGN)
         return tsri_fail(g->kv->ctx, TSR_E_ARG, "KV on CUDA: %zu bytes of "
@@ -498,29 +514,41 @@ static launcher *units_of(int method)
            method == VQ ? tsri_kv_gpu_put_vq : tsri_kv_gpu_put_units;
 }
 
+/* Units packed, aside, then coded. */
+static tsr_error code_units(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
+                            cudaStream_t stream)
+{
+    tsri_kv_gpu_job packed = *j;
+
+    packed.items = j->aside;
+    packed.unit_at = j->aside_at;
+    TSR_TRY(queue(g, j, tsri_kv_gpu_set_aside, stream, "places of units"));
+    TSR_TRY(queue(g, &packed, units_of(j->method), stream, "method"));
+    return queue(g, j, tsri_kv_gpu_recode, stream, "codes");
+}
+
 static tsr_error encode_method(const tsr_kv_cuda *g, const tsri_kv_gpu_job *j,
                                cudaStream_t stream)
 {
     if (j->tokens) {
         TSR_TRY(queue(g, j, tsri_kv_gpu_rank_given, stream, "classes of tokens"));
         TSR_TRY(queue(g, j, sizes_of(j->method), stream, "sizes"));
+        if (j->coded)
+            TSR_TRY(code_units(g, j, stream));
     }
     TSR_TRY(queue(g, j, tsri_kv_gpu_arrange, stream, "places"));
-    return j->tokens ? queue(g, j, units_of(j->method), stream, "method") : TSR_OK;
+    if (!j->tokens)
+        return TSR_OK;
+    return j->coded ? queue(g, j, tsri_kv_gpu_place_recoded, stream, "units")
+                    : queue(g, j, units_of(j->method), stream, "method");
 }
 
-static tsr_error can_encode(const tsr_kv_cuda *g)
+static tsr_error has_step(const tsr_kv_cuda *g)
 {
     const tsr_kv *kv = g->kv;
 
-    if (kv->method)
-        return tsri_kv_gpu_encodes(kv) ? TSR_OK
-            : tsri_fail(kv->ctx, TSR_E_UNSUPPORTED, "KV on CUDA: %s is not encoded "
-                        "in this form (what has an option plain is, with plain=1)",
-                        kv->method->name);
-    if (kv->step[0] == 0 || kv->step[1] == 0)
-        return tsri_fail(kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
-    return TSR_OK;
+    return kv->method || (kv->step[0] != 0 && kv->step[1] != 0) ? TSR_OK
+        : tsri_fail(kv->ctx, TSR_E_ARG, "KV on CUDA: no step is set");
 }
 
 tsr_error tsr_kv_cuda_encode(tsr_kv_cuda *g, const tsr_kv_cuda_item *items,
@@ -531,7 +559,7 @@ tsr_error tsr_kv_cuda_encode(tsr_kv_cuda *g, const tsr_kv_cuda_item *items,
 
     if (!n)
         return TSR_OK;
-    TSR_TRY(can_encode(g));
+    TSR_TRY(has_step(g));
     TSR_TRY(start(g, &j, items, n, tokens, scratch, scratch_size, true, stream));
     TSR_TRY(queue(g, &j, tsri_kv_gpu_begin, stream, "begin"));
     if (j.method) {

@@ -50,8 +50,7 @@ static bool has_large_books(const tsr_kv *kv)
     return true;
 }
 
-/* What is entropy-coded has tables made by search, or by going from value to value. */
-bool tsri_kv_gpu_encodes(const tsr_kv *kv)
+static bool is_packed(const tsr_kv *kv)
 {
     static const uint8_t plain[METHODS] = {     /* 1 + where params say so */
         [CACHEGEN] = 3, [KIVI] = 4, [KVQUANT] = 4, [GEAR] = 5, [ZIPCACHE] = 3,
@@ -61,6 +60,22 @@ bool tsri_kv_gpu_encodes(const tsr_kv *kv)
 
     return (at && tsri_get16(kv->params + 2 * (at - 1))) ||
         (number == VQ && has_large_books(kv));
+}
+
+size_t tsri_kv_gpu_plain_bytes(const tsr_kv *kv, int tile, int tokens, int dtype)
+{
+    const tsr_kv_shape *shape = &kv->settings.shape;
+    tsri_kv_head head = { .shape = *shape, .tokens = (uint32_t)tokens, .tile = tile,
+                          .dtype = (uint8_t)dtype };
+    size_t most = 0;
+
+    memcpy(head.params, kv->params, sizeof head.params);
+    for (int i = 0; tokens && i < shape->layers * shape->planes; i++) {
+        const tsri_kv_tile t = tsri_kv_method_tile(kv, &head, i, 0);
+        const size_t bytes = kv->method->bound(&t);
+        most = bytes > most ? bytes : most;
+    }
+    return (most + 15) / 16 * 16;
 }
 
 /* ---- kvquant ---- */
@@ -208,6 +223,7 @@ tsr_error tsri_kv_gpu_put_method(tsr_kv_cuda *g)
 
     if (!kv->method)
         return TSR_OK;
+    g->encoder.coded = !is_packed(kv);
     TSR_TRY(put_shapes(g));
     if (kv->method->number == KVQUANT && kv->model)
         TSR_TRY(put_levels(g));

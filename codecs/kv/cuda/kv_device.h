@@ -28,8 +28,8 @@ tsr_error tsri_kv_gpu_put(tsr_kv_cuda *g, const void *from, size_t count,
 /** Brings what a published method's kernels need.  Waits. */
 tsr_error tsri_kv_gpu_put_method(tsr_kv_cuda *g);
 
-/** Is the method one whose units the device makes? */
-bool tsri_kv_gpu_encodes(const tsr_kv *kv);
+/** Most bytes of a unit of the method, of so many tokens of a type: packed, too. */
+size_t tsri_kv_gpu_plain_bytes(const tsr_kv *kv, int tile, int tokens, int dtype);
 
 /** Brings the profile and the shape of groups there: everything of both jobs that
  *  has to do with groups.  Waits. */

@@ -2,7 +2,7 @@
 /* Which values of a unit are far out, for kvquant and gear: values to scratch, the
  * largest and smallest of each vector marked, the marks coded.  A mark is a decision
  * whose model learns from those before, so that one thread codes those of a unit. */
-#include "codecs/kv/cuda/coded.cuh"
+#include "codecs/kv/cuda/range_put.cuh"
 #include "codecs/kv/cuda/far.cuh"
 
 static __global__ __launch_bounds__(THREADS) void load_far(job j, int parts)
@@ -234,48 +234,18 @@ static __global__ __launch_bounds__(THREADS) void gather_marks(job j, int parts)
 /* ---- decisions: entropy/range.c has what is done here ---- */
 
 struct decisions_out {
-    uint64_t low;
-    uint32_t range, fast, slow;
-    uint8_t *out, *at;
+    range_out out;
+    uint32_t fast, slow;
 
     __device__ explicit decisions_out(uint8_t *to)
-        : low(0), range(UINT32_MAX), fast(1 << 15), slow(1 << 15), out(to), at(to) {}
-    __device__ void carry()
-    {
-        uint8_t *p = at;
-
-        if (low >> 32)
-            while (p > out && ++*--p == 0)
-                ;
-        low &= UINT32_MAX;
-    }
+        : out(to, true), fast(1 << 15), slow(1 << 15) {}
     __device__ void put(bool bit, int rate)
     {
-        const uint32_t below = range_in::part(range, (fast + slow) / 2, 16);
+        const uint32_t below = range_in::part(out.range, (fast + slow) / 2, 16);
 
-        low += bit ? 0 : below;
-        range = bit ? below : range - below;
-        while (range < 1u << 24) {
-            carry();
-            *at++ = (uint8_t)(low >> 24);
-            low = low << 8 & UINT32_MAX;
-            range <<= 8;
-        }
+        out.narrow(bit ? 0 : below, bit ? below : out.range - below);
         fast = towards(fast, bit, min(rate, 4));
         slow = towards(slow, bit, rate);
-    }
-    /* Its bytes. */
-    __device__ uint32_t finish()
-    {
-        carry();
-        const uint32_t rest = 0 - (uint32_t)low;
-        low += rest < range ? rest : rest & 0xffffff;
-        carry();
-        if (low)
-            *at++ = (uint8_t)(low >> 24);
-        while (at > out && !at[-1])
-            at--;
-        return (uint32_t)(at - out);
     }
 };
 
@@ -303,7 +273,7 @@ static __global__ __launch_bounds__(WARP) void code_marks(job j)
                 out.put(mask >> k & 1, LAST_RATE);
         count += __popc(mask);
     }
-    head.list_bytes = out.finish();
+    head.list_bytes = out.out.finish();
     head.count = count;
     j.segment_size[blockIdx.x] = (uint32_t)(f.raw_bytes(j) +
         (f.n ? list_bytes(f) + tail_bytes(j, f) : 0));

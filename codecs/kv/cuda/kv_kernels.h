@@ -195,6 +195,13 @@ typedef struct tsri_kv_gpu_job {
                                        [planes][tiles] */
     uint8_t *unit_room;             /* of each unit_bytes */
     size_t unit_bytes;
+    int coded;                      /* encoder: units are made packed, in `plain`,
+                                       then coded, in `recode`; of each so many
+                                       bytes */
+    uint8_t *plain, *recode;
+    size_t plain_bytes, recode_bytes;
+    tsri_kv_gpu_item *aside;        /* [objects], items whose data is `plain` */
+    uint64_t *aside_at;             /* where units are in it, like unit_at */
     int32_t *fixed;                 /* reconstructions, like values */
     float *z;                       /* coefficients, like values: what is
                                        quantised, or decoded */
@@ -273,6 +280,14 @@ size_t tsri_kv_gpu_unit_bytes(const tsri_kv_gpu_job *job);
 /** The same of an encoder: of kvquant and gear, of vq. */
 size_t tsri_kv_gpu_far_bytes(const tsri_kv_gpu_job *job);
 size_t tsri_kv_gpu_vq_bytes(const tsri_kv_gpu_job *job);
+/** Published methods encoded, entropy-coded: a job's `aside` is set; a job with items
+ *  and unit_at of that kind makes packed units; these are coded, which sets their
+ *  bytes, and, once they are placed, moved. */
+cudaError_t tsri_kv_gpu_set_aside(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_recode(const tsri_kv_gpu_job *job, cudaStream_t stream);
+cudaError_t tsri_kv_gpu_place_recoded(const tsri_kv_gpu_job *job, cudaStream_t stream);
+/** Bytes of job.recode a unit needs; job.plain_bytes is set. */
+size_t tsri_kv_gpu_recode_bytes(const tsri_kv_gpu_job *job);
 size_t tsri_kv_gpu_unit_size(void);
 
 /** Encoder: what objects are before it is known what is in them; centres (not

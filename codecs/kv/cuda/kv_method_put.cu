@@ -50,6 +50,9 @@ static __device__ plan plan_of(const job &j, const unit &u)
     case FP8:
         p.number = p.take(n);
         break;
+    case LOSSLESS:
+        p.number = p.take(n * bytes);
+        break;
     case CACHEGEN:
         p.size = u.tokens * bytes;      /* scales */
         p.bits = 32 - __clz(2 * (bins_of(j, u.layer, u.plane) / 2 - 1));
@@ -444,6 +447,21 @@ static __device__ void put_elements(const job &j, making &m, int part, int parts
     }
 }
 
+/* lossless: any bits. */
+static __device__ void put_source(const job &j, const making &m, int part, int parts)
+{
+    const int bytes = element_bytes(j.dtype);
+    const uint32_t n = m.u.tokens * m.u.channels;
+    uint8_t *to = m.to + m.p.number;
+
+    for (uint32_t i = part * THREADS + threadIdx.x; i < n; i += parts * THREADS) {
+        const uint8_t *from = m.element(j, (int)(i / m.u.channels),
+                                        (int)(i % m.u.channels));
+        for (int b = 0; b < bytes; b++)
+            to[(size_t)i * bytes + b] = from[b];
+    }
+}
+
 static __device__ void put_forms(const making &m)
 {
     if (m.p.number)
@@ -470,6 +488,8 @@ static __global__ __launch_bounds__(THREADS) void put_codes(job j, int parts)
         put_forms(m);
     if (j.method == FP8 || j.method == KIVI)
         put_elements(j, m, part, parts);
+    if (j.method == LOSSLESS)
+        put_source(j, m, part, parts);
     put_all(j, m, j.unit_room + n * j.unit_bytes, part, parts);
     m.finish(j);
 }
@@ -496,7 +516,7 @@ extern "C" cudaError_t tsri_kv_gpu_put_units(const job *j, cudaStream_t stream)
         return cudaErrorInvalidValue;
     if (j->rank)
         put_channels<<<(unsigned)(units * across), THREADS, 0, stream>>>(*j, across);
-    if (j->method != FP8)
+    if (j->method != FP8 && j->method != LOSSLESS)
         measure<<<(unsigned)(units * parts), THREADS, 0, stream>>>(*j, parts);
     put_codes<<<(unsigned)(units * parts), THREADS, 0, stream>>>(*j, parts);
     return cudaGetLastError();

@@ -211,28 +211,6 @@ static __global__ __launch_bounds__(THREADS) void put_heads(job j)
 
 /* ---- units ---- */
 
-/* A warp moves n bytes.  Words of four bytes are written whole; each is made of
- * two of the source, which has room after its end. */
-static __device__ void move(uint8_t *to, const uint8_t *from, uint32_t n)
-{
-    const uint32_t lane = threadIdx.x % WARP;
-    const uint32_t head = min(n, (uint32_t)-(uintptr_t)to & 3);
-    const uint32_t words = (n - head) / 4, tail = head + 4 * words;
-
-    if (lane < head)
-        to[lane] = from[lane];
-    if (lane < n - tail)
-        to[tail + lane] = from[tail + lane];
-    from += head;
-    to += head;
-    const uint32_t *p = (const uint32_t *)((uintptr_t)from & ~(uintptr_t)3);
-    const uint32_t shift = 8 * ((uint32_t)(uintptr_t)from & 3);
-#pragma unroll 4
-    for (uint32_t i = lane; i < words; i += WARP)
-        ((uint32_t *)to)[i] = __funnelshift_r(__ldcs(p + i), __ldcs(p + i + 1),
-                                              shift);
-}
-
 /* A thread block has a unit; those of methods are where they belong. */
 static __global__ __launch_bounds__(THREADS) void put_units(job j)
 {
@@ -252,7 +230,8 @@ static __global__ __launch_bounds__(THREADS) void put_units(job j)
         if (s % WARPS == threadIdx.x / WARP) {
             if (threadIdx.x % WARP == 0)
                 put32(to + 4 * s, bytes);
-            move(to + offset, u.end(j, s) - bytes, bytes);
+            move(to + offset, u.end(j, s) - bytes, bytes, threadIdx.x % WARP,
+                 WARP);
         }
         offset += bytes;
     }
