@@ -53,6 +53,13 @@ if test -e "$built/man/tessera.1"; then
 else
     skip "manual: this build could not run the program"
 fi
+faults=
+for header in "$src"/include/tessera/*.h; do
+    name=tessera/$(basename "$header")
+    test "$name" = tessera/tessera.h ||
+        grep -q "^\.In.* $name" "$src/docs/man/libtessera.3" || faults="$faults no $name;"
+done
+verdict "manual: libtessera(3) has every header" "$faults"
 if command -v mandoc > "$work/none"; then
     for page in "$built"/man/*.1 "$src"/docs/man/*.[35]; do
         test -e "$page" || continue

@@ -21,7 +21,8 @@ static const opt encode_options[] = {
     { "-q -q:v --quality", "N", "pictures: 0 (smallest) to 100 (best); default 50", OPT_NUMBER,
       offsetof(args, quality), 0, 100 },
     { "-c --codec", "NAME", "codec of pictures (hyper, mcquic, vqgan, simvq) or of"
-      " sound (encodec, hificodec); default: the model's", OPT_TEXT, offsetof(args, codec), 0, 0 },
+      " sound (encodec, hificodec, semantic, semanticodec); default: the model's", OPT_TEXT,
+      offsetof(args, codec), 0, 0 },
     { "-c:v", "NAME", "codec of pictures", OPT_TEXT, offsetof(args, codec_v), 0,
       0 },
     { "-c:a", "NAME", "codec of sound", OPT_TEXT, offsetof(args, codec_a), 0,

@@ -8,7 +8,7 @@
 enum { BANK_BITS = 14, WIDTH_MAX = 2048, Z_SYMBOLS = 2 * TSRI_HYPER_Z_LIMIT + 1,
        RADIUS_MAX = 64 };
 
-/* The channels of a group's input map (see hyper_units.c): the plane "known",
+/* The channels of a group's input map (see hyper_predict.c): the plane "known",
  * a spare one, the features, y up to the group's end.  In the tensor the order
  * is features, y, plane. */
 static void group_inputs(int *from, int features, int latents_in)
