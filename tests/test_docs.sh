@@ -57,7 +57,8 @@ faults=
 for header in "$src"/include/tessera/*.h; do
     name=tessera/$(basename "$header")
     test "$name" = tessera/tessera.h ||
-        grep -q "^\.In.* $name" "$src/docs/man/libtessera.3" || faults="$faults no $name;"
+        grep -qE "^\.It In .*$name( |\$)" "$src/docs/man/libtessera.3" ||
+        faults="$faults no $name;"
 done
 verdict "manual: libtessera(3) has every header" "$faults"
 if command -v mandoc > "$work/none"; then
