@@ -407,6 +407,48 @@ static void check_ranges(kv_coder *k, const kv_cache *all, tsr_context *ctx,
     free(sparse.object);
 }
 
+static void check_info(const kv_coder *k, const tsr_kv_info *info)
+{
+    assert_string_equal(info->method, "rows");
+    assert_memory_equal(&info->shape, &shape_odd, sizeof shape_odd);
+    assert_memory_equal(&info->rope, &rope_half, sizeof rope_half);
+    assert_int_equal(info->dtype, TSR_KV_F16);
+    assert_int_equal(info->tokens, 100);
+    assert_int_equal(info->pos0, 2);
+    assert_int_equal(info->levels, 2);
+    assert_int_equal(info->tile, 32);
+    assert_int_equal(info->sinks, 2);
+    assert_int_equal(info->token_ids, 1);
+    assert_int_equal(info->bytes, k->size);
+    assert_true(fabs(info->step[0] - 0.25) < 1e-5 &&
+                fabs(info->step[1] - 0.125) < 1e-5);
+    assert_int_equal(info->head_bytes + info->side_bytes + info->level_bytes[0] +
+                     info->level_bytes[1], k->size);
+}
+
+static void check_layers(tsr_context *ctx, const kv_coder *k, const tsr_kv_info *info)
+{
+    uint64_t sum = 0, one, both;
+
+    for (int l = 0; l < 3; l++) {
+        assert_int_equal(tsr_kv_probe_layer(ctx, k->object, k->size, l, -1, &both),
+                         TSR_OK);
+        for (int p = 0; p < 2; p++) {
+            assert_int_equal(tsr_kv_probe_layer(ctx, k->object, k->size, l, p,
+                                                &one), TSR_OK);
+            both -= one;
+            sum += one;
+        }
+        assert_int_equal(both, 0);
+    }
+    /* Sections: 12 bits an id. */
+    assert_int_equal(sum + info->head_bytes + 150, k->size);
+    assert_int_equal(tsr_kv_probe_layer(ctx, k->object, k->size, 3, 0, &one),
+                     TSR_E_ARG);
+    assert_int_equal(tsr_kv_probe_layer(ctx, k->object, k->size, 0, 2, &one),
+                     TSR_E_ARG);
+}
+
 static void test_probe(void **state)
 {
     tsr_context *ctx = check_context("c", 1);
@@ -415,7 +457,6 @@ static void test_probe(void **state)
     kv_cache in, all;
     kv_coder k;
     tsr_kv_info info;
-    uint64_t sum = 0, one, both;
 
     (void)state;
     s.tile = 32;
@@ -431,38 +472,8 @@ static void test_probe(void **state)
     assert_int_equal(kv_encode(&k, &in), TSR_OK);
     k.call.token_ids = NULL;
     assert_int_equal(tsr_kv_probe(ctx, k.object, k.size, &info), TSR_OK);
-    assert_string_equal(info.method, "rows");
-    assert_memory_equal(&info.shape, &shape_odd, sizeof shape_odd);
-    assert_memory_equal(&info.rope, &rope_half, sizeof rope_half);
-    assert_int_equal(info.dtype, TSR_KV_F16);
-    assert_int_equal(info.tokens, 100);
-    assert_int_equal(info.pos0, 2);
-    assert_int_equal(info.levels, 2);
-    assert_int_equal(info.tile, 32);
-    assert_int_equal(info.sinks, 2);
-    assert_int_equal(info.token_ids, 1);
-    assert_int_equal(info.bytes, k.size);
-    assert_true(fabs(info.step[0] - 0.25) < 1e-5 &&
-                fabs(info.step[1] - 0.125) < 1e-5);
-    assert_int_equal(info.head_bytes + info.side_bytes + info.level_bytes[0] +
-                     info.level_bytes[1], k.size);
-    for (int l = 0; l < 3; l++) {
-        assert_int_equal(tsr_kv_probe_layer(ctx, k.object, k.size, l, -1, &both),
-                         TSR_OK);
-        for (int p = 0; p < 2; p++) {
-            assert_int_equal(tsr_kv_probe_layer(ctx, k.object, k.size, l, p,
-                                                &one), TSR_OK);
-            both -= one;
-            sum += one;
-        }
-        assert_int_equal(both, 0);
-    }
-    /* Sections: 12 bits an id. */
-    assert_int_equal(sum + info.head_bytes + 150, k.size);
-    assert_int_equal(tsr_kv_probe_layer(ctx, k.object, k.size, 3, 0, &one),
-                     TSR_E_ARG);
-    assert_int_equal(tsr_kv_probe_layer(ctx, k.object, k.size, 0, 2, &one),
-                     TSR_E_ARG);
+    check_info(&k, &info);
+    check_layers(ctx, &k, &info);
     assert_int_equal(kv_decode(&k, NULL, &all), TSR_OK);
     check_ranges(&k, &all, ctx, &(tsr_kv_part){ 0, 3, 0, 100, 0 });
     check_ranges(&k, &all, ctx, &(tsr_kv_part){ 1, 1, 0, 100, 0 });

@@ -232,6 +232,45 @@ static void events(void **state)
 
 /** A slow line: less comes, and what came is what decoding at fewer levels
  *  gives. */
+/* Only what must be. */
+static void check_never(const stream_case *c, tsr_kv_stream_settings *s,
+                        const kv_cache *to, uint64_t all)
+{
+    tsr_kv_job_result r;
+    s->deadline = 0.001;        /* never */
+    mem[0].rate = (double)all / 0.1;
+    for (int floor = 1; floor <= 3; floor++) {
+        s->floor = floor;
+        r = stream_pull(c, s, to);
+        check_there(&r, c);
+        assert_true(r.late);
+        assert_true(r.mean_levels >= floor);
+        if (floor < 3)
+            assert_true(r.bytes < all);
+    }
+}
+
+/* No more is used where more is at hand. */
+static void check_ceiling(const stream_case *c, tsr_kv_stream_settings *s,
+                          const kv_cache *to, const kv_cache *low)
+{
+    tsr_kv_job_result r;
+    mem_reset(1);
+    s->cache = "redis://1";
+    s->ceiling = 0;
+    r = stream_pull(c, s, to);
+    assert_int_equal(mem[1].objects, 10);
+    s->ceiling = 1;
+    r = stream_pull(c, s, to);
+    check_there(&r, c);
+    assert_int_equal(r.present, 10);
+    assert_true(r.mean_levels == 1);
+    stream_local_all(c, 1, low);
+    assert_true(kv_same(to, low));
+    s->cache = NULL;
+    mem_reset(1);
+}
+
 static void deadlines(void **state)
 {
     stream_case c;
@@ -248,17 +287,7 @@ static void deadlines(void **state)
     all = r.bytes;
     stream_room(&c, &to);
     stream_room(&c, &low);
-    s.deadline = 0.001;         /* never: only what must be */
-    mem[0].rate = (double)all / 0.1;
-    for (int floor = 1; floor <= 3; floor++) {
-        s.floor = floor;
-        r = stream_pull(&c, &s, &to);
-        check_there(&r, &c);
-        assert_true(r.late);
-        assert_true(r.mean_levels >= floor);
-        if (floor < 3)
-            assert_true(r.bytes < all);
-    }
+    check_never(&c, &s, &to, all);
     mem[0].rate = 0;
     s.floor = 1;
     s.deadline = 60;
@@ -269,21 +298,7 @@ static void deadlines(void **state)
     assert_true(r.mean_levels == 2);
     stream_local_all(&c, 2, &low);
     assert_true(kv_same(&to, &low));
-    /* Nor is more used where more is at hand. */
-    mem_reset(1);
-    s.cache = "redis://1";
-    s.ceiling = 0;
-    r = stream_pull(&c, &s, &to);
-    assert_int_equal(mem[1].objects, 10);
-    s.ceiling = 1;
-    r = stream_pull(&c, &s, &to);
-    check_there(&r, &c);
-    assert_int_equal(r.present, 10);
-    assert_true(r.mean_levels == 1);
-    stream_local_all(&c, 1, &low);
-    assert_true(kv_same(&to, &low));
-    s.cache = NULL;
-    mem_reset(1);
+    check_ceiling(&c, &s, &to, &low);
     /* Half of what all would take. */
     s.ceiling = 0;
     mem[0].rate = (double)all / 0.6;
@@ -432,6 +447,38 @@ static void arrivals(void **state)
 
 /* ---- the caller's mistakes ---- */
 
+/* Refused, and the settings are good again. */
+#define REFUSED(error) do {                                                    \
+        assert_int_equal(tsr_kv_pull_begin(&job, &bad, &shape, &view, c.ids,    \
+                                           100), error);                        \
+        assert_null(job);                                                       \
+        bad = s;                                                                \
+    } while (0)
+
+static void sizes(void **state)
+{
+    stream_case c;
+    tsr_kv_job *job;
+    (void)state;
+    mem_reset(0);
+    stream_case_open(&c, 100, 64, 1, KV_NHD, 0);
+    const tsr_kv_stream_settings s = stream_settings(&c, "redis://0");
+    tsr_kv_stream_settings bad = s;
+    const tsr_kv_view view = c.cache.view;
+    const tsr_kv_shape shape = c.shape;
+    bad.size = offsetof(tsr_kv_stream_settings, arrival) - 1;
+    REFUSED(TSR_E_ARG);
+    bad.size = 0;
+    REFUSED(TSR_E_ARG);
+    bad.store.size = 0;
+    REFUSED(TSR_E_ARG);
+    bad.store.size = sizeof bad.store - 1;
+    REFUSED(TSR_E_ARG);
+    bad.store.size = bad.size;
+    REFUSED(TSR_E_ARG);
+    stream_case_close(&c);
+}
+
 static void arguments(void **state)
 {
     stream_case c;
@@ -443,12 +490,6 @@ static void arguments(void **state)
     s = stream_settings(&c, "redis://0");
     tsr_kv_view view = c.cache.view;
     tsr_kv_shape shape = c.shape;
-#define REFUSED(error) do {                                                    \
-        assert_int_equal(tsr_kv_pull_begin(&job, &bad, &shape, &view, c.ids,    \
-                                           100), error);                        \
-        assert_null(job);                                                       \
-        bad = s;                                                                \
-    } while (0)
     bad = s;
     bad.url = "ftp://x";
     REFUSED(TSR_E_ARG);
@@ -470,16 +511,6 @@ static void arguments(void **state)
     REFUSED(TSR_E_ARG);
     bad.policy = "none";
     REFUSED(TSR_E_UNSUPPORTED);
-    bad.size = offsetof(tsr_kv_stream_settings, arrival) - 1;
-    REFUSED(TSR_E_ARG);
-    bad.size = 0;
-    REFUSED(TSR_E_ARG);
-    bad.store.size = 0;
-    REFUSED(TSR_E_ARG);
-    bad.store.size = sizeof bad.store - 1;
-    REFUSED(TSR_E_ARG);
-    bad.store.size = bad.size;
-    REFUSED(TSR_E_ARG);
     view.tokens = 99;
     REFUSED(TSR_E_ARG);
     view.tokens = 100;
@@ -555,7 +586,7 @@ int main(void)
         cmocka_unit_test(two_writers), cmocka_unit_test(events),
         cmocka_unit_test(deadlines), cmocka_unit_test(recomputes),
         cmocka_unit_test(arrivals), cmocka_unit_test(arguments),
-        cmocka_unit_test(other_headers),
+        cmocka_unit_test(sizes), cmocka_unit_test(other_headers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

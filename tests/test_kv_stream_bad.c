@@ -328,6 +328,65 @@ static void cut_push(void **state)
     mem_reset(0);
 }
 
+static void check_interrupted(const stream_case *c, const tsr_kv_stream_settings *s,
+                              const kv_cache *to, uint64_t all)
+{
+    tsr_kv_job_result r;
+    for (int k = 1; k < 10; k++) {
+        mem_reset(1);
+        mem[0].calls = 0;
+        mem[0].die_after = k;
+        r = stream_pull(c, s, to);
+        const int kept = mem[1].objects;
+        const uint64_t came = mem[1].written;
+        if (kept < CHUNKS)
+            assert_int_equal(r.error, TSR_E_IO);
+        assert_true(r.tokens >= (size_t)kept * EACH || r.tokens == TOKENS);
+        assert_true(stream_same(to, &c->local, 0, r.tokens));
+        mem[0].die_after = 0;
+        r = stream_pull(c, s, to);
+        assert_int_equal(r.error, TSR_OK);
+        assert_int_equal(r.present, kept);
+        /* The first guess may bring some bytes twice. */
+        assert_true(r.bytes >= all - came && r.bytes <= all - came + 1000);
+        assert_true(kv_same(to, &c->local));
+    }
+}
+
+/* The cache holds all. */
+static void check_cache(const stream_case *c, tsr_kv_stream_settings *s,
+                        const kv_cache *to)
+{
+    tsr_kv_job_result r;
+    mem[0].deny = 1;
+    r = stream_pull(c, s, to);
+    assert_int_equal(r.error, TSR_OK);
+    assert_int_equal(r.present, CHUNKS);
+    assert_int_equal(r.bytes, 0);
+    /* What is damaged in the cache comes from the store, and is put right. */
+    mem[0].deny = 0;
+    mem[1].object[1].data[mem[1].object[1].size - 3] ^= 4;
+    mem[1].object[2].size = 200;
+    r = stream_pull(c, s, to);
+    assert_int_equal(r.error, TSR_OK);
+    assert_int_equal(r.present, CHUNKS - 2);
+    assert_true(kv_same(to, &c->local));
+    r = stream_pull(c, s, to);
+    assert_int_equal(r.present, CHUNKS);
+    /* A store that says no to one chunk is not asked again, the cache is. */
+    for (int i = 1; i < 4; i += 2) {
+        mem_object *o = mem_find(&mem[1], object_of(c, i)->key);
+        o->key[0] = 'x';
+    }
+    mem[0].deny = 1;
+    s->connections = 3;
+    r = stream_pull(c, s, to);
+    assert_int_equal(r.error, TSR_E_DENIED);
+    assert_int_equal(r.present, CHUNKS - 2);
+    assert_int_equal(r.missing, 2);
+    assert_int_equal(r.tokens, EACH);
+}
+
 /** With a cache, a pull that was cut off fetches only what it has not; and needs
  *  no store when it has all. */
 static void cut_pull(void **state)
@@ -356,52 +415,8 @@ static void cut_pull(void **state)
         assert_int_equal(o->size, mem[0].object[i].size);
         assert_memory_equal(o->data, mem[0].object[i].data, o->size);
     }
-    for (int k = 1; k < 10; k++) {
-        mem_reset(1);
-        mem[0].calls = 0;
-        mem[0].die_after = k;
-        r = stream_pull(&c, &s, &to);
-        const int kept = mem[1].objects;
-        const uint64_t came = mem[1].written;
-        if (kept < CHUNKS)
-            assert_int_equal(r.error, TSR_E_IO);
-        assert_true(r.tokens >= (size_t)kept * EACH || r.tokens == TOKENS);
-        assert_true(stream_same(&to, &c.local, 0, r.tokens));
-        mem[0].die_after = 0;
-        r = stream_pull(&c, &s, &to);
-        assert_int_equal(r.error, TSR_OK);
-        assert_int_equal(r.present, kept);
-        /* The first guess may bring some bytes twice. */
-        assert_true(r.bytes >= all - came && r.bytes <= all - came + 1000);
-        assert_true(kv_same(&to, &c.local));
-    }
-    mem[0].deny = 1;
-    r = stream_pull(&c, &s, &to);
-    assert_int_equal(r.error, TSR_OK);
-    assert_int_equal(r.present, CHUNKS);
-    assert_int_equal(r.bytes, 0);
-    /* What is damaged in the cache comes from the store, and is put right. */
-    mem[0].deny = 0;
-    mem[1].object[1].data[mem[1].object[1].size - 3] ^= 4;
-    mem[1].object[2].size = 200;
-    r = stream_pull(&c, &s, &to);
-    assert_int_equal(r.error, TSR_OK);
-    assert_int_equal(r.present, CHUNKS - 2);
-    assert_true(kv_same(&to, &c.local));
-    r = stream_pull(&c, &s, &to);
-    assert_int_equal(r.present, CHUNKS);
-    /* A store that says no to one chunk is not asked again, the cache is. */
-    for (int i = 1; i < 4; i += 2) {
-        mem_object *o = mem_find(&mem[1], object_of(&c, i)->key);
-        o->key[0] = 'x';
-    }
-    mem[0].deny = 1;
-    s.connections = 3;
-    r = stream_pull(&c, &s, &to);
-    assert_int_equal(r.error, TSR_E_DENIED);
-    assert_int_equal(r.present, CHUNKS - 2);
-    assert_int_equal(r.missing, 2);
-    assert_int_equal(r.tokens, EACH);
+    check_interrupted(&c, &s, &to, all);
+    check_cache(&c, &s, &to);
     kv_cache_close(&to);
     forget();
     stream_case_close(&c);
