@@ -87,8 +87,8 @@ static __device__ int pick(const uint32_t *count, const uint16_t *freq, int n,
 
 /* n counts, not all 0, below 2^32 together, to frequencies of the sum 2^bits; both
  * in shared memory; by a warp. */
-static __device__ void normalise(const uint32_t *count, int n, int bits,
-                                 uint16_t *freq)
+static __device__ __noinline__ void normalise(const uint32_t *count, int n, int bits,
+                                              uint16_t *freq)
 {
     uint32_t own = 0;
 
@@ -142,9 +142,9 @@ static __device__ void set_tails(const tsri_kv_gpu_shapes &known, int scale,
 }
 
 /* tsri_shape_table(): how many frequencies, 0: no such shape. */
-static __device__ int shape_table(const tsri_kv_gpu_shapes &known, shaping &room,
-                                  int shape, int bits, int reach, uint16_t *freq,
-                                  int *centre)
+static __device__ __noinline__ int shape_table(const tsri_kv_gpu_shapes &known,
+                                               shaping &room, int shape, int bits,
+                                               int reach, uint16_t *freq, int *centre)
 {
     const int scale = shape % SHAPE_SCALES;
     const int phase = shape / SHAPE_SCALES % SHAPE_PHASES;

@@ -2,7 +2,8 @@
 /* Units of published methods, which have been made in their packed forms, to the
  * entropy-coded ones: what the CPU writes at once follows from the packed unit alone.  A
  * thread block has a unit and goes through its parts, matrices of codes and of floats;
- * each is written the shorter way. */
+ * each is written the shorter way.  Functions that several parts need are not inlined:
+ * the assembler would take minutes. */
 #include "codecs/kv/cuda/far.cuh"
 #include "codecs/kv/cuda/rows.cuh"
 #include "codecs/kv/cuda/tables_put.cuh"
@@ -287,7 +288,8 @@ static __device__ uint8_t *end_of_block(const recoding &r, const code_matrix &m,
 }
 
 /* Blocks into their rooms; how many, with so many rows each. */
-static __device__ uint32_t put_blocks(recoding &r, const code_matrix &m, uint32_t each)
+static __device__ __noinline__ uint32_t put_blocks(recoding &r, const code_matrix &m,
+                                                   uint32_t each)
 {
     const uint32_t blocks = (m.rows + each - 1) / each;
 
@@ -307,7 +309,7 @@ static __device__ uint32_t put_blocks(recoding &r, const code_matrix &m, uint32_
 }
 
 /* Tables, classes, offsets. */
-static __device__ uint32_t put_classes(recoding &r, const code_matrix &m)
+static __device__ __noinline__ uint32_t put_classes(recoding &r, const code_matrix &m)
 {
     workplace &w = *r.w;
     uint32_t bytes = 1 + 2 + 2 * 4;
@@ -345,7 +347,7 @@ static __device__ void write_blocks(recoding &r, const code_matrix &m, uint32_t 
 }
 
 /* Tables and classes of a matrix; false: not every column has one that takes it. */
-static __device__ bool find_classes(recoding &r, const code_matrix &m)
+static __device__ __noinline__ bool find_classes(recoding &r, const code_matrix &m)
 {
     workplace &w = *r.w;
     uint32_t *some = (uint32_t *)(r.room + r.at.some);
@@ -359,8 +361,9 @@ static __device__ bool find_classes(recoding &r, const code_matrix &m)
 }
 
 /* A matrix in r.code(), the shorter way; packed[] has it in `bits` each. */
-static __device__ void put_codes(recoding &r, uint32_t rows, uint32_t columns, int bits,
-                                 const uint8_t *packed)
+static __device__ __noinline__ void put_codes(recoding &r, uint32_t rows,
+                                              uint32_t columns, int bits,
+                                              const uint8_t *packed)
 {
     __shared__ uint32_t bytes[MOST_TABLES], strings[2];
     const code_matrix m = { r.code(), rows, columns };
@@ -391,8 +394,8 @@ static __device__ void put_codes(recoding &r, uint32_t rows, uint32_t columns, i
 /* ---- parts ---- */
 
 /* Codes of the packed unit, 2^bits at most. */
-static __device__ void recode_codes(recoding &r, uint32_t rows, uint32_t columns,
-                                    int bits)
+static __device__ __noinline__ void recode_codes(recoding &r, uint32_t rows,
+                                                 uint32_t columns, int bits)
 {
     const size_t n = (size_t)rows * columns;
     const uint8_t *packed = r.from + 1;
@@ -464,8 +467,8 @@ static __device__ void split_eight(const split &s, int dtype, const uint8_t *x, 
 }
 
 /* Elements of the packed unit, which are as they are there. */
-static __device__ void recode_elements(recoding &r, int dtype, uint32_t rows,
-                                       uint32_t columns)
+static __device__ __noinline__ void recode_elements(recoding &r, int dtype,
+                                                    uint32_t rows, uint32_t columns)
 {
     const size_t n = (size_t)rows * columns;
     const size_t as_it_is = 1 + n * element_bytes(dtype);

@@ -148,8 +148,8 @@ static __device__ bool find_likeness(const tsri_kv_gpu_shapes &known, telling &w
 /* ---- tables ---- */
 
 /* A table by differences, all of whose frequencies are positive. */
-static __device__ void put_mode(bits_out &out, const uint16_t *freq, int n, int mode,
-                                const likeness &l)
+static __device__ __noinline__ void put_mode(bits_out &out, const uint16_t *freq, int n,
+                                             int mode, const likeness &l)
 {
     const bool shape = mode == table_model::SHAPE;
     table_model m = { mode, n, 1, TABLE_SUM };
