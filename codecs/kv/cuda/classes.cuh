@@ -366,6 +366,7 @@ static __device__ void update_choice(training &t, const class_bank &b, int c)
     }
     for (int by = WARP / 2; by; by /= 2)
         best = min(best, __shfl_xor_sync(ALL, best, by));
+    __syncwarp();
     if (!lane_of())
         t.choice[c] = { (uint32_t)(best >> 32), (int)(best >> 10 & 1023),
                         (int)(best & 1023) - 512 };
