@@ -121,6 +121,7 @@ static void test_model(void **state)
     assert_in_range(starve(&j, decode_any), 100, POOR_MANY - 1);
     model_folder_close(folder);
     poor_left = POOR_MANY;
+    free(j.stream.data);
     tsr_image_free(j.ctx, &j.image);
     tsr_model_unref(&j.model);
     tsr_context_close(&j.ctx);
