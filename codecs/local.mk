@@ -173,7 +173,8 @@ libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_vq_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_method_put.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_parts.cu
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_recode.cu
-noinst_HEADERS += codecs/kv/cuda/classes.cuh codecs/kv/cuda/coded.cuh \
+noinst_HEADERS += codecs/kv/cuda/classes.cuh codecs/kv/cuda/classes_train.cuh \
+	codecs/kv/cuda/coded.cuh codecs/kv/cuda/codes_put.cuh \
 	codecs/kv/cuda/far.cuh codecs/kv/cuda/method.cuh codecs/kv/cuda/put.cuh \
 	codecs/kv/cuda/range_put.cuh codecs/kv/cuda/tables_put.cuh
 libtsrcuda_la_SOURCES += codecs/kv/cuda/kv_refer.cu
