@@ -464,30 +464,46 @@ static __device__ uint32_t towards(uint32_t p, bool up, int rate)
     return up ? p + ((UINT16_MAX - p) >> rate) : p - (p >> rate);
 }
 
-/* A symbol 0..15: lane i has the estimates of those above i, fast and slow in a
- * word; lane 15 how many have been seen. */
+/* Symbols 0..15: lane i has the estimates of those above i, fast and slow in a word;
+ * lane 15 how many have been seen. */
+struct nibble {
+    uint32_t seen, fast, slow, above;   /* above: of 2^15 slots, those above this lane's */
+
+    __device__ explicit nibble(const uint32_t *model)
+    {
+        const int lane = lane_of();
+        const uint32_t word = model[lane], first = (uint32_t)(15 - lane) << 12;
+
+        seen = __shfl_sync(ALL, word, 15);
+        fast = seen ? word & 0xffff : first;
+        slow = seen ? word >> 16 : first;
+        above = lane < 15 ? 4u * (15 - lane) +
+                            ((fast + slow) * ((1u << 15) - 64) >> 17) : 0;
+    }
+    __device__ void learn(uint32_t *model, int s)
+    {
+        const int lane = lane_of(), rate = 32 - __clz(seen + 1);
+
+        fast = towards(fast, s > lane, min(rate, 4));
+        slow = towards(slow, s > lane, rate);
+        if (lane < 15)
+            model[lane] = fast | slow << 16;
+        else if (lane == 15)
+            model[lane] = seen + (rate < 7);
+    }
+};
+
 static __device__ int get_nibble(range_in &in, uint32_t *model)
 {
-    const int lane = lane_of();
-    const uint32_t word = model[lane], seen = __shfl_sync(ALL, word, 15);
-    const uint32_t first = (uint32_t)(15 - lane) << 12;
-    uint32_t fast = seen ? word & 0xffff : first, slow = seen ? word >> 16 : first;
-    const uint32_t above = lane < 15 ? 4u * (15 - lane) +
-                           ((fast + slow) * ((1u << 15) - 64) >> 17) : 0;
-    const uint32_t beyond = __ballot_sync(ALL, lane < 15 && in.code <
-                                          range_in::part(in.range, above, 15));
+    nibble n(model);
+    const uint32_t beyond = __ballot_sync(ALL, lane_of() < 15 && in.code <
+                                          range_in::part(in.range, n.above, 15));
     const int s = __ffs(~beyond) - 1;
-    const uint32_t start = __shfl_sync(ALL, above, s);
-    const uint32_t end = __shfl_sync(ALL, above, max(s - 1, 0));
+    const uint32_t start = __shfl_sync(ALL, n.above, s);
+    const uint32_t end = __shfl_sync(ALL, n.above, max(s - 1, 0));
 
     in.take(start, s ? end : 1u << 15, 15);
-    const int rate = 32 - __clz(seen + 1);
-    fast = towards(fast, s > lane, min(rate, 4));
-    slow = towards(slow, s > lane, rate);
-    if (lane < 15)
-        model[lane] = fast | slow << 16;
-    else if (lane == 15)
-        model[lane] = seen + (rate < 7);
+    n.learn(model, s);
     return s;
 }
 

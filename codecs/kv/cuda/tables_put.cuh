@@ -259,27 +259,15 @@ static __device__ void put_tables(const tsri_kv_gpu_shapes &known, telling &w,
 
 /* ---- strings ---- */
 
-/* get_nibble() the other way. */
 static __device__ void put_nibble(range_out &out, uint32_t *model, int s)
 {
-    const int lane = lane_of();
-    const uint32_t word = model[lane], seen = __shfl_sync(ALL, word, 15);
-    const uint32_t first = (uint32_t)(15 - lane) << 12;
-    uint32_t fast = seen ? word & 0xffff : first, slow = seen ? word >> 16 : first;
-    const uint32_t above = lane < 15 ? 4u * (15 - lane) +
-                           ((fast + slow) * ((1u << 15) - 64) >> 17) : 0;
-    const uint32_t start = __shfl_sync(ALL, above, s);
-    const uint32_t end = s ? __shfl_sync(ALL, above, max(s - 1, 0)) : 1u << 15;
+    nibble n(model);
+    const uint32_t start = __shfl_sync(ALL, n.above, s);
+    const uint32_t end = __shfl_sync(ALL, n.above, max(s - 1, 0));
     const uint32_t below = range_in::part(out.range, start, 15);
 
-    out.narrow(below, range_in::part(out.range, end, 15) - below);
-    const int rate = 32 - __clz(seen + 1);
-    fast = towards(fast, s > lane, min(rate, 4));
-    slow = towards(slow, s > lane, rate);
-    if (lane < 15)
-        model[lane] = fast | slow << 16;
-    else if (lane == 15)
-        model[lane] = seen + (rate < 7);
+    out.narrow(below, range_in::part(out.range, s ? end : 1u << 15, 15) - below);
+    n.learn(model, s);
 }
 
 /* By a warp: n bytes, or nibbles where there is one model; the bytes, known to its
