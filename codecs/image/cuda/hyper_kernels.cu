@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Kernels of the entropy model of "hyper".  What they compute is defined by
- * hyper_units.c, bit for bit. */
+ * hyper_predict.c, bit for bit. */
 #include "codecs/image/cuda/hyper_kernels.h"
 #include "lib/nn/cuda/iconv.cuh"
 
