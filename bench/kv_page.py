@@ -158,7 +158,7 @@ def plot(path, lines, ours):
         return False
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 2, figsize=(15, 7), sharex=True, constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(15, 8), sharex=True, constrained_layout=True)
     for i, ax in enumerate(axes):
         for n, (name, some) in enumerate(families(lines).items()):
             some = sorted((p for p in some if p.kl[i] > 0), key=lambda p: p.bpv)
@@ -172,6 +172,6 @@ def plot(path, lines, ours):
         ax.set_title(f"{RULERS[i]} tokens behind the cached context")
         ax.grid(True, which="both", alpha=0.25)
     if families(lines):
-        axes[0].legend(fontsize=8)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=9)
     figure.savefig(path, dpi=110)
     return True
