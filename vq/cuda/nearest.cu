@@ -48,6 +48,7 @@
 
 enum {
     PANEL = 128,            /* codewords side by side in the float copy */
+    BATCH = 32,             /* rows that a block searches a group for at once */
     LIST = 4096, SCAN = 2048
 };
 
@@ -272,7 +273,7 @@ static __device__ void search_rows(found &f, const shape &s, const book &b,
                                    const float *x, const int *list, int n,
                                    int first, int panels)
 {
-    __shared__ __align__(16) float xs[32][36], cs[32][PANEL + 4];
+    __shared__ __align__(16) float xs[32][BATCH + 4], cs[32][PANEL + 4];
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 
     for (int p = first; p < first + panels; p++) {
@@ -323,7 +324,7 @@ static __device__ void search_list(const shape &s, const book &b, const work &w,
 {
     const int panels = s.span * HALF / PANEL;
 
-    for (int r0 = 0; r0 < n; r0 += 32) {
+    for (int r0 = 0; r0 < n; r0 += BATCH) {
         found f;
         for (int r = 0; r < 4; r++) {
             f.score[r] = CUDART_INF_F;
@@ -524,6 +525,15 @@ static cudaError_t any_sweep(const shape &s, const book &b, const work &w, int n
     return tsri_launch_sweep(s, b, w, npad, sms, shared, stream);
 }
 
+/* Rows of a block of rank(): few where there are few, for a block searches its group
+ * again for each BATCH of them, one after the other. */
+static int rows_of_part(int n, int groups, int sms)
+{
+    const int each = ceil_div(n, ceil_div(8 * sms, groups));
+    const int step = each < SCAN ? BATCH : SCAN;
+    return ceil_div(each, step) * step;
+}
+
 static cudaError_t search_turn(int32_t *codes, const shape &s, const book &b,
                                const work &w, const float *x, int n, int sms,
                                int swept, cudaStream_t stream)
@@ -540,9 +550,7 @@ static cudaError_t search_turn(int32_t *codes, const shape &s, const book &b,
         clear_best<<<blocks, 256, 0, stream>>>(w, n);
     if (error != cudaSuccess)
         return error;
-    const int wanted = ceil_div(8 * sms, groups);
-    const int scans = ceil_div(ceil_div(n, wanted), SCAN);
-    const int part = swept ? scans * SCAN : 256;
+    const int part = rows_of_part(n, groups, sms);
     rank<<<dim3(groups, ceil_div(n, part)), 256, 0, stream>>>(s, b, w, x, n, npad,
                                                               part, swept);
     write_codes<<<blocks, 256, 0, stream>>>(codes, w, n);
