@@ -146,13 +146,17 @@ static void *run_part(void *cookie)
     return NULL;
 }
 
-/* In `count` lanes beside the caller's. */
+/* In `count` lanes beside the caller's, whose contexts know of each other. */
 static void run_lanes(tsr_context *ctx, lanes *all, int count, tsri_lane_run run,
                       void *cookie)
 {
     part p[TSRI_LANES - 1];
+    const int before = ctx->beside;
     int started = 0;
 
+    ctx->beside = count + 1;
+    for (int i = 0; i < count; i++)
+        all->lane[i]->ctx->beside = count + 1;
     for (; started < count; started++) {
         p[started] = (part){ .run = run, .cookie = cookie, .lane = started + 1,
                              .ctx = all->lane[started]->ctx };
@@ -164,6 +168,7 @@ static void run_lanes(tsr_context *ctx, lanes *all, int count, tsri_lane_run run
         pthread_join(p[i].thread, NULL);
         repeat(ctx, all->lane[i]);
     }
+    ctx->beside = before;
 }
 
 void tsri_lanes_all(tsr_context *ctx, int count, tsri_lane_run run, void *cookie)

@@ -236,6 +236,7 @@ tsr_error tsr_context_open(tsr_context **out,
         return TSR_E_NOMEM;
     *ctx = (tsr_context){ .logger = s.logger, .allocator = s.allocator,
                           .threads = s.threads ? s.threads : processors(),
+                          .beside = 1,
                           .cpu = tsr_cpu_flags(), .max_pixels = s.max_pixels,
                           .max_memory = s.max_memory,
                           .precision = s.precision };

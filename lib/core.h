@@ -34,6 +34,8 @@ struct tsr_context {
     unsigned cpu;               /* TSR_CPU_* that kernels may use */
     uint64_t max_pixels, max_memory;
     bool keeps;                 /* codecs stay open between calls: on a device */
+    int beside;                 /* contexts that work at the same time, this one
+                                   among them, as far as the library knows; 1 or more */
     tsri_keep *kept;            /* closed with the context, the latest first */
     tsri_cuda *gpu;             /* networks run there; NULL: on the host */
     tsri_dnn *dnn;              /* with gpu */

@@ -263,6 +263,9 @@ check_PROGRAMS += tests/cuda_entropy
 tests_cuda_entropy_LDADD = libtsrcore.la
 check_PROGRAMS += tests/cuda_vq
 tests_cuda_vq_LDADD = libtsrcore.la
+if TSR_CUDA
+check_PROGRAMS += tests/cuda_conv
+endif
 check_PROGRAMS += tests/cuda_hyper
 check_PROGRAMS += tests/cuda_kv
 noinst_HEADERS += tests/cuda_kv.h

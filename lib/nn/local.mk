@@ -68,7 +68,7 @@ endif
 noinst_HEADERS += lib/nn/plane_device.h lib/nn/cuda/plane_cuda.h \
 	lib/nn/cuda/plane_kernels.h
 noinst_HEADERS += lib/nn/cuda/seq_cuda.h lib/nn/cuda/seq_inside.h \
-	lib/nn/cuda/seq_conv.cuh lib/nn/cuda/seq_conv_half.cuh \
+	lib/nn/cuda/seq_conv.cuh lib/nn/cuda/multiply.cuh \
 	lib/nn/cuda/seq_kernels.h \
 	lib/nn/cuda/seq_lstm.cuh \
 	lib/nn/cuda/seq_numbers.cuh \

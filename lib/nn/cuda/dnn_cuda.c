@@ -105,8 +105,10 @@ static tsr_error add_bias(tsri_dnn *d, const tsri_dnn_shape *s, const operands *
 
 bool tsri_dnn_has_own(const tsri_dnn_shape *s)
 {
-    return s->type == NNK_F32 && s->in % 4 == 0 && s->out % 4 == 0 &&
-           s->row % 4 == 0 && s->plane % 4 == 0 &&
+    const int piece = s->type == NNK_F32 ? 4 : 8;
+
+    return s->in % piece == 0 && s->out % 4 == 0 && s->row % piece == 0 &&
+           s->plane % piece == 0 &&
            (int64_t)s->rows * s->cols < INT32_MAX - 128;
 }
 
@@ -117,9 +119,11 @@ static tsr_error run_own(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o
         .row = s->row, .plane = s->plane, .items = (int)s->items,
         .height = s->height, .width = s->width, .in = s->in,
         .out = s->out, .kernel = s->kernel, .stride = s->stride, .top = s->top,
-        .left = s->left, .rows = s->rows, .cols = s->cols, .act = s->act
+        .left = s->left, .rows = s->rows, .cols = s->cols, .act = s->act,
+        .wide = s->wide, .beside = d->ctx->beside
     };
-    return tsri_cuda_check(d->gpu, nnk_conv_run(&c, tsri_cuda_stream(d->gpu)),
+    return tsri_cuda_check(d->gpu, nnk_conv_run(s->type, &c,
+                                                tsri_cuda_stream(d->gpu)),
                            "convolution");
 }
 

@@ -81,7 +81,7 @@ template <int V> void run_float(const sqk_conv &c, cudaStream_t stream)
 {
     if (c.out <= 16)
         conv_float<256, 16, 8, 2, V, 1><<<grid_of(c, 256, 16), THREADS, 0, stream>>>(c);
-    else if (V == 4 && tiles(c, 128, 64) >= FEW)
+    else if (V == 4 && enough(c, 128, 64))
         conv_float<128, 64, 8, 4, 4, 1><<<grid_of(c, 128, 64), THREADS, 0, stream>>>(c);
     else if (tiles(c, 64, 32) >= MANY)
         conv_float<64, 32, 4, 2, V, 1><<<grid_of(c, 64, 32), THREADS, 0, stream>>>(c);

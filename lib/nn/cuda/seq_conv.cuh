@@ -14,6 +14,7 @@ namespace {
 
 constexpr int THREADS = 256;
 constexpr int FEW = 100;    /* tiles that leave a device's processors idle */
+constexpr int SHARING = 4;  /* convolutions of lanes that do run at the same time */
 constexpr int MANY = 800;   /* small ones that hide each other's waiting */
 
 /* Where sample i is: -1: it is zero. */
@@ -157,6 +158,13 @@ __device__ inline void put_tile(const sqk_conv &c, int first, int column,
 int tiles(const sqk_conv &c, int bm, int bn)
 {
     return (c.rows + bm - 1) / bm * ((c.out + bn - 1) / bn);
+}
+
+/* Whether such tiles, which read less than smaller ones, keep the layer's share of
+ * the device's processors busy. */
+bool enough(const sqk_conv &c, int bm, int bn)
+{
+    return tiles(c, bm, bn) * (c.beside < SHARING ? c.beside : SHARING) >= FEW;
 }
 
 dim3 grid_of(const sqk_conv &c, int bm, int bn)

@@ -2,14 +2,15 @@
 /* Convolutions over time in 16 bits, on tensor cores, of channels that come and go
  * in pieces of 16 bytes.  These go from memory to shared memory by themselves, some
  * steps of k ahead. */
-#include "lib/nn/cuda/seq_conv_half.cuh"
+#include "lib/nn/cuda/multiply.cuh"
+#include "lib/nn/cuda/seq_conv.cuh"
 
 namespace {
 
 /* Of a tile's rows and columns, the pieces that a thread fetches: always the same
  * ones of k. */
 template <typename T, int BM, int BN, int TEAM> struct fetcher {
-    static constexpr int STEP = TEAM * PIECE / BK;
+    static constexpr int STEP = TEAM * PIECE<T> / BK<T>;
     static constexpr int ROWS = BM / STEP, COLUMNS = (BN + STEP - 1) / STEP;
     int channel, tap, line, first, left;
     const T *weight;        /* of the thread's first column */
@@ -17,9 +18,9 @@ template <typename T, int BM, int BN, int TEAM> struct fetcher {
 
     __device__ fetcher(const sqk_conv &c, int first_row, int column)
     {
-        const int k = threadIdx.x % (BK / PIECE) * PIECE;
+        const int k = threadIdx.x % (BK<T> / PIECE<T>) * PIECE<T>;
         const int wide = (c.out + SQK_CONV_OUT - 1) / SQK_CONV_OUT * SQK_CONV_OUT;
-        line = threadIdx.x / (BK / PIECE);
+        line = threadIdx.x / (BK<T> / PIECE<T>);
         channel = k % c.in;
         tap = k / c.in;
         first = first_row + line;
@@ -33,25 +34,25 @@ template <typename T, int BM, int BN, int TEAM> struct fetcher {
     __device__ void fetch(const sqk_conv &c, T *to)
     {
         const T *x = static_cast<const T *>(c.x) + channel;
-        T *at = to + line * PITCH + threadIdx.x % (BK / PIECE) * PIECE;
+        T *at = to + line * PITCH<T> + threadIdx.x % (BK<T> / PIECE<T>) * PIECE<T>;
 #pragma unroll
         for (int i = 0; i < ROWS; i++) {
             const int m = first + i * STEP;
             int from = -1;
             if (tap < c.taps && m < c.rows)
                 from = source(c, c.first + m * c.stride + tap * c.dilation);
-            fetch_16(at + i * STEP * PITCH, x + (size_t)max(from, 0) * c.in,
+            fetch_16(at + i * STEP * PITCH<T>, x + (size_t)max(from, 0) * c.in,
                      from >= 0);
         }
 #pragma unroll
         for (int i = 0; i < COLUMNS; i++)
             if (BN % STEP == 0 || line + i * STEP < BN) {
                 const bool real = i * STEP < left;
-                fetch_16(at + (BM + i * STEP) * PITCH,
+                fetch_16(at + (BM + i * STEP) * PITCH<T>,
                          weight + (real ? (size_t)i * STEP * depth : 0), real);
             }
-        weight += BK;
-        channel += BK;
+        weight += BK<T>;
+        channel += BK<T>;
         while (channel >= c.in) {
             channel -= c.in;
             tap++;
@@ -64,7 +65,7 @@ template <typename T, int BM, int BN, int DOWN, int ACROSS, int STAGES>
 __global__ void __launch_bounds__(32 * DOWN * ACROSS) conv_half(sqk_conv c)
 {
     constexpr int WM = BM / DOWN, WN = BN / ACROSS, MS = WM / 16, NS = WN / 8;
-    constexpr int STAGE = (BM + BN) * PITCH;
+    constexpr int STAGE = (BM + BN) * PITCH<T>;
     constexpr int SPAN = BN + 8;    /* no two rows of 4 sums share banks */
     static_assert(BM * SPAN * 4 <= STAGES * STAGE * 2, "sums do not fit");
     extern __shared__ __align__(16) unsigned char memory[];
@@ -73,7 +74,7 @@ __global__ void __launch_bounds__(32 * DOWN * ACROSS) conv_half(sqk_conv c)
     const int down = warp % DOWN * WM, across = warp / DOWN * WN;
     const int first = blockIdx.x * BM, column = blockIdx.y * BN;
     fetcher<T, BM, BN, 32 * DOWN * ACROSS> f(c, first, column);
-    const int steps = f.depth / BK;
+    const int steps = f.depth / BK<T>;
     float sum[MS][NS][4] = {};
 
     for (int i = 0; i < STAGES - 1; i++) {
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(32 * DOWN * ACROSS) conv_half(sqk_conv c)
         if (ahead < steps)
             f.fetch(c, tile + ahead % STAGES * STAGE);
         fetch_close();
-        multiply_step<T, MS, NS>(sum, a + down * PITCH, a + (BM + across) * PITCH);
+        multiply_step<MS, NS>(sum, a + down * PITCH<T>, a + (BM + across) * PITCH<T>);
     }
     float *const sums = reinterpret_cast<float *>(memory);
     __syncthreads();
@@ -105,14 +106,14 @@ __global__ void __launch_bounds__(32 * DOWN * ACROSS) conv_half(sqk_conv c)
                     make_float2(sum[i][j][k], sum[i][j][k + 1]);
             }
     __syncthreads();
-    put_tile<T, BM, BN, SPAN, PIECE>(c, first, column, sums);
+    put_tile<T, BM, BN, SPAN, PIECE<T>>(c, first, column, sums);
 }
 
 template <typename T, int BM, int BN, int DOWN, int ACROSS, int STAGES>
 cudaError_t run_tiles(const sqk_conv &c, cudaStream_t stream)
 {
     const auto kernel = conv_half<T, BM, BN, DOWN, ACROSS, STAGES>;
-    const int bytes = STAGES * (BM + BN) * PITCH * (int)sizeof(T);
+    const int bytes = STAGES * (BM + BN) * PITCH<T> * (int)sizeof(T);
     const cudaError_t status = cudaFuncSetAttribute(
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
 
@@ -125,14 +126,14 @@ cudaError_t run_tiles(const sqk_conv &c, cudaStream_t stream)
 /* The largest tiles that are many enough. */
 template <typename T> cudaError_t run(const sqk_conv &c, cudaStream_t stream)
 {
-    if (c.out <= 32 && tiles(c, 256, 32) >= FEW)
+    if (c.out <= 32 && enough(c, 256, 32))
         return c.out <= 16 ? run_tiles<T, 256, 16, 8, 1, 4>(c, stream) :
                              run_tiles<T, 256, 32, 8, 1, 3>(c, stream);
-    if (c.out % 128 == 0 && tiles(c, 128, 128) >= FEW)
+    if (c.out % 128 == 0 && enough(c, 128, 128))
         return run_tiles<T, 128, 128, 2, 4, 4>(c, stream);
-    if (c.out > 32 && tiles(c, 128, 64) >= FEW)
+    if (c.out > 32 && enough(c, 128, 64))
         return run_tiles<T, 128, 64, 4, 2, 4>(c, stream);
-    if (c.out > 32 && tiles(c, 64, 64) >= FEW)
+    if (c.out > 32 && enough(c, 64, 64))
         return run_tiles<T, 64, 64, 2, 2, 4>(c, stream);
     return c.out > 32 ? run_tiles<T, 32, 64, 2, 2, 6>(c, stream) :
                         run_tiles<T, 64, 32, 2, 2, 6>(c, stream);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Convolutions over time in 16 bits, on tensor cores, of any number of channels. */
-#include "lib/nn/cuda/seq_conv_half.cuh"
+#include "lib/nn/cuda/multiply.cuh"
+#include "lib/nn/cuda/seq_conv.cuh"
 
 namespace {
 
@@ -10,17 +11,17 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
 {
     constexpr int WM = BM / DOWN, WN = BN / (8 / DOWN);
     constexpr int MS = WM / 16, NS = WN / 8;
-    constexpr int B_STEP = THREADS * 8 / BK, B_COUNT = (BN + B_STEP - 1) / B_STEP;
-    __shared__ alignas(16) T a[2][BM][PITCH];
-    __shared__ alignas(16) T b[2][BN][PITCH];
+    constexpr int B_STEP = THREADS * 8 / BK<T>, B_COUNT = (BN + B_STEP - 1) / B_STEP;
+    __shared__ alignas(16) T a[2][BM][PITCH<T>];
+    __shared__ alignas(16) T b[2][BN][PITCH<T>];
     const int first = blockIdx.x * BM, column = blockIdx.y * BN;
     const int depth = (c.taps * c.in + SQK_CONV_K - 1) / SQK_CONV_K * SQK_CONV_K;
-    const int steps = depth / BK;
-    const int b_row = threadIdx.x / (BK / 8), b_at = threadIdx.x % (BK / 8) * 8;
+    const int steps = depth / BK<T>;
+    const int b_row = threadIdx.x / (BK<T> / 8), b_at = threadIdx.x % (BK<T> / 8) * 8;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int down = warp % DOWN * WM, across = warp / DOWN * WN;
     const T *w = static_cast<const T *>(c.weight) + (size_t)column * depth + b_at;
-    reader<T, BM, BK, V> r(c, first);
+    reader<T, BM, BK<T>, V> r(c, first);
     pack<T, V> rows[AHEAD][r.COUNT];
     pack<T, 8> next[AHEAD][B_COUNT];
     float sum[MS][NS][4] = {};
@@ -31,10 +32,10 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
         for (int i = 0; i < B_COUNT; i++)
             if (b_row + i * B_STEP < BN)
                 next[slot][i] = *reinterpret_cast<const pack<T, 8> *>(
-                    w + (size_t)(b_row + i * B_STEP) * depth + step * BK);
+                    w + (size_t)(b_row + i * B_STEP) * depth + step * BK<T>);
     };
     auto keep = [&](int half, int slot) {
-        const int k = threadIdx.x % (BK / V) * V;
+        const int k = threadIdx.x % (BK<T> / V) * V;
 #pragma unroll
         for (int i = 0; i < r.COUNT; i++)
             *reinterpret_cast<pack<T, V> *>(&a[half][r.row + i * r.STEP][k]) =
@@ -46,7 +47,7 @@ __global__ void __launch_bounds__(THREADS) conv_half(sqk_conv c)
                     next[slot][i];
     };
     auto multiply_half = [&](int half) {
-        multiply_step<T, MS, NS>(sum, a[half][down], b[half][across]);
+        multiply_step<MS, NS>(sum, a[half][down], b[half][across]);
     };
 
     pipeline<AHEAD>(steps, read, keep, multiply_half);

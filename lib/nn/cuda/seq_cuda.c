@@ -228,7 +228,8 @@ static tsr_error dev_conv(tsri_seq_dev *dev, const tsri_seq_dev_conv *c)
         .taps = c->conv->taps, .stride = c->conv->stride,
         .dilation = c->conv->dilation, .first = c->first, .made = c->made,
         .top = c->top, .front = c->reflect_front, .back = c->reflect_back,
-        .rows = c->rows, .wide = c->wide, .curve = curve_of(&c->curve)
+        .rows = c->rows, .wide = c->wide, .beside = dev->gpu->ctx->beside,
+        .curve = curve_of(&c->curve)
     };
     TSR_TRY(tsri_cuda_use(dev->gpu));
     return check(dev, sqk_conv_run(dev->type, &k, stream_of(dev)), "convolution");

@@ -39,6 +39,7 @@ typedef struct sqk_conv {
     int first, made, top, front, back;
     int rows;
     int wide;
+    int beside;             /* convolutions that share the device, 1 or more */
     int loose;              /* sqk_conv_run()'s: y is written number by number */
     sqk_curve curve;
 } sqk_conv;

@@ -64,22 +64,24 @@ typedef struct nnk_attention {
     int channels, windowed;
 } nnk_attention;
 
-/** A convolution of floats, NHWC; pointers of 16 bytes. */
+/** A convolution, NHWC; pointers of 16 bytes.  PIECE: numbers of 16 bytes. */
 typedef struct nnk_conv {
     const void *x, *weight;     /* weight [out][kernel][kernel][in] */
     const float *bias;
     const void *add;            /* like y; NULL: none */
     void *y;                    /* items x rows x cols x out, dense */
-    int64_t row;                /* floats from one row of x to the next */
-    int64_t plane;              /* and from one item to the next; multiple of 4 */
+    int64_t row;                /* numbers from one row of x to the next */
+    int64_t plane;              /* and from one item to the next */
     int items;
     int height, width;          /* of x */
-    int in, out;                /* in, out, row: multiples of 4 */
+    int in, out;                /* in, row, plane: multiples of PIECE; out: of 4 */
     int kernel, stride;
     int top, left;              /* zeros before x; those behind it are as many as
                                    rows and cols want */
     int rows, cols;             /* rows * cols + 128 is an int */
     int act;                    /* 0 none, 1 silu, 2 relu; before adding */
+    int wide;                   /* y and add are floats */
+    int beside;                 /* convolutions that share the device, 1 or more */
 } nnk_conv;
 
 /** Those of planes and pixels take maps of one item. */
@@ -120,7 +122,7 @@ cudaError_t nnk_attention_run(nnk_type type, const nnk_attention *a,
 cudaError_t nnk_bias_run(nnk_type type, void *y, const float *bias,
                          const void *add, size_t samples, int lanes, int act,
                          cudaStream_t stream);
-cudaError_t nnk_conv_run(const nnk_conv *c, cudaStream_t stream);
+cudaError_t nnk_conv_run(nnk_type type, const nnk_conv *c, cudaStream_t stream);
 /** *differ = 1 if a and b, which have n halves of words, are not the same bits. */
 cudaError_t nnk_differ_run(const void *a, const void *b, size_t n, int *differ,
                            cudaStream_t stream);
