@@ -17,7 +17,7 @@ typedef tsr_error (*tsri_lane_work)(void *cookie, tsr_context *ctx, size_t i,
  *  number has the same context the next time. */
 typedef void (*tsri_lane_run)(void *cookie, tsr_context *ctx, int lane);
 
-enum { TSRI_LANES = 8 };        /**< at most */
+enum { TSRI_LANES = 16 };       /**< at most */
 
 /** Lanes that are worth while for `n` pieces on this context: 1 on the CPU, whose
  *  threads share one piece's work; on a device as many as it has threads. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Our own convolutions on a CUDA device, with every tile, beside sums in double
  * precision.  In 16 bits inputs are such that all sums are exact, and so is what is
- * wanted.  Results are the same bits whatever the tile.  Memory is full of NaN
+ * wanted.  Results are the same bits whatever the tile, which the number of items
+ * decides, too.  Memory is full of NaN
  * before.  Skipped where there is no device. */
 #include "config.h"
 #include <math.h>
@@ -14,7 +15,7 @@ typedef struct conv_case {
     int height, width, in, out, kernel, stride, act, add, wide;
 } conv_case;
 
-/* Alone or beside others, they take every tile between them. */
+/* As they are and COPIES times over, they take every tile between them. */
 static const conv_case cases[] = {
     { 66, 65, 16, 72, 3, 1, 0, 0, 0 }, { 66, 65, 8, 136, 1, 1, 2, 1, 0 },
     { 131, 130, 24, 128, 5, 2, 0, 1, 1 }, { 66, 65, 8, 40, 3, 1, 2, 0, 1 },
@@ -23,7 +24,7 @@ static const conv_case cases[] = {
     { 1, 1, 8, 4, 3, 1, 0, 0, 1 }, { 5, 33, 64, 32, 1, 1, 0, 1, 1 },
     { 150, 140, 32, 96, 3, 1, 0, 0, 0 }
 };
-enum { ITEMS = 2, GAP = 8, CASES = sizeof cases / sizeof *cases };
+enum { ITEMS = 2, COPIES = 8, GAP = 8, CASES = sizeof cases / sizeof *cases };
 
 typedef struct problem {
     conv_case s;
@@ -136,17 +137,19 @@ static size_t bytes_of(nnk_type type, int wide, size_t n)
     return n * (type == NNK_F32 || wide ? 4 : 2);
 }
 
-/* n floats as numbers of the type, on the device. */
-static void *put(tsri_cuda *gpu, nnk_type type, const float *v, size_t n)
+/* n floats as numbers of the type, on the device, `copies` times. */
+static void *put(tsri_cuda *gpu, nnk_type type, const float *v, size_t n, int copies)
 {
-    void *floats, *out;
+    const size_t bytes = bytes_of(type, 0, n);
+    uint8_t *out;
+    void *floats;
 
     assert_int_equal(tsri_cuda_alloc(gpu, &floats, n, 4), TSR_OK);
     assert_int_equal(tsri_cuda_upload(gpu, floats, v, n * 4), TSR_OK);
-    if (type == NNK_F32)
-        return floats;
-    assert_int_equal(tsri_cuda_alloc(gpu, &out, n, 2), TSR_OK);
-    assert_int_equal(nnk_convert_run(type, out, floats, n, tsri_cuda_stream(gpu)), 0);
+    assert_int_equal(tsri_cuda_alloc(gpu, &out, (size_t)copies, bytes), TSR_OK);
+    for (int i = 0; i < copies; i++)
+        assert_int_equal(nnk_convert_run(type, out + (size_t)i * bytes, floats, n,
+                                         tsri_cuda_stream(gpu)), 0);
     tsri_cuda_free(gpu, floats);
     return out;
 }
@@ -161,16 +164,16 @@ static void *take_back(tsri_cuda *gpu, const void *from, size_t bytes)
     return v;
 }
 
-/* The convolution's output; to be freed. */
-static void *run(tsri_cuda *gpu, const problem *p, int beside)
+/* The outputs of so many copies of the problem; to be freed. */
+static uint8_t *run(tsri_cuda *gpu, const problem *p, int copies)
 {
-    const size_t bytes = bytes_of(p->type, p->c.wide, p->y_count);
+    const size_t bytes = bytes_of(p->type, p->c.wide, p->y_count) * (size_t)copies;
     nnk_conv c = p->c;
-    void *x = put(gpu, p->type, p->x, p->x_count);
-    void *weight = put(gpu, p->type, p->weight, p->w_count);
-    void *bias = put(gpu, NNK_F32, p->bias, (size_t)c.out), *y;
+    void *x = put(gpu, p->type, p->x, p->x_count, copies);
+    void *weight = put(gpu, p->type, p->weight, p->w_count, 1);
+    void *bias = put(gpu, NNK_F32, p->bias, (size_t)c.out, 1), *y;
     void *add = !p->add ? NULL :
-                put(gpu, c.wide ? NNK_F32 : p->type, p->add, p->y_count);
+                put(gpu, c.wide ? NNK_F32 : p->type, p->add, p->y_count, copies);
 
     assert_int_equal(tsri_cuda_alloc(gpu, &y, bytes, 1), TSR_OK);
     assert_int_equal(tsri_cuda_fill(gpu, y, 0xff, bytes), TSR_OK);
@@ -179,9 +182,9 @@ static void *run(tsri_cuda *gpu, const problem *p, int beside)
     c.bias = bias;
     c.add = add;
     c.y = y;
-    c.beside = beside;
+    c.items *= copies;
     assert_int_equal(nnk_conv_run(p->type, &c, tsri_cuda_stream(gpu)), 0);
-    void *v = take_back(gpu, y, bytes);
+    uint8_t *v = take_back(gpu, y, bytes);
     tsri_cuda_free(gpu, x);
     tsri_cuda_free(gpu, weight);
     tsri_cuda_free(gpu, bias);
@@ -192,8 +195,9 @@ static void *run(tsri_cuda *gpu, const problem *p, int beside)
 
 /* ---- tests ---- */
 
-static void check_floats(const problem *p, const float *got)
+static void check_floats(const problem *p, const uint8_t *bytes)
 {
+    const float *got = (const float *)(const void *)bytes;
     const double part = p->type == NNK_F32 ? 3e-6 : p->c.act == 1 ? 1e-3 : 0;
 
     for (size_t i = 0; i < p->y_count; i++)
@@ -202,14 +206,15 @@ static void check_floats(const problem *p, const float *got)
 }
 
 /* 16 bits: what is wanted, rounded as the device does. */
-static void check_halves(tsri_cuda *gpu, const problem *p, const uint16_t *got)
+static void check_halves(tsri_cuda *gpu, const problem *p, const uint8_t *bytes)
 {
+    const uint16_t *got = (const uint16_t *)(const void *)bytes;
     float *want = malloc(p->y_count * sizeof *want);
 
     assert_non_null(want);
     for (size_t i = 0; i < p->y_count; i++)
         want[i] = (float)p->want[i];
-    void *there = put(gpu, p->type, want, p->y_count);
+    void *there = put(gpu, p->type, want, p->y_count, 1);
     uint16_t *halves = take_back(gpu, there, 2 * p->y_count);
     for (size_t i = 0; i < p->y_count; i++)
         if (abs(got[i] - halves[i]) > (p->c.act == 1 ? 1 : 0))
@@ -224,14 +229,16 @@ static void check_case(tsri_cuda *gpu, int number, nnk_type type)
     problem p;
 
     problem_open(&p, &cases[number], type, 7 + (uint64_t)number);
-    void *got = run(gpu, &p, 1), *large = run(gpu, &p, 8);
-    assert_memory_equal(got, large, bytes_of(type, p.c.wide, p.y_count));
+    const size_t bytes = bytes_of(type, p.c.wide, p.y_count);
+    uint8_t *got = run(gpu, &p, 1), *more = run(gpu, &p, COPIES);
+    for (size_t i = 0; i < COPIES; i++)
+        assert_memory_equal(got, more + i * bytes, bytes);
     if (p.c.wide)
         check_floats(&p, got);
     else
         check_halves(gpu, &p, got);
     free(got);
-    free(large);
+    free(more);
     problem_close(&p);
 }
 

@@ -2,6 +2,15 @@
 #include "codecs/audio/audio.h"
 #include "codecs/lanes.h"
 
+/* On a device more sounds at a time only wait for each other. */
+enum { DEVICE_LANES = 8 };
+
+static int lanes_for(const tsr_context *ctx, size_t count)
+{
+    const int lanes = tsri_lanes_alone(ctx, count);
+    return ctx->gpu ? tsri_min(lanes, DEVICE_LANES) : lanes;
+}
+
 typedef struct encoding {
     tsr_model *model;
     tsr_audio_settings settings;
@@ -27,8 +36,8 @@ tsr_error tsr_audio_encode_batch(tsr_context *ctx, tsr_model *model,
     encoding e = { .model = model, .sounds = sounds, .sinks = sinks };
 
     tsri_audio_settings_take(&e.settings, settings);
-    return tsri_lanes_run(ctx, tsri_lanes_alone(ctx, count), count, encode_one,
-                          &e, &e.settings.progress, errors);
+    return tsri_lanes_run(ctx, lanes_for(ctx, count), count, encode_one, &e,
+                          &e.settings.progress, errors);
 }
 
 typedef struct decoding {
@@ -52,6 +61,6 @@ tsr_error tsr_audio_decode_batch(tsr_context *ctx, tsr_model *model,
 {
     decoding d = { model, sources, sinks };
 
-    return tsri_lanes_run(ctx, tsri_lanes_alone(ctx, count), count, decode_one,
-                          &d, progress, errors);
+    return tsri_lanes_run(ctx, lanes_for(ctx, count), count, decode_one, &d,
+                          progress, errors);
 }

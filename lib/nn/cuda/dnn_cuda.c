@@ -120,7 +120,7 @@ static tsr_error run_own(tsri_dnn *d, const tsri_dnn_shape *s, const operands *o
         .height = s->height, .width = s->width, .in = s->in,
         .out = s->out, .kernel = s->kernel, .stride = s->stride, .top = s->top,
         .left = s->left, .rows = s->rows, .cols = s->cols, .act = s->act,
-        .wide = s->wide, .beside = d->ctx->beside
+        .wide = s->wide
     };
     return tsri_cuda_check(d->gpu, nnk_conv_run(s->type, &c,
                                                 tsri_cuda_stream(d->gpu)),

@@ -6,7 +6,8 @@
  * Floats are multiplied without what rounding to TF32 loses: a float is the sum of
  * two numbers of TF32 but for its last bits, and of the four products of two such
  * sums the three that matter are made.  Tensor cores cut off what does not fit a
- * sum, so theirs end with the step, and the sums of those are rounded. */
+ * sum, so theirs end with the step, and the sums of those are rounded; of their
+ * inputs they read the bits of TF32 only. */
 #ifndef TSR_LIB_NN_CUDA_MULTIPLY_CUH
 #define TSR_LIB_NN_CUDA_MULTIPLY_CUH
 #include "lib/nn/cuda/seq_ptx.cuh"
@@ -54,17 +55,12 @@ __device__ inline void multiply_step(float sum[MS][NS][4], const T *a, const T *
 /* What a thread has of a product's 16 x 8 and 8 x 8 numbers. */
 template <int N> struct two_parts { uint32_t high[N], low[N]; };
 
-__device__ inline uint32_t tf32(float v)
-{
-    uint32_t bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
-    return bits;
-}
-
+/* Half an ulp of TF32 is added and what is behind it cut off, by the product itself of
+ * the low part: as cvt.rna.tf32 rounds, in less time. */
 __device__ inline void split(float v, uint32_t &high, uint32_t &low)
 {
-    high = tf32(v);
-    low = tf32(v - __uint_as_float(high));
+    high = (__float_as_uint(v) + 0x1000u) & 0xffffe000u;
+    low = __float_as_uint(v - __uint_as_float(high)) + 0x1000u;
 }
 
 __device__ inline void multiply_tf32(float d[4], const uint32_t a[4],

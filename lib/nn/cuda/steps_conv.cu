@@ -188,14 +188,13 @@ __global__ void __launch_bounds__(32 * DOWN * ACROSS, BLOCKS) convolve(nnk_conv 
 /* ---- tiles ---- */
 
 /* Blocks that leave no processor of a large device idle. */
-constexpr int MANY = 132, SHARING = 4;
+constexpr int MANY = 132;
 
-/* Whether so large tiles keep the layer's share of the device busy. */
+/* Whether so large tiles keep the device busy. */
 bool enough(const nnk_conv &c, int bm, int bn)
 {
     const int64_t places = static_cast<int64_t>(c.rows) * c.cols;
-    return (places + bm - 1) / bm * ((c.out + bn - 1) / bn) * c.items *
-           (c.beside < SHARING ? c.beside : SHARING) >= MANY;
+    return (places + bm - 1) / bm * ((c.out + bn - 1) / bn) * c.items >= MANY;
 }
 
 template <typename T, int BM, int BN, int DOWN, int ACROSS, int STAGES, int BLOCKS>
@@ -218,7 +217,7 @@ template <typename T, int BLOCKS> cudaError_t run(const nnk_conv &c, cudaStream_
 {
     constexpr bool wide = sizeof(T) == 4;   /* few rows and many columns a warp */
 
-    if (c.out > 64 && enough(c, 128, 128))
+    if ((c.out - 1) % 128 >= 64 && enough(c, 128, 128))   /* else half would be idle */
         return run_tiles<T, 128, 128, wide ? 4 : 2, wide ? 2 : 4, 4, BLOCKS>(c, stream);
     if (c.out > 32 && enough(c, 128, 64))
         return run_tiles<T, 128, 64, 4, 1, 4, 2>(c, stream);

@@ -81,7 +81,6 @@ typedef struct nnk_conv {
     int rows, cols;             /* rows * cols + 128 is an int */
     int act;                    /* 0 none, 1 silu, 2 relu; before adding */
     int wide;                   /* y and add are floats */
-    int beside;                 /* convolutions that share the device, 1 or more */
 } nnk_conv;
 
 /** Those of planes and pixels take maps of one item. */
