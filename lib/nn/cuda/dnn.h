@@ -4,7 +4,7 @@
  * The library is opened when a device is first used (libcudnn.so.9), so that a
  * program needs it only then: nothing is linked.  Plans are made once for each
  * shape and kept: of the first engines that cuDNN's heuristics name, and of our own
- * kernel for floats, the fastest one for one item, by measuring.  It is chosen once
+ * kernel, the fastest one for one item, by measuring.  It is chosen once
  * for all contexts of a process on a device, so that they make the same bits; another
  * process may choose another.  Several items are done at once by the same engine with
  * the same settings where that gives the first of them that come the bits that it
