@@ -52,6 +52,12 @@ static float *numbers(check_rng *rng, nnk_type type, size_t n)
     return v;
 }
 
+/* A NaN of all bits, as memory is filled with them. */
+static void spoil(float *v)
+{
+    memset(v, 0xff, sizeof *v);
+}
+
 static double activated(int act, double v)
 {
     return act == 1 ? v / (1 + exp(-v)) : act == 2 && v < 0 ? 0 : v;
@@ -109,7 +115,7 @@ static void problem_open(problem *p, const conv_case *s, nnk_type type, uint64_t
     for (size_t i = 0; i < p->x_count; i++)     /* what must not be read */
         if ((int64_t)i % c->plane >= row * s->height ||
             (int64_t)i % c->plane % row >= (int64_t)s->width * s->in)
-            p->x[i] = NAN;
+            spoil(&p->x[i]);
     p->want = malloc(p->y_count * sizeof *p->want);
     p->size = malloc(p->y_count * sizeof *p->size);
     assert_true(p->want && p->size);
@@ -242,6 +248,25 @@ static void check_case(tsri_cuda *gpu, int number, nnk_type type)
     problem_close(&p);
 }
 
+/* A NaN in the first place's first channel is in all of that place's outputs, and
+ * those of the last place have none. */
+static void check_nan(tsri_cuda *gpu, nnk_type type)
+{
+    static const conv_case wide = { 9, 7, 16, 72, 3, 1, 0, 0, 1 };
+    problem p;
+
+    problem_open(&p, &wide, type, 5);
+    spoil(&p.x[0]);
+    uint8_t *bytes = run(gpu, &p, 1);
+    const float *got = (const float *)(const void *)bytes;
+    for (size_t o = 0; o < (size_t)wide.out; o++) {
+        assert_true(isnan(got[o]));
+        assert_false(isnan(got[p.y_count - 1 - o]));
+    }
+    free(bytes);
+    problem_close(&p);
+}
+
 static void check_type(nnk_type type)
 {
     tsr_context *ctx = check_context("auto", 1);
@@ -250,6 +275,7 @@ static void check_type(nnk_type type)
     assert_int_equal(tsri_cuda_open(&gpu, ctx, 0), TSR_OK);
     for (int i = 0; i < CASES; i++)
         check_case(gpu, i, type);
+    check_nan(gpu, type);
     tsri_cuda_close(&gpu);
     tsr_context_close(&ctx);
 }

@@ -55,12 +55,13 @@ __device__ inline void multiply_step(float sum[MS][NS][4], const T *a, const T *
 /* What a thread has of a product's 16 x 8 and 8 x 8 numbers. */
 template <int N> struct two_parts { uint32_t high[N], low[N]; };
 
-/* Half an ulp of TF32 is added and what is behind it cut off, by the product itself of
- * the low part: as cvt.rna.tf32 rounds, in less time. */
+/* The high part is rounded as by cvt.rna.tf32, in less time; of the low one, which is
+ * exact, the product cuts off what is below 2^-23 of v.  A NaN whose high part comes to
+ * be a number is one in the low part. */
 __device__ inline void split(float v, uint32_t &high, uint32_t &low)
 {
     high = (__float_as_uint(v) + 0x1000u) & 0xffffe000u;
-    low = __float_as_uint(v - __uint_as_float(high)) + 0x1000u;
+    low = __float_as_uint(v - __uint_as_float(high));
 }
 
 __device__ inline void multiply_tf32(float d[4], const uint32_t a[4],
